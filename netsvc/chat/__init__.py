@@ -1,0 +1,3 @@
+"""The chat procedures and plain-text rooms."""
+
+__all__: list[str] = []

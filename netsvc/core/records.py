@@ -1,0 +1,122 @@
+"""What passes between the core and a store: drafts of events going in, rows coming out, accounts."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from netsvc.errors import NetsvcError
+
+__all__ = ["Draft", "Key", "RoomInfo", "Row", "SessionRecord", "StoredAnswer", "TokenRecord", "UserRecord"]
+
+
+class Key(NamedTuple):
+    """An idempotency key.
+
+    :ivar scope: what it is unique within: procedure, room and identity, joined by the core into one string.
+    :ivar key: the client's key.
+    :ivar digest: a digest of the params; the same key with another digest is a conflict.
+    :ivar expires: when it may be forgotten, milliseconds since the Unix epoch.
+    """
+
+    scope: str
+    key: str
+    digest: bytes
+    expires: int
+
+
+class Draft:
+    """An event on its way into a room's log. The store fills in the outcome: ``seq`` and ``at``, or ``error``.
+
+    :ivar room: the room's name; the store creates the room with its first event.
+    :ivar type: the event's type, ``message`` for one.
+    :ivar sender: the name of the identity that posts.
+    :ivar at: milliseconds since the Unix epoch; for a repeated key the store sets it to that of the first time.
+    :ivar text: the text, None for types without one.
+    :ivar extra: further members of the event as a JSON object, None if there are none.
+    :ivar key: the idempotency key, None if there is none.
+    :ivar seq: the position in the room, 1 or more, set by the store; 0 before.
+    :ivar repeated: set by the store: the key was known, nothing was appended, ``seq`` and ``at`` are those of the first time.
+    :ivar error: set by the store: why this draft was not appended (Conflict, StoreUnavailable).
+    """
+
+    __slots__ = ("at", "context", "error", "extra", "key", "repeated", "room", "sender", "seq", "text", "type")
+
+    def __init__(self, room: str, type: str, sender: str, at: int, text: str | None = None, extra: str | None = None, key: Key | None = None) -> None:
+        self.room = room
+        self.type = type
+        self.sender = sender
+        self.at = at
+        self.text = text
+        self.extra = extra
+        self.key = key
+        self.seq = 0
+        self.repeated = False
+        self.error: NetsvcError | None = None
+        self.context: object = None
+        """The core's own: what to do with the outcome. A store leaves it alone."""
+
+
+class Row(NamedTuple):
+    """An event as the store keeps it; the fields are those of Draft."""
+
+    seq: int
+    at: int
+    type: str
+    sender: str
+    text: str | None
+    extra: str | None
+
+
+class RoomInfo(NamedTuple):
+    """A room's bounds.
+
+    :ivar first: the oldest seq that retention has left; ``head + 1`` if it left none.
+    :ivar head: the newest seq.
+    :ivar at: when the newest event was appended, milliseconds since the Unix epoch.
+    """
+
+    name: str
+    first: int
+    head: int
+    at: int
+
+
+class StoredAnswer(NamedTuple):
+    """The stored answer of an idempotency key: the digest of the params it was given for, and the answer's JSON."""
+
+    digest: bytes
+    answer: bytes
+
+
+class UserRecord(msgspec.Struct, frozen=True):
+    """A registered user. ``password`` is an argon2id string, or empty if only tokens log in. ``created`` in ms since the epoch."""
+
+    name: str
+    role: str
+    password: str
+    created: int
+
+
+class TokenRecord(msgspec.Struct, frozen=True):
+    """A token: ``id`` is public, ``digest`` is SHA-256 of the secret. Times in ms since the epoch; ``expires`` 0 is never.
+
+    ``role`` is the user's role as of the look-up, capped by nothing else.
+    """
+
+    id: str
+    digest: bytes
+    user: str
+    role: str
+    label: str
+    created: int
+    expires: int
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """A browser session: ``digest`` is SHA-256 of the cookie's value. Times in ms since the epoch."""
+
+    digest: bytes
+    user: str
+    role: str
+    created: int
+    expires: int

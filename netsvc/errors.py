@@ -1,0 +1,107 @@
+"""Everything that netsvc raises on purpose.
+
+An error here says what was wrong in words a client may read; each protocol has a table of its own that turns the class into
+a status or a code. Anything else that is raised is a bug: it is logged, and the client sees no more than its request id.
+"""
+
+from typing import Any
+
+__all__ = [
+    "Conflict",
+    "DeadlinePassed",
+    "Forbidden",
+    "InvalidParams",
+    "InvalidRequest",
+    "NetsvcError",
+    "NotAuthenticated",
+    "NotFound",
+    "Overloaded",
+    "ProviderGone",
+    "RateLimited",
+    "StartError",
+    "StoreUnavailable",
+    "TooLarge",
+    "UnknownProcedure",
+]
+
+
+class NetsvcError(Exception):
+    """The root of the tree.
+
+    :param detail: what was wrong and, where it helps, what would be right; shown to clients, so never a secret.
+    :param data: further machine-readable members (``retry_after`` in seconds, ``parameter``), JSON types only.
+    """
+
+    def __init__(self, detail: str = "", **data: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.data = data
+
+
+class InvalidRequest(NetsvcError):
+    """The request is not of the shape that its protocol asks for."""
+
+
+class UnknownProcedure(NetsvcError):
+    """No procedure has this name."""
+
+
+class InvalidParams(NetsvcError):
+    """A parameter is missing, unknown, of the wrong type or out of bounds; the detail names it."""
+
+
+class NotAuthenticated(NetsvcError):
+    """Credentials are needed, or those given are wrong."""
+
+
+class Forbidden(NetsvcError):
+    """The identity is known and may not do this."""
+
+
+class NotFound(NetsvcError):
+    """No such room, event or file."""
+
+
+class Conflict(NetsvcError):
+    """It clashes with what is there: a key reused with other params, a name taken."""
+
+
+class _Retry(NetsvcError):
+    def __init__(self, detail: str = "", retry_after: float = 1.0, **data: Any) -> None:
+        super().__init__(detail, retry_after=retry_after, **data)
+        self.retry_after = retry_after
+
+
+class RateLimited(_Retry):
+    """The caller's budget is spent; ``retry_after`` (seconds) says when it suffices again."""
+
+
+class TooLarge(NetsvcError):
+    """More bytes, elements or levels than the setting named in the detail allows."""
+
+
+class DeadlinePassed(NetsvcError):
+    """The call's deadline passed before its answer was there."""
+
+
+class Overloaded(_Retry):
+    """The server has more to do than its bounds allow; ``retry_after`` (seconds) says when to try again."""
+
+
+class StoreUnavailable(Overloaded):
+    """The store could not write or read (disk full, I/O error); nothing of the call took effect."""
+
+
+class ProviderGone(NetsvcError):
+    """The program that served this procedure went away before it answered."""
+
+
+class StartError(NetsvcError):
+    """The daemon cannot start or a command cannot run here; the detail is one line for the operator.
+
+    :param status: the process' exit status (sysexits.h), 1 unless said.
+    """
+
+    def __init__(self, detail: str, status: int = 1) -> None:
+        super().__init__(detail)
+        self.status = status

@@ -1,0 +1,3 @@
+"""Example procedure modules."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Operation: systemd notification, logs, health."""
+
+__all__: list[str] = []
