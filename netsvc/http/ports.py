@@ -1,0 +1,73 @@
+"""Listeners whose connections are direct transports, for any endpoint string."""
+
+# The ports of Twisted have no types, and the names are Twisted's.
+# mypy: disable-error-code="no-untyped-call"
+# ruff: noqa: N802, N803
+
+from socket import AF_UNIX
+from typing import Any
+
+from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import directlyProvides, providedBy
+
+from netsvc.http.transport import DirectServer, DirectUnixServer
+
+__all__ = ["DirectPort", "DirectReactor", "DirectUnixPort"]
+
+LISTEN_BACKLOG = 1024
+"""Connections that may wait to be accepted; Twisted's 50 makes a burst of reconnecting clients wait for their SYN to be sent again."""
+
+
+class DirectPort(tcp.Port):
+    """A listening TCP socket whose connections are DirectServers."""
+
+    transport = DirectServer
+
+
+class DirectUnixPort(unix.Port):
+    """A listening UNIX socket whose connections are DirectUnixServers."""
+
+    transport = DirectUnixServer  # type: ignore[assignment]  # unix.Server also passes descriptors
+
+
+class DirectReactor:
+    """A reactor whose stream listeners are direct ones; everything else is the given reactor's.
+
+    It is for ``serverFromString``, so that any endpoint string (``tcp:``, ``tcp6:``, ``unix:``, ``systemd:``, ``ssl:``, ``tls:``) makes
+    direct transports. On a reactor without descriptors (a MemoryReactor) it changes nothing.
+
+    :param reactor: the reactor to listen with.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> IListeningPort:
+        """See IReactorTCP."""
+        return self._listening(DirectPort(port, factory, max(backlog, LISTEN_BACKLOG), interface, self._reactor))
+
+    def listenUNIX(self, address: Any, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: Any = 0) -> IListeningPort:
+        """See IReactorUNIX."""
+        return self._listening(DirectUnixPort(address, factory, max(backlog, LISTEN_BACKLOG), mode, self._reactor, wantPID))
+
+    def listenSSL(self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        """See IReactorSSL."""
+        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory, self._reactor), backlog, interface)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> IListeningPort:
+        """See IReactorSocket."""
+        if addressFamily == AF_UNIX:
+            return self._listening(DirectUnixPort._fromListeningDescriptor(self._reactor, fileDescriptor, factory))
+        return self._listening(DirectPort._fromListeningDescriptor(self._reactor, fileDescriptor, addressFamily, factory))
+
+    @staticmethod
+    def _listening(port: Any) -> IListeningPort:
+        port.startListening()
+        listening: IListeningPort = port
+        return listening

@@ -1,0 +1,467 @@
+"""Transports that send at once when nothing is queued, and never copy what many connections share.
+
+Twisted's own stream transport costs two ``epoll_ctl`` calls and a reactor turn for each small write. Here a write goes to the kernel
+right away if nothing waits before it; what the kernel does not take waits as a reference into the caller's bytes.
+"""
+
+# The transports of Twisted have no types.
+# mypy: disable-error-code="no-untyped-call"
+# ruff: noqa: N802
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from errno import ENOBUFS, ENOTCONN
+from socket import IPPROTO_TCP, TCP_NODELAY, socket
+from typing import Any, Protocol, cast
+
+from twisted.internet import abstract, main, tcp
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+__all__ = [
+    "BufferedTransport",
+    "DirectServer",
+    "DirectTransport",
+    "DirectUnixServer",
+    "TransportOwner",
+    "direct",
+]
+
+HIGH_WATER = 16 * 1024
+"""Bytes that may wait in a transport before its producer is paused (ARCHITECTURE, Delivery)."""
+
+READ_SIZE = 64 * 1024
+"""The most that one read takes from the kernel."""
+
+_GATHER = 64
+"""Buffers handed to the kernel in one call."""
+
+
+class TransportOwner(Protocol):
+    """Who is told about the state of a transport's queue: the one protocol that uses it."""
+
+    def transport_full(self) -> None:
+        """Bytes wait. The transport keeps whatever else is written; the owner sees to it that this is bounded."""
+
+    def transport_drained(self) -> None:
+        """Nothing waits any more."""
+
+
+class DirectTransport(Protocol):
+    """What the channel and a WebSocket connection use of a transport; `direct` gives it for any transport.
+
+    :ivar full: bytes wait here, or no more can be sent: ``raw_send`` must not be called now.
+    :ivar owner: who hears of full and drained.
+    """
+
+    full: bool
+    owner: TransportOwner | None
+
+    @property
+    def raw_send(self) -> Callable[[bytes], int]:
+        """Send what the kernel takes: the count, or BlockingIOError (none), or another OSError (call ``rest(data, 0)``). See ISink."""
+
+    @property
+    def peer(self) -> str:
+        """The IP address of the other end (IPv4 as such when it came in through an IPv6 listener), ``unix`` on a UNIX socket."""
+
+    @property
+    def secure(self) -> bool:
+        """TLS is spoken here."""
+
+    def write(self, data: bytes) -> None:
+        """Send at once what the kernel takes, keep the rest; order is kept."""
+
+    def rest(self, data: bytes, offset: int) -> None:
+        """Take over data[offset:] without a copy after ``raw_send`` took less than all."""
+
+    def stalled(self) -> bool:
+        """Bytes wait and the other end took none since this was asked last."""
+
+    def hand_over(self, protocol: Any) -> None:
+        """Let `protocol` (an IProtocol and a TransportOwner) receive and own from now on. Its ``makeConnection`` is not called."""
+
+    def pause_reading(self) -> None:
+        """Read no more from the other end for now."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def lose_write_connection(self) -> None:
+        """Send what waits, then tell the other end that no more comes, but go on reading (over TLS: its closing alert)."""
+
+    def loseConnection(self) -> None:
+        """Send what waits, then close."""
+
+    def abortConnection(self) -> None:
+        """Close now; drop what waits. ``connectionLost`` comes in a later reactor turn."""
+
+
+class _Backlog:
+    """What the kernel has not taken yet: references to the callers' bytes, and how far the first of them is sent."""
+
+    __slots__ = ("chunks", "moved", "offset", "size")
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.offset = 0
+        self.size = 0
+        self.moved = True
+
+    def add(self, data: bytes, offset: int) -> None:
+        if self.chunks and offset:
+            data, offset = data[offset:], 0
+        if not self.chunks:
+            self.offset = offset
+        self.chunks.append(data)
+        self.size += len(data) - offset
+
+    def send(self, skt: socket) -> bool:
+        """Send once; True if nothing is left. OSError as of ``send``."""
+        chunks = self.chunks
+        first = memoryview(chunks[0])[self.offset :]
+        sent = skt.send(first) if len(chunks) == 1 else skt.sendmsg([first, *chunks[1:_GATHER]])
+        self.size -= sent
+        self.moved = True
+        sent += self.offset
+        done = 0
+        while done < len(chunks) and sent >= len(chunks[done]):
+            sent -= len(chunks[done])
+            done += 1
+        del chunks[:done]
+        self.offset = sent
+        return not chunks
+
+
+def _send_nowhere(data: bytes) -> int:
+    raise OSError(ENOTCONN, "the connection is gone")
+
+
+def _address(host: str) -> str:
+    """An IP address as text; an IPv4 address that came in through an IPv6 listener as IPv4 (RFC 4291 section 2.5.5.2)."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+class DirectServer(tcp.Server):
+    """An accepted TCP connection that sends at once. It provides DirectTransport and all that tcp.Server does, save startTLS.
+
+    Twisted's ``dataBuffer`` and ``_tempDataBuffer`` are not used; whatever reads them in the base classes is overridden here.
+    The arguments are tcp.Server's.
+    """
+
+    __slots__ = ("_backlog", "client", "connected", "full", "owner", "protocol", "server", "socket")
+
+    bufferSize = HIGH_WATER  # noqa: N815  # the base class' name
+    secure = False
+
+    def __init__(self, sock: socket, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
+        # The base's __init__ is not called: per connection it stores what can be computed.
+        self.socket = sock
+        self.protocol = protocol
+        self.client: Any = client
+        self.server = server
+        self.owner: TransportOwner | None = None
+        self.full = False
+        self._backlog: _Backlog | None = None
+        self.connected = 1
+        sock.setblocking(False)
+        self._tune(sock)
+        self.startReading()
+
+    def _tune(self, sock: socket) -> None:
+        with suppress(OSError):  # the peer may be gone already; the first read says so
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+
+    @property
+    def reactor(self) -> Any:  # type: ignore[override]  # an attribute per connection in the base
+        """The reactor: that of the port."""
+        return self.server.reactor
+
+    @property
+    def peer(self) -> str:
+        """See DirectTransport."""
+        return _address(self.client[0])
+
+    def getPeer(self) -> Any:
+        """See ITransport."""
+        return _internet_address(self.client)
+
+    def getHost(self) -> Any:
+        """See ITransport."""
+        return _internet_address(self.socket.getsockname())
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once it is closed."""
+        try:
+            return self.socket.fileno()
+        except AttributeError:
+            return -1
+
+    def logPrefix(self) -> str:
+        """One prefix for all: the reactor asks for it at each event."""
+        return "netsvc"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.client!r}>"
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """Not here: TLS runs on top (TLSMemoryBIOFactory) from the first byte or not at all."""
+        raise NotImplementedError("a DirectServer cannot switch to TLS")
+
+    # Reading
+
+    def doRead(self) -> Any:
+        """Read once and hand it to the protocol."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
+    def pause_reading(self) -> None:
+        """See DirectTransport."""
+        self.stopReading()
+
+    def resume_reading(self) -> None:
+        """See DirectTransport."""
+        self.resumeProducing()
+
+    def hand_over(self, protocol: Any) -> None:
+        """See DirectTransport."""
+        self.protocol = protocol
+        self.owner = protocol
+
+    # Writing
+
+    @property
+    def raw_send(self) -> Callable[[bytes], int]:
+        """See DirectTransport."""
+        try:
+            return self.socket.send
+        except AttributeError:
+            return _send_nowhere
+
+    def write(self, data: bytes) -> None:
+        """See DirectTransport."""
+        if self.full:
+            self.rest(data, 0)
+            return
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = 0  # doWrite meets the error again and reports it; from here connectionLost would come in the caller's midst
+        if sent < len(data):
+            self.rest(data, sent)
+        elif self.producer is not None and not self.streamingProducer:
+            self.startWriting()  # a pull producer is asked for more from doWrite
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """See ITransport."""
+        self.write(b"".join(iovec))
+
+    def rest(self, data: bytes, offset: int) -> None:
+        """See DirectTransport."""
+        if not self.connected or self._writeDisconnected or offset >= len(data):
+            return
+        if type(data) is not bytes:
+            data = bytes(data)  # kept by reference, so nobody may change it
+        backlog = self._backlog
+        if backlog is None:
+            backlog = self._backlog = _Backlog()
+            backlog.add(data, offset)
+            self.full = True
+            self.startWriting()
+            if self.owner is not None:
+                self.owner.transport_full()
+        else:
+            backlog.add(data, offset)
+        self._maybePauseProducer()
+
+    def stalled(self) -> bool:
+        """See DirectTransport."""
+        backlog = self._backlog
+        if backlog is None:
+            return False
+        moved, backlog.moved = backlog.moved, False
+        return not moved
+
+    def _isSendBufferFull(self) -> bool:
+        return self._backlog is not None and self._backlog.size > HIGH_WATER
+
+    def doWrite(self) -> Any:
+        """Send of what waits what the kernel takes; when all is sent, go on as the base class does: producer, close, half-close."""
+        backlog = self._backlog
+        if backlog is not None:
+            try:
+                if not backlog.send(self.socket):
+                    return None
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                return None if error.errno == ENOBUFS else main.CONNECTION_LOST
+            self._backlog = None
+            self.full = False
+        self.stopWriting()
+        if self.producer is not None and (not self.streamingProducer or self.producerPaused):
+            self.producerPaused = False
+            cast(IPushProducer, self.producer).resumeProducing()
+        elif self.disconnecting:
+            return self._postLoseConnection()
+        elif self._writeDisconnecting and not self._writeDisconnected:
+            self._writeDisconnected = True
+            self.full = True
+            return self._closeWriteConnection()
+        if backlog is not None and self.owner is not None:
+            self.owner.transport_drained()
+        return None
+
+    def lose_write_connection(self) -> None:
+        """See DirectTransport."""
+        self.loseWriteConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See IReadWriteDescriptor. Called again it does nothing."""
+        if not hasattr(self, "socket"):
+            return
+        abstract.FileDescriptor.connectionLost(self, reason)
+        self._closeSocket(not reason.check(ConnectionAborted))
+        protocol = self.protocol
+        self.full = True
+        self._backlog = self.owner = None
+        del self.protocol
+        del self.socket
+        protocol.connectionLost(reason)
+
+
+def _internet_address(name: Any) -> IAddress:
+    return IPv4Address("TCP", *name) if len(name) == 2 else IPv6Address("TCP", *name)
+
+
+class DirectUnixServer(DirectServer):
+    """The same on a UNIX socket. Descriptors cannot be passed over it."""
+
+    __slots__ = ()
+
+    peer = "unix"
+
+    def _tune(self, sock: socket) -> None:
+        pass  # no Nagle here
+
+    def getPeer(self) -> Any:
+        """See ITransport."""
+        return UNIXAddress(self.client or None)
+
+    def getHost(self) -> Any:
+        """See ITransport."""
+        return UNIXAddress(self.socket.getsockname())
+
+
+@implementer(IPushProducer)
+class BufferedTransport:
+    """DirectTransport on any other transport: TLS, a proxy's wrapper, a test's StringTransport.
+
+    What is written is always taken; `full` follows the transport's wish to pause its producer.
+
+    :param inner: an ITransport that is an IConsumer too.
+    """
+
+    __slots__ = ("__weakref__", "full", "inner", "owner")
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.owner: TransportOwner | None = None
+        self.full = False
+        inner.registerProducer(self, True)
+
+    def raw_send(self, data: bytes) -> int:
+        """See DirectTransport; all is taken."""
+        self.inner.write(data)
+        return len(data)
+
+    @property
+    def peer(self) -> str:
+        """See DirectTransport."""
+        host = getattr(self.inner.getPeer(), "host", None)
+        return "unix" if host is None else _address(host)
+
+    @property
+    def secure(self) -> bool:
+        """See DirectTransport."""
+        return bool(ISSLTransport.providedBy(self.inner))
+
+    def write(self, data: bytes) -> None:
+        """See DirectTransport."""
+        self.inner.write(data)
+
+    def rest(self, data: bytes, offset: int) -> None:
+        """See DirectTransport."""
+        self.inner.write(data[offset:])
+
+    def stalled(self) -> bool:
+        """See DirectTransport. It is the lowest transport that knows."""
+        lower = getattr(self.inner, "stalled", None)
+        return self.full if lower is None else lower()
+
+    def hand_over(self, protocol: Any) -> None:
+        """See DirectTransport."""
+        if hasattr(self.inner, "wrappedProtocol"):
+            self.inner.wrappedProtocol = protocol
+        else:
+            self.inner.protocol = protocol
+        self.owner = protocol
+
+    def pause_reading(self) -> None:
+        """See DirectTransport."""
+        self.inner.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """See DirectTransport."""
+        self.inner.resumeProducing()
+
+    def lose_write_connection(self) -> None:
+        """See DirectTransport."""
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """See DirectTransport. A producer that is still registered would hold up the close."""
+        self.inner.unregisterProducer()
+        self.inner.loseConnection()
+
+    def abortConnection(self) -> None:
+        """See DirectTransport."""
+        self.inner.abortConnection()
+
+    # IPushProducer: how the transport below says that it is full
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer."""
+        if not self.full:
+            self.full = True
+            if self.owner is not None:
+                self.owner.transport_full()
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        if self.full:
+            self.full = False
+            if self.owner is not None:
+                self.owner.transport_drained()
+
+    def stopProducing(self) -> None:
+        """See IPushProducer: the connection is lost."""
+        self.full = True
+
+
+def direct(transport: ITransport) -> DirectTransport:
+    """The transport itself if it sends at once, else a BufferedTransport on it."""
+    return transport if isinstance(transport, DirectServer) else BufferedTransport(transport)
