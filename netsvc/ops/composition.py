@@ -103,14 +103,14 @@ class OrderedServices(MultiService):
                 await self._give_up(name, Failure(), part.start_deadline)  # type: ignore[no-untyped-call]
             finally:
                 self._starting = None
-            if self._stopping is not None:
+            if not self.running:  # stopped meanwhile
                 raise CancelledError
 
     async def _give_up(self, name: str, failure: Failure, deadline: float) -> None:
         error = start_error(name, failure, deadline)
         if error is not failure.value and not isinstance(failure.value, CannotListenError | TimeoutError | OSError):
             self._log.failure("{name} could not start", failure, name=name)
-        if self._stopping is None:
+        if self.running:
             self._starting = None
             await self.stopService()
         raise error

@@ -107,7 +107,7 @@ class Daemon(Service):
         self._describe = describe
         self._publisher = publisher
         self._stderr = stderr or sys.__stderr__  # twistd turns sys.stderr into log events
-        self._pipe: StatusPipe | None = None
+        self._pipe = StatusPipe({})
         services.progress = self._progress
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802 - Twisted's name
@@ -142,7 +142,7 @@ class Daemon(Service):
         try:
             await self._services.startService()
         except CancelledError:
-            self._answer(StartError("stopped before it was up"))
+            self._pipe.answer(StartError("stopped before it was up"))
         except StartError as error:
             self._give_up(error)
         else:
@@ -153,7 +153,7 @@ class Daemon(Service):
         self._health.serving()
         self._notifier.ready(description)
         self._watchdog.start()
-        self._answer(None)
+        self._pipe.answer(None)
         self._log.info("{description}", description=description)
 
     def _failed_unexpectedly(self, failure: Failure) -> None:
@@ -168,13 +168,9 @@ class Daemon(Service):
         if getattr(self._observer, "stream", None) is not sys.__stdout__:  # on a terminal the one line is enough
             self._log.critical("{line}", line=line)
         self._notifier.status(line)
-        self._answer(error)
+        self._pipe.answer(error)
         self._publisher.addObserver(ExitStatus(error.status))
         try:
             self._reactor.stop()
         except ReactorNotRunning:
             self._log.debug("already stopping")
-
-    def _answer(self, error: StartError | None) -> None:
-        if self._pipe is not None:
-            self._pipe.answer(error)
