@@ -1,0 +1,9 @@
+"""All benchmarks, one table."""
+
+import sys
+
+from benchmarks import calls, http, memory, posts, room, rpc_http, start
+from benchmarks.harness import main
+
+if __name__ == "__main__":
+    sys.exit(main("all", __doc__, [one.benchmark for one in (http, rpc_http, calls, room, posts, memory, start)]))

@@ -1,0 +1,1 @@
+"""The peers: the smallest server of each that does what netsvc is measured at."""
