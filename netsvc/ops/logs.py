@@ -36,7 +36,7 @@ _COLOURS = {LogLevel.debug: "2", LogLevel.warn: "33", LogLevel.error: "31", LogL
 
 _QUIET_FORMATS = ("Starting factory", "Stopping factory")
 _QUIET_NAMESPACES = ("twisted.internet.base", "twisted.scripts.", "twisted.application.")
-_QUIET_LEGACY = (" starting on ", " Closed)", "Starting protocol", "Stopping protocol")
+_QUIET_LEGACY = (" starting on ", " Closed)", "Starting protocol", "Stopping protocol", "Unable to write to plugin cache")
 
 # What could start a new line, move a terminal's cursor or turn the reading direction: shown, not obeyed.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}

@@ -32,11 +32,8 @@ def free_port() -> int:
 
 
 def twistd_command(python: str = sys.executable) -> list[str]:
-    """The twistd that belongs to `python`, measured by coverage if ``$COVERAGE_PROCESS_START`` names its settings."""
-    twistd = str(Path(python).parent / "twistd")
-    if settings := os.environ.get("COVERAGE_PROCESS_START"):
-        return [python, "-m", "coverage", "run", f"--rcfile={settings}", twistd]
-    return [python, twistd]
+    """The twistd that belongs to `python`. Coverage measures it of itself where ``$COVERAGE_PROCESS_START`` is set."""
+    return [python, str(Path(python).parent / "twistd")]
 
 
 class Daemon:
