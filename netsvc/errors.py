@@ -12,6 +12,7 @@ __all__ = [
     "Forbidden",
     "InvalidParams",
     "InvalidRequest",
+    "Malformed",
     "NetsvcError",
     "NotAuthenticated",
     "NotFound",
@@ -40,6 +41,10 @@ class NetsvcError(Exception):
 
 class InvalidRequest(NetsvcError):
     """The request is not of the shape that its protocol asks for."""
+
+
+class Malformed(NetsvcError):
+    """The bytes are not of the syntax that they should have: no JSON, no UTF-8, nested too deeply."""
 
 
 class UnknownProcedure(NetsvcError):

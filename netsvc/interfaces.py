@@ -9,9 +9,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:  # the records belong to the core, which is above this module
+    from collections.abc import Sequence
+
+    from netsvc.core.events import Event
     from netsvc.core.records import Draft, RoomInfo, Row, SessionRecord, StoredAnswer, TokenRecord, UserRecord
 
-__all__ = ["IAccounts", "ISink", "ISinkWatcher", "IStore", "IWebSocketApplication"]
+__all__ = ["IAccounts", "IFormat", "ISink", "ISinkWatcher", "IStore", "IWebSocketApplication"]
 
 
 class IStore(Interface):
@@ -142,3 +145,16 @@ class IWebSocketApplication(Interface):
 
     def disconnected(code: int, reason: str) -> None:
         """The connection is over; `code` as in RFC 6455 section 7.4 (1006 if the transport just broke). Called exactly once."""
+
+
+class IFormat(Interface):
+    """How one kind of client sees a room: ready wire bytes for each thing that happens in it. Bytes of length 0 mean: not shown."""
+
+    def event(event: "Event") -> bytes:
+        """An event of the log."""
+
+    def gap(room: str, first: int, last: int) -> bytes:
+        """The events first..last cannot be delivered any more."""
+
+    def presence(room: str, joined: "Sequence[str]", left: "Sequence[str]", count: int) -> bytes:
+        """Who came and went since the last time, and how many are there now."""

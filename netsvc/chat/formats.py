@@ -1,0 +1,72 @@
+"""How clients see a room: the ready wire bytes of each thing that happens in it."""
+
+from collections.abc import Sequence
+
+import msgspec
+from zope.interface import implementer
+
+from netsvc.core.events import Event
+from netsvc.interfaces import IFormat
+from netsvc.wire.jsonrpc import notification
+from netsvc.wire.websocket import text_frame
+
+__all__ = ["NotificationFormat", "TextFormat", "line"]
+
+
+class _Gap(msgspec.Struct, rename={"first": "from", "last": "to"}):
+    room: str
+    first: int
+    last: int
+
+
+class _Presence(msgspec.Struct):
+    room: str
+    joined: Sequence[str]
+    left: Sequence[str]
+    count: int
+
+
+@implementer(IFormat)
+class NotificationFormat:
+    """JSON-RPC notifications in WebSocket text frames: chat.event, chat.gap, chat.presence."""
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+
+    def event(self, event: Event) -> bytes:
+        """An event of the log as chat.event."""
+        return text_frame(b'{"jsonrpc":"2.0","method":"chat.event","params":%b}' % self._encode(event))
+
+    def gap(self, room: str, first: int, last: int) -> bytes:
+        """Lost events as chat.gap."""
+        return text_frame(notification("chat.gap", self._encode(_Gap(room, first, last))))
+
+    def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
+        """Coming and going as chat.presence."""
+        return text_frame(notification("chat.presence", self._encode(_Presence(room, joined, left, count))))
+
+
+def line(sender: str, text: str) -> str:
+    """A message as plain text: ``<sender> text``; further lines are indented, so that no text can look like another's message."""
+    # Everything that some terminal may take for a line break counts as one.
+    lines = text.splitlines() or [""]
+    return f"<{sender}> " + "\n  ".join(lines)
+
+
+@implementer(IFormat)
+class TextFormat:
+    """Plain text in WebSocket text frames: messages, and gaps in words. Presence and other events are not shown."""
+
+    def event(self, event: Event) -> bytes:
+        """A message as ``<name> text``."""
+        if event.type != "message" or event.deleted:
+            return b""
+        return text_frame(line(event.sender, event.text or "").encode())
+
+    def gap(self, room: str, first: int, last: int) -> bytes:
+        """Lost events, in words that no sender can imitate: a message starts with ``<``."""
+        return text_frame(f"-- messages {first} to {last} of {room} are no longer kept --".encode())
+
+    def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
+        """Not shown."""
+        return b""

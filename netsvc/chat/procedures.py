@@ -1,0 +1,86 @@
+"""The chat procedures, ``chat.*``: the rooms of the core as everybody may call them."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from twisted.internet.defer import Deferred
+
+from netsvc.core.names import fold_room_name
+from netsvc.core.procedures import Call, procedure
+from netsvc.core.rooms import MOST, History, Joined, Member, Membership, Posted, Present, RoomList, Rooms
+from netsvc.errors import InvalidRequest, TooLarge
+from netsvc.interfaces import IFormat
+
+__all__ = ["ChatProcedures", "Empty"]
+
+Limit = Annotated[int, Meta(ge=0, le=MOST, description="events in the answer at the most")]
+
+
+class Empty(msgspec.Struct):
+    """``{}``: done."""
+
+
+class ChatProcedures:
+    """``chat.join|leave|post|history|rooms|who``.
+
+    :param rooms: the rooms.
+    :param format: how a connection that joins is told of events.
+    :param rooms_per_connection: rooms that one connection may be in.
+    """
+
+    def __init__(self, rooms: Rooms, format: IFormat, rooms_per_connection: int) -> None:
+        self._rooms = rooms
+        self._format = format
+        self._most = rooms_per_connection
+
+    @procedure("chat.post", role="guest")
+    def post(self, call: Call, room: str, text: str, key: str | None = None, reply_to: int | None = None) -> Deferred[Posted]:
+        """Append a message to a room; the answer comes when it is stored.
+
+        With a key (a UUID), sending it again has no further effect and gives the same answer.
+        """
+        return self._rooms.post(call.caller, room, text, key or call.key, reply_to)
+
+    @procedure("chat.join", role="guest")
+    def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:
+        """Follow a room on this WebSocket: past events now, ``chat.event`` notifications from the answer's cursor on.
+
+        With `after`, read on from a cursor; without, the newest events.
+        """
+        connection = call.connection
+        if connection is None:
+            raise InvalidRequest("chat.join needs a WebSocket; over HTTP read /rooms/<room>/events or call chat.history")
+        key = ("room", fold_room_name(room))
+        if connection.kept() >= self._most:
+            raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
+
+        def joined(membership: Membership) -> Joined:
+            member: Member = membership.member
+            connection.keep(key, member)
+            connection.after_answer(member.start)
+            return membership.joined
+
+        return self._rooms.join(call.caller, room, after, limit, self._format, connection.sink).addCallback(joined)
+
+    @procedure("chat.leave", role="guest")
+    def leave(self, call: Call, room: str) -> Empty:
+        """Follow a room no longer; no error if this connection did not."""
+        if call.connection is not None:
+            call.connection.release(("room", fold_room_name(room)))
+        return Empty()
+
+    @procedure("chat.history", role="guest", cost=2)
+    def history(self, room: str, before: str | None = None, after: str | None = None, limit: Limit = 50) -> Deferred[History]:
+        """Events before or after a cursor; without either, the newest."""
+        return self._rooms.history(room, before, after, limit)
+
+    @procedure("chat.rooms", role="guest", cost=2)
+    def rooms(self, after: str = "", limit: Limit = MOST) -> Deferred[RoomList]:
+        """The rooms by name; where there are more, ask again after the last name."""
+        return self._rooms.directory(after, limit)
+
+    @procedure("chat.who", role="guest")
+    def who(self, room: str) -> Deferred[Present]:
+        """Who is in a room: all counted, at most 100 named."""
+        return self._rooms.who(room)

@@ -1,0 +1,98 @@
+"""The way of posts into the store: group commit, one transaction under way at a time."""
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from netsvc.core.records import Draft
+from netsvc.interfaces import IStore
+
+__all__ = ["Appender"]
+
+
+class Appender:
+    """Collects drafts and hands them to the store in batches: a batch is what arrived while the last one was committed.
+
+    :param store: the store.
+    :param clock: its `callLater` hands over at the end of a reactor turn, so that all posts of a turn share a transaction.
+    :param committed: called with each batch whose outcomes are known.
+    :param most: drafts in one batch at the most.
+    :param bound: drafts waiting at which `full` becomes true.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IStore, clock: IReactorTime, committed: Callable[[list[Draft]], None], most: int, bound: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._committed = committed
+        self._most = most
+        self._bound = bound
+        self._waiting: list[Draft] = []
+        self._scheduled = False
+        self._idle: list[Deferred[None]] = []
+        self._paused: deque[Callable[[], None]] = deque()
+        self.busy = False
+        """A commit is under way."""
+        self.batches = 0
+        self.drafts = 0
+
+    @property
+    def full(self) -> bool:
+        """As many drafts wait as may: who posts should not read on before `when_room`."""
+        return len(self._waiting) >= self._bound
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once when fewer drafts wait than half the bound."""
+        self._paused.append(resume)
+
+    def append(self, draft: Draft) -> None:
+        """Take a draft; `committed` gives it back with its outcome."""
+        self._waiting.append(draft)
+        if not self.busy and not self._scheduled:
+            self._scheduled = True
+            self._clock.callLater(0, self._turn)
+
+    def idle(self) -> "Deferred[None]":
+        """Fires when nothing waits and nothing is under way."""
+        done: Deferred[None] = Deferred()
+        if self.busy or self._waiting:
+            self._idle.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if not self.busy and self._waiting:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self.busy = True
+        waiting = self._waiting
+        batch, self._waiting = (waiting, []) if len(waiting) <= self._most else (waiting[: self._most], waiting[self._most :])
+        self.batches += 1
+        self.drafts += len(batch)
+        self._store.append(batch).addCallback(self._done, batch).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        # A store never fails and a batch's outcomes are handled one by one: this is a bug, and must not be silent.
+        self.log.failure("a batch of posts was not followed up", failure)
+
+    def _done(self, _: None, batch: list[Draft]) -> None:
+        # The next commit runs while the outcomes of this one are delivered.
+        if self._waiting:
+            self._hand_over()
+        else:
+            self.busy = False
+        self._committed(batch)
+        while self._paused and len(self._waiting) * 2 < self._bound:
+            self._paused.popleft()()
+        if not self.busy and not self._waiting:
+            idle, self._idle = self._idle, []
+            for done in idle:
+                done.callback(None)

@@ -1,0 +1,433 @@
+"""From a room's log to its followers, without a queue for each of them.
+
+A `Room` keeps a ring of its newest events. For each format that somebody follows in there is a `Fanout` with those events as ready
+bytes. Its followers stand in `Cohort`s: all members of a cohort are at the same cursor, so the cohort has the cursor and the members
+have none. A flush sends each cohort what it lacks, the same bytes object to everybody.
+
+A follower whose sink fills up leaves its cohort with a cursor of its own and keeps nothing else. When the sink has drained it enters
+the cohort at its cursor if the ring still reaches back that far, and reads on from the store if not.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from netsvc.core.events import Event, event_of
+from netsvc.core.records import Row
+from netsvc.interfaces import IFormat, ISink, ISinkWatcher, IStore
+
+__all__ = ["Cohort", "Delivery", "Fanout", "Follower", "Room"]
+
+STORE_READ = 200
+"""Events read from the store at once for a follower that the ring has left behind."""
+
+RETRY = 1.0
+"""Seconds until a failed store read is tried again."""
+
+_EVENT_COST = 600
+"""Bytes that an event costs in a ring besides its text: the objects, and the frame around the text."""
+
+
+def _cost(event: Event) -> int:
+    return _EVENT_COST + 2 * len(event.text or "")
+
+
+class Room:
+    """What is in memory of a room that somebody follows.
+
+    :ivar head: the newest seq known to be committed.
+    :ivar first: the oldest seq that retention has left.
+    :ivar base: the seq before the ring's first event: ``events[i].seq == base + 1 + i``.
+    """
+
+    __slots__ = ("base", "cost", "events", "fanouts", "first", "head", "name")
+
+    def __init__(self, name: str, first: int = 1, head: int = 0) -> None:
+        self.name = name
+        self.first = first
+        self.head = head
+        self.base = head
+        self.events: list[Event] = []
+        self.cost = 0
+        self.fanouts: dict[IFormat, Fanout] = {}
+
+    def append(self, event: Event) -> None:
+        """Take over a committed event; it enters the ring if the room is followed."""
+        seq = event.seq
+        if self.fanouts and self.base + len(self.events) + 1 == seq:
+            self.events.append(event)
+            self.cost += _cost(event)
+        else:
+            self.clear(seq)
+        self.head = seq
+
+    def clear(self, base: int) -> None:
+        """Forget the ring; what comes next is base + 1."""
+        self.events.clear()
+        self.cost = 0
+        self.base = base
+        for fanout in self.fanouts.values():
+            fanout.trim(base)
+
+    def after(self, seq: int, limit: int) -> list[Event] | None:
+        """Up to `limit` events behind `seq`, None if the ring does not reach back that far."""
+        start = seq - self.base
+        return self.events[start : start + limit] if start >= 0 else None
+
+    def trim(self, keep: int) -> int:
+        """Drop what is beyond the newest `keep` events and no cohort needs any more; returns the cost that this freed."""
+        excess = len(self.events) - keep
+        if excess <= 0:
+            return 0
+        excess = min(excess, min((fanout.lowest(self.head) for fanout in self.fanouts.values()), default=self.head) - self.base)
+        if excess <= 0:
+            return 0
+        freed = sum(map(_cost, self.events[:excess]))
+        del self.events[:excess]
+        self.base += excess
+        self.cost -= freed
+        for fanout in self.fanouts.values():
+            fanout.trim(self.base)
+        return freed
+
+
+class Cohort:
+    """Followers at one cursor. ``members`` maps each to its sink's bare send."""
+
+    __slots__ = ("cursor", "members")
+
+    def __init__(self, cursor: int) -> None:
+        self.cursor = cursor
+        self.members: dict[Follower, Any] = {}
+
+    def write(self, data: bytes) -> None:
+        """The same bytes to every member; one whose sink does not take all of them leaves with the rest."""
+        size = len(data)
+        stuck: list[tuple[Follower, int]] = []
+        # A copy, since a sink that is no bare socket may call sink_full from within its send.
+        for follower, send in tuple(self.members.items()):
+            try:
+                sent = send(data)
+            except OSError:
+                sent = 0
+            if sent != size:
+                stuck.append((follower, sent))
+        for follower, sent in stuck:
+            follower.sink.rest(data, sent)
+
+
+class Fanout:
+    """The followers of one room in one format, and the ring's events as frames of that format.
+
+    ``frames[i]`` is event ``base + 1 + i``; frames are made when a cohort first needs them.
+    """
+
+    __slots__ = ("away", "base", "cohorts", "delivery", "format", "frames", "room")
+
+    def __init__(self, delivery: "Delivery", room: Room, format: IFormat) -> None:
+        self.delivery = delivery
+        self.room = room
+        self.format = format
+        self.cohorts: list[Cohort] = []
+        self.away = 0
+        self.base = room.base + len(room.events)
+        self.frames: list[bytes] = []
+
+    def __len__(self) -> int:
+        return self.away + sum(len(cohort.members) for cohort in self.cohorts)
+
+    def lowest(self, head: int) -> int:
+        """The lowest cursor of a cohort, `head` if there is none."""
+        return min((cohort.cursor for cohort in self.cohorts), default=head)
+
+    def admit(self, follower: "Follower") -> None:
+        """Put a follower, at whose cursor the ring can serve, into a cohort."""
+        cursor = follower.cursor
+        largest = self.delivery.slice
+        for cohort in self.cohorts:
+            if cohort.cursor == cursor and len(cohort.members) < largest:
+                break
+        else:
+            cohort = Cohort(cursor)
+            self.cohorts.append(cohort)
+        cohort.members[follower] = follower.sink.raw_send
+        follower.cohort = cohort
+        self.away -= 1
+        if cursor < self.room.head:
+            self.delivery.mark(self)
+
+    def release(self, follower: "Follower") -> None:
+        """Take a follower out of its cohort; it goes on with the cohort's cursor as its own."""
+        cohort = follower.cohort
+        if cohort is None:
+            return
+        del cohort.members[follower]
+        follower.cursor = cohort.cursor
+        follower.cohort = None
+        self.away += 1
+
+    def flush(self, writes: int) -> int:
+        """Send cohorts what they lack until `writes` are made or all are level; returns the writes left (0 or less: more to do)."""
+        head = self.room.head
+        if len(self.cohorts) > 1:
+            self.cohorts = self._merged()
+        for cohort in self.cohorts:
+            # One size for all pieces: a slow reader pins at most one of them.
+            while cohort.cursor < head and cohort.members:
+                if writes <= 0:
+                    return 0
+                data, cursor = self._piece(cohort.cursor)
+                # Before the writes: whoever leaves because of them has them.
+                cohort.cursor = cursor
+                writes -= len(cohort.members)
+                if data:
+                    cohort.write(data)
+            if not cohort.members:
+                cohort.cursor = head
+        return max(writes, 1)
+
+    def _merged(self) -> list[Cohort]:
+        """The cohorts without empty ones, those at one cursor joined as far as a slice allows."""
+        largest = self.delivery.slice
+        merged: dict[int, Cohort] = {}
+        result = []
+        for cohort in self.cohorts:
+            if not cohort.members:
+                continue
+            other = merged.get(cohort.cursor)
+            if other is None or len(other.members) + len(cohort.members) > largest:
+                merged[cohort.cursor] = cohort
+                result.append(cohort)
+                continue
+            other.members.update(cohort.members)
+            for follower in cohort.members:
+                follower.cohort = other
+        return result
+
+    def _piece(self, cursor: int) -> tuple[bytes, int]:
+        """The joined frames behind `cursor`, as many as a chunk holds but at least one, and the cursor behind them."""
+        self._encode(cursor)
+        start = cursor - self.base
+        frames = self.frames
+        limit = self.delivery.chunk
+        size, end = 0, start
+        for end in range(start, len(frames)):
+            size += len(frames[end])
+            if size > limit and end > start:
+                break
+        else:
+            end += 1
+        return frames[start] if end - start == 1 else b"".join(frames[start:end]), self.base + end
+
+    def _encode(self, cursor: int) -> None:
+        room = self.room
+        encode = self.format.event
+        if not self.frames:
+            self.base = cursor
+        elif cursor < self.base:
+            self.frames[:0] = [encode(event) for event in room.events[cursor - room.base : self.base - room.base]]
+            self.base = cursor
+        done = self.base + len(self.frames)
+        if done < room.head:
+            self.frames.extend([encode(event) for event in room.events[done - room.base :]])
+
+    def trim(self, base: int) -> None:
+        """The ring starts behind `base` now."""
+        if self.base < base:
+            del self.frames[: base - self.base]
+            self.base = base
+
+    def signal(self, data: bytes) -> None:
+        """Something that is not in the log, to those who are ready for it."""
+        if data:
+            for cohort in self.cohorts:
+                cohort.write(data)
+
+
+@implementer(ISinkWatcher)
+class Follower:
+    """One client in one room: a sink, and a cursor while it is in no cohort."""
+
+    __slots__ = ("cohort", "cursor", "fanout", "reading", "sink")
+
+    def __init__(self, fanout: Fanout, sink: ISink, cursor: int) -> None:
+        self.fanout: Fanout | None = fanout
+        self.sink = sink
+        self.cursor = cursor
+        self.cohort: Cohort | None = None
+        self.reading = False
+        fanout.away += 1
+
+    def start(self) -> None:
+        """Begin to deliver what is behind the cursor. Call it once, when the answer that gave the cursor to the client is written."""
+        if self.fanout is not None:
+            self.sink.watch(self)
+            self._go_on()
+
+    def stop(self) -> None:
+        """Deliver no more. May be called twice."""
+        fanout = self.fanout
+        if fanout is not None:
+            self.sink.unwatch(self)
+            fanout.release(self)
+            fanout.away -= 1
+            self.fanout = None
+            fanout.delivery.left(fanout)
+
+    def sink_full(self) -> None:
+        """Leave the cohort until the sink has drained."""
+        if self.fanout is not None:
+            self.fanout.release(self)
+
+    def sink_drained(self) -> None:
+        """Go on from the cursor."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        fanout = self.fanout
+        if fanout is None or self.reading or self.cohort is not None or self.sink.full:
+            return
+        if self.cursor >= fanout.room.base:
+            fanout.admit(self)
+            return
+        self.reading = True
+        read = fanout.delivery.store.read_after(fanout.room.name, self.cursor, STORE_READ, fanout.room.head)
+        read.addCallbacks(self._read, self._read_failed, callbackArgs=(fanout.room.head,))
+
+    def _read(self, rows: list[Row], head: int) -> None:
+        self.reading = False
+        fanout = self.fanout
+        if fanout is None:
+            return
+        room, format = fanout.room, fanout.format
+        frames = []
+        for row in rows:
+            if row[0] > self.cursor + 1:
+                frames.append(format.gap(room.name, self.cursor + 1, row[0] - 1))
+            frames.append(format.event(event_of(fanout.delivery.store.epoch, room.name, row)))
+            self.cursor = row[0]
+        if not rows:
+            # Retention has removed all that was asked for.
+            frames.append(format.gap(room.name, self.cursor + 1, head))
+            self.cursor = head
+        self.sink.write(b"".join(frames))
+        self._go_on()
+
+    def _read_failed(self, failure: Failure) -> None:
+        fanout = self.fanout
+        if fanout is None:
+            return
+        fanout.delivery.log.warn("cannot read on for a follower of {room}: {reason}", room=fanout.room.name, reason=failure.getErrorMessage())
+        fanout.delivery.clock.callLater(RETRY, self._retry)
+
+    def _retry(self) -> None:
+        self.reading = False
+        self._go_on()
+
+
+class Delivery:
+    """Flushes rooms in slices and keeps their rings within one budget.
+
+    :param store: where followers read on that the ring has left behind.
+    :param clock: its `callLater` gives other work its turn between slices.
+    :param slice: writes in one reactor turn, and members of a cohort at the most.
+    :param chunk: bytes of joined frames in one write (one frame may be longer).
+    :param ring_events: events that a ring keeps.
+    :param ring_bytes: bytes that all rings together may cost.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IStore, clock: IReactorTime, slice: int, chunk: int, ring_events: int, ring_bytes: int) -> None:
+        self.store = store
+        self.clock = clock
+        self.slice = slice
+        self.chunk = chunk
+        self.ring_events = ring_events
+        self.ring_bytes = ring_bytes
+        self.cost = 0
+        """What all rings cost now."""
+        self._dirty: dict[Fanout, None] = {}
+        self._rings: OrderedDict[Room, None] = OrderedDict()
+        self._scheduled = False
+
+    def follow(self, room: Room, format: IFormat, sink: ISink, cursor: int) -> Follower:
+        """A follower of `room` from `cursor` on, to be started."""
+        fanout = room.fanouts.get(format)
+        if fanout is None:
+            fanout = room.fanouts[format] = Fanout(self, room, format)
+        return Follower(fanout, sink, cursor)
+
+    def left(self, fanout: Fanout) -> None:
+        """A follower has gone; a fan-out without any is forgotten, and a room without any keeps no ring."""
+        if not fanout:
+            room = fanout.room
+            if room.fanouts.get(fanout.format) is fanout:
+                del room.fanouts[fanout.format]
+            self._dirty.pop(fanout, None)
+            if not room.fanouts:
+                self.cost -= room.cost
+                room.clear(room.head)
+                self._rings.pop(room, None)
+
+    def append(self, room: Room, event: Event) -> None:
+        """A committed event of a room in memory, in order of seq. `flush` delivers it."""
+        before = room.cost
+        room.append(event)
+        self.cost += room.cost - before
+        if room.fanouts:
+            self._rings[room] = None
+            self._rings.move_to_end(room)
+            for fanout in room.fanouts.values():
+                self._dirty[fanout] = None
+
+    def mark(self, fanout: Fanout) -> None:
+        """A fan-out has a cohort that lacks something; it is flushed in the next turn."""
+        self._dirty[fanout] = None
+        self._later()
+
+    def _later(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Deliver what is new, at most a slice of it now and the rest in the turns that follow."""
+        writes = self.slice
+        dirty = self._dirty
+        while dirty:
+            fanout = next(iter(dirty))
+            # Taken off first: what is marked meanwhile counts for a further round.
+            del dirty[fanout]
+            writes = fanout.flush(writes)
+            self.cost -= fanout.room.trim(self.ring_events)
+            if writes <= 0:
+                dirty[fanout] = None
+                self._later()
+                break
+        while self.cost > self.ring_bytes and self._evict():
+            pass
+
+    def _evict(self) -> bool:
+        """Shrink the ring that has been quiet longest; False if no ring can shrink."""
+        for room in self._rings:
+            freed = room.trim(0)
+            if freed:
+                self.cost -= freed
+                if not room.events:
+                    del self._rings[room]
+                return True
+        return False
+
+    def rooms(self) -> Iterator[Room]:
+        """The rooms that have a ring."""
+        return iter(self._rings)

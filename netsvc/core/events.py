@@ -1,0 +1,98 @@
+"""An event as clients see it, made from a row of the log."""
+
+from functools import lru_cache
+from time import gmtime, strftime
+
+import msgspec
+
+from netsvc.core.records import Row
+
+__all__ = ["Event", "cursor_of", "event_of", "parse_cursor", "timestamp"]
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={"sender": "from"}):
+    """One event of a room's log. Members that a type does not have are left out of the JSON.
+
+    :ivar room: the room's name.
+    :ivar seq: 1 or more, without gaps.
+    :ivar cursor: ``epoch:seq``.
+    :ivar type: message, edit, delete, reaction, topic or file.
+    :ivar sender: the name of who did it; the member is called ``from``.
+    :ivar at: RFC 3339, UTC, milliseconds.
+    """
+
+    room: str
+    seq: int
+    cursor: str
+    type: str
+    sender: str
+    at: str
+    text: str | None = None
+    reply_to: int | None = None
+    target: int | None = None
+    emoji: str | None = None
+    on: bool | None = None
+    name: str | None = None
+    size: int | None = None
+    media_type: str | None = None
+    url: str | None = None
+    edited: bool = False
+    deleted: bool = False
+
+
+class _Extra(msgspec.Struct, omit_defaults=True, gc=False):
+    """The members of an event that a row keeps as JSON."""
+
+    reply_to: int | None = None
+    target: int | None = None
+    emoji: str | None = None
+    on: bool | None = None
+    name: str | None = None
+    size: int | None = None
+    media_type: str | None = None
+    url: str | None = None
+    edited: bool = False
+    deleted: bool = False
+
+
+_decode_extra = msgspec.json.Decoder(_Extra).decode
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
+
+
+def timestamp(milliseconds: int) -> str:
+    """RFC 3339 in UTC with milliseconds, from milliseconds since the Unix epoch."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+def cursor_of(epoch: str, seq: int) -> str:
+    """The cursor behind event `seq`; 0 is before the first."""
+    return f"{epoch}:{seq}"
+
+
+def parse_cursor(cursor: str) -> tuple[str, int]:
+    """Epoch and seq of a cursor.
+
+    :raises ValueError: not of the form ``text:integer``.
+    """
+    epoch, colon, seq = cursor.rpartition(":")
+    if not colon or not seq.removeprefix("-").isascii() or not seq.removeprefix("-").isdigit() or len(seq) > 19:
+        raise ValueError(f"{cursor[:80]!r} is no cursor: write it as it was given, like 'x7k2:41'")
+    return epoch, int(seq)
+
+
+def event_of(epoch: str, room: str, row: Row) -> Event:
+    """The event that a row of `room`'s log is."""
+    seq, at, type_, sender, text, extra = row
+    event = Event(room=room, seq=seq, cursor=f"{epoch}:{seq}", type=type_, sender=sender, at=timestamp(at), text=text)
+    if extra is not None:
+        members = _decode_extra(extra)
+        for name in members.__struct_fields__:
+            value = getattr(members, name)
+            if (value is not None and value is not False) or (name == "on" and value is False):
+                setattr(event, name, value)
+    return event

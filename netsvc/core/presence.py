@@ -1,0 +1,83 @@
+"""Who is in a room: counts and deltas, so that a big room costs no more than a small one."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+__all__ = ["NAMES", "Delta", "Presence"]
+
+NAMES = 100
+"""Names in one answer or one delta at the most; the count is always exact."""
+
+
+class Delta(NamedTuple):
+    """What changed since the last delta."""
+
+    joined: Sequence[str]
+    left: Sequence[str]
+    present: int
+
+
+class Presence:
+    """The names in one room. A name is there once, however many connections it has; it is gone `grace` seconds after the last."""
+
+    __slots__ = ("_grace", "_here", "_joined", "_leaving", "_left")
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._here: dict[str, int] = {}
+        self._leaving: dict[str, float] = {}
+        self._joined: dict[str, None] = {}
+        self._left: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    @property
+    def pending(self) -> bool:
+        """A sweep has something to do, now or later."""
+        return bool(self._leaving or self._joined or self._left)
+
+    def names(self) -> list[str]:
+        """Up to NAMES of those who are here."""
+        return list(islice(self._here, NAMES))
+
+    def came(self, name: str) -> None:
+        """One more connection of `name`."""
+        connections = self._here.get(name)
+        if connections is None:
+            if name in self._left:
+                del self._left[name]
+            else:
+                self._joined[name] = None
+            connections = 0
+        elif not connections:
+            del self._leaving[name]
+        self._here[name] = connections + 1
+
+    def went(self, name: str, now: float) -> None:
+        """One connection of `name` less."""
+        self._here[name] -= 1
+        if not self._here[name]:
+            self._leaving[name] = now + self._grace
+
+    def sweep(self, now: float) -> Delta | None:
+        """Drop who has been absent for long enough; the changes since the last sweep, None if there are none."""
+        # Insertion order is order of time: every absence is given the same grace.
+        gone = []
+        for name, due in self._leaving.items():
+            if due > now:
+                break
+            gone.append(name)
+        for name in gone:
+            del self._leaving[name], self._here[name]
+            if name in self._joined:
+                del self._joined[name]
+            else:
+                self._left[name] = None
+        if not self._joined and not self._left:
+            return None
+        delta = Delta(tuple(islice(self._joined, NAMES)), tuple(islice(self._left, NAMES)), len(self._here))
+        self._joined.clear()
+        self._left.clear()
+        return delta

@@ -1,0 +1,301 @@
+"""Procedures: typed Python callables in one registry. Everything that a client can do is one of them.
+
+    @procedure("math.add", role="guest")
+    def add(a: int, b: int) -> int:
+        \"""The sum of two integers.\"""
+        return a + b
+
+The type hints are the schema. A first parameter annotated ``Call`` is not a param of the call: it is given who calls, and more.
+``def``, ``async def`` and functions that return a Deferred work; one that blocks says ``blocking=True`` and runs in a thread.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from operator import attrgetter
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from netsvc.core.identity import RANKS, Identity
+from netsvc.core.limits import Budget
+from netsvc.errors import Forbidden, InvalidParams, Malformed, NotAuthenticated, StartError, UnknownProcedure
+
+__all__ = ["Call", "Procedure", "Registry", "declared", "procedure"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+"""What a procedure may be called: words joined by dots."""
+
+_MARK = "__netsvc_procedure__"
+
+
+class Call:
+    """One call: who makes it, and how long it may take.
+
+    :ivar identity: who calls; None before a login where guests are not allowed.
+    :ivar peer: the caller's address as text.
+    :ivar budget: what the caller may still spend.
+    :ivar connection: the WebSocket it came by, for notifications and clean-up; None for a call over plain HTTP.
+    :ivar key: the Idempotency-Key header, None without.
+    :ivar deadline: seconds of the clock by which the answer must be there.
+    :ivar request_id: by which the log speaks of this call; "" where none was made.
+    """
+
+    __slots__ = ("budget", "connection", "deadline", "identity", "key", "peer", "request_id")
+
+    def __init__(
+        self,
+        identity: Identity | None,
+        peer: str,
+        budget: Budget,
+        connection: Any = None,
+        key: str | None = None,
+        deadline: float = 0.0,
+        request_id: str = "",
+    ) -> None:
+        self.identity = identity
+        self.peer = peer
+        self.budget = budget
+        self.connection = connection
+        self.key = key
+        self.deadline = deadline
+        self.request_id = request_id
+
+    @property
+    def caller(self) -> Identity:
+        """Who calls.
+
+        :raises NotAuthenticated: nobody has logged in.
+        """
+        if self.identity is None:
+            raise NotAuthenticated("log in first, with auth.login")
+        return self.identity
+
+
+class _Declaration(msgspec.Struct, frozen=True):
+    name: str
+    role: str
+    cost: float
+    blocking: bool
+    anonymous: bool
+
+
+def procedure(name: str, *, role: str = "member", cost: float = 1.0, blocking: bool = False, anonymous: bool = False) -> Callable[[F], F]:
+    """Declare a function or method as a procedure; a registry takes it when it is given the module or object.
+
+    :param name: words joined by dots.
+    :param role: the least role that may call it: guest, member or admin.
+    :param cost: what a call takes from the caller's rate budget; a plain call is 1.
+    :param blocking: it blocks, so run it in a thread; its first parameter must not be a Call's connection then.
+    :param anonymous: may be called before a login where guests are not allowed.
+    :raises ValueError: a bad name or role.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a procedure: write words joined by dots, like 'math.add'")
+    if role not in RANKS:
+        raise ValueError(f"procedure {name}: no role {role!r}: write one of {', '.join(RANKS)}")
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, _Declaration(name, role, cost, blocking, anonymous))
+        return function
+
+    return mark
+
+
+def declared(source: object) -> Iterator[tuple[Any, Callable[..., Any]]]:
+    """The declarations and callables of a module's functions or an object's methods, in order of definition."""
+    # A class's methods by way of the instance, so that they are bound; vars() keeps the order of definition.
+    names = vars(source) if inspect.ismodule(source) else vars(type(source))
+    for name in list(names):
+        candidate = getattr(source, name, None)
+        declaration = getattr(candidate, _MARK, None)
+        if isinstance(declaration, _Declaration) and callable(candidate):
+            yield declaration, candidate
+
+
+class Procedure:
+    """A registered procedure.
+
+    :ivar name: as called; `doc`: its docstring, cleaned.
+    :ivar rank: the least rank that may call it; `cost`: its price.
+    :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
+    """
+
+    __slots__ = (
+        "_decode_array",
+        "_decode_object",
+        "_takes_call",
+        "_values",
+        "anonymous",
+        "blocking",
+        "cost",
+        "doc",
+        "function",
+        "name",
+        "params",
+        "rank",
+        "result",
+    )
+
+    def __init__(self, declaration: _Declaration, function: Callable[..., Any]) -> None:
+        self.name = declaration.name
+        self.function = function
+        self.rank = RANKS[declaration.role]
+        self.cost = declaration.cost
+        self.blocking = declaration.blocking
+        self.anonymous = declaration.anonymous
+        self.doc = inspect.getdoc(function) or ""
+        try:
+            hints = get_type_hints(function, include_extras=True)
+            self.result = _plain_result(hints.pop("return", Any))
+            fields, self._takes_call = _fields(self.name, function, hints)
+            self.params = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, kw_only=False)
+            array = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, array_like=True)
+            self._decode_object = msgspec.json.Decoder(self.params).decode
+            self._decode_array = msgspec.json.Decoder(array).decode
+        except (TypeError, NameError) as error:
+            raise StartError(f"procedure {self.name}: its signature cannot be a schema: {error}") from None
+        names = [field[0] for field in fields]
+        self._values: Callable[[Any], Any] | None
+        if not names:
+            self._values = None
+        elif len(names) == 1:
+            only = attrgetter(names[0])
+            self._values = lambda struct: (only(struct),)
+        else:
+            self._values = attrgetter(*names)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the params, in order."""
+        return self.params.__struct_fields__
+
+    def arguments(self, params: msgspec.Raw) -> Any:
+        """The values of the params, in order, from their JSON text (empty: none given).
+
+        :raises InvalidParams: naming the parameter and the expected type.
+        :raises Malformed: the text is no JSON, or nested too deeply.
+        """
+        try:
+            if not params:
+                struct = self._decode_object(b"{}")
+            elif memoryview(params)[0] == 0x5B:
+                struct = self._decode_array(params)
+            else:
+                struct = self._decode_object(params)
+        except msgspec.ValidationError as error:
+            raise _explained(error, self.fields) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            # A message is not looked into before its procedure is known: what is wrong inside of the params shows only now.
+            raise Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
+        return self._values(struct) if self._values is not None else ()
+
+    def call(self, call: Call, arguments: Any) -> Any:
+        """Run it. The result may be a Deferred or a coroutine."""
+        return self.function(call, *arguments) if self._takes_call else self.function(*arguments)
+
+
+def _fields(name: str, function: Callable[..., Any], hints: dict[str, Any]) -> tuple[list[Any], bool]:
+    parameters = list(inspect.signature(function).parameters.values())
+    takes_call = bool(parameters) and hints.get(parameters[0].name) is Call
+    fields: list[Any] = []
+    for parameter in parameters[takes_call:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"*{parameter.name} has no schema")
+        type_ = hints.get(parameter.name, Any)
+        fields.append((parameter.name, type_) if parameter.default is parameter.empty else (parameter.name, type_, parameter.default))
+    return fields, takes_call
+
+
+def _plain_result(annotation: Any) -> Any:
+    """The type of the value that a Deferred or a coroutine will have."""
+    origin = getattr(annotation, "__origin__", None)
+    if inspect.isclass(origin) and issubclass(origin, Deferred):
+        return annotation.__args__[0]
+    if origin in (Coroutine,) or (inspect.isclass(origin) and issubclass(origin, Coroutine)):
+        return annotation.__args__[2]
+    return annotation
+
+
+_AT = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_FEW = re.compile(r"Expected `array` of at least length (\d+), got (\d+)")
+_MANY = re.compile(r"Expected `array` of at most length (\d+)")
+_FIRST = re.compile(r"\[(\d+)\]")
+
+
+def _explained(error: msgspec.ValidationError, fields: tuple[str, ...]) -> InvalidParams:
+    """msgspec's message with the parameter's name in front."""
+    text = str(error)
+    where = _AT.fullmatch(text)
+    if where is None:
+        if missing := _MISSING.fullmatch(text):
+            return InvalidParams(f"{missing[1]}: missing", parameter=missing[1])
+        if unknown := _UNKNOWN.fullmatch(text):
+            known = f"the parameters are {', '.join(fields)}" if fields else "there are no parameters"
+            return InvalidParams(f"{unknown[1]}: unknown parameter; {known}", parameter=unknown[1])
+        if few := _FEW.fullmatch(text):
+            name = fields[int(few[2])]
+            return InvalidParams(f"{name}: missing", parameter=name)
+        if _MANY.fullmatch(text):
+            return InvalidParams(f"too many parameters: expected at most {len(fields)} ({', '.join(fields)})")
+        return InvalidParams(text.replace("`", ""))
+    what, path = where[1].replace("`", ""), where[2].lstrip(".")
+    if index := _FIRST.match(path):
+        # Positional: the index is that of the parameter.
+        path = fields[int(index[1])] + path[index.end() :]
+    what = what[0].lower() + what[1:]
+    return InvalidParams(f"{path}: {what}", parameter=re.split(r"[.\[]", path, maxsplit=1)[0])
+
+
+class Registry:
+    """All procedures by name."""
+
+    def __init__(self) -> None:
+        self._procedures: dict[str, Procedure] = {}
+
+    def __iter__(self) -> Iterator[Procedure]:
+        return iter(self._procedures.values())
+
+    def add(self, source: object) -> int:
+        """Take the declared procedures of a module or an object; returns how many.
+
+        :raises StartError: a name is taken, or a signature has no schema.
+        """
+        count = 0
+        for declaration, function in declared(source):
+            if declaration.name in self._procedures:
+                raise StartError(f"procedure {declaration.name} is declared twice, the second time in {function.__module__}")
+            self._procedures[declaration.name] = Procedure(declaration, function)
+            count += 1
+        return count
+
+    def find(self, name: str) -> Procedure:
+        """A procedure by name.
+
+        :raises UnknownProcedure: there is none.
+        """
+        try:
+            return self._procedures[name]
+        except KeyError:
+            raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods names them all") from None
+
+    def admit(self, procedure: Procedure, call: Call) -> None:
+        """Check that the caller may call this now, and charge its budget.
+
+        :raises NotAuthenticated: nobody has logged in.
+        :raises Forbidden: the caller's role does not suffice.
+        :raises RateLimited: the budget is spent.
+        """
+        identity = call.identity
+        if identity is None:
+            if not procedure.anonymous:
+                raise NotAuthenticated("log in first, with auth.login")
+        elif identity.rank < procedure.rank:
+            role = next(role for role, rank in RANKS.items() if rank == procedure.rank)
+            raise Forbidden(f"{procedure.name} is for role {role}, and {identity.name} has {', '.join(identity.roles) or 'none'}")
+        call.budget.charge(procedure.cost)

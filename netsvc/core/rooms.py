@@ -1,0 +1,458 @@
+"""Rooms: posting, joining, history, who is there. Every rule about them is here; bytes and sockets are not."""
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from netsvc.core.appender import Appender
+from netsvc.core.delivery import Delivery, Follower, Room
+from netsvc.core.events import Event, cursor_of, event_of, parse_cursor, timestamp
+from netsvc.core.identity import RANKS, Identity
+from netsvc.core.names import fold_room_name
+from netsvc.core.presence import Presence
+from netsvc.core.records import Draft, Key, RoomInfo, Row
+from netsvc.core.settings import LimitsSettings, RoomsSettings
+from netsvc.errors import Forbidden, InvalidParams, NotFound
+from netsvc.interfaces import IFormat, ISink, IStore
+
+__all__ = ["MOST", "History", "Joined", "Member", "Membership", "Posted", "Present", "RoomList", "RoomSummary", "Rooms"]
+
+MOST = 200
+"""Events in one answer at the most."""
+
+KEY_LENGTH = 200
+"""Characters of an idempotency key at the most."""
+
+FLUSH_DEFERRALS = 2
+"""Commits for which a flush may be held while a further one is under way (measured: a third more throughput, PERFORMANCE)."""
+
+SWEEP = 1.0
+"""Seconds between two looks at who has come and gone, while somebody has."""
+
+
+class Posted(msgspec.Struct, gc=False):
+    """The answer to a post: where it stands, and ``durable``, "fsync" or "memory"."""
+
+    room: str
+    seq: int
+    cursor: str
+    at: str
+    durable: str
+
+
+class Present(msgspec.Struct):
+    """Who is in a room: all counted, at most 100 named."""
+
+    count: int
+    names: list[str]
+
+
+class History(msgspec.Struct):
+    """Events in ascending order; ``cursor``, ``more`` and ``recovered`` as in docs/protocol.md."""
+
+    events: list[Event]
+    cursor: str
+    more: bool
+    recovered: bool
+
+
+class Joined(msgspec.Struct):
+    """The answer to a join; what comes behind ``cursor`` is delivered."""
+
+    room: str
+    cursor: str
+    recovered: bool
+    events: list[Event]
+    more: bool
+    present: Present
+
+
+class RoomSummary(msgspec.Struct):
+    """A room in a list: its newest cursor, when that event was, and how many are there now."""
+
+    name: str
+    cursor: str
+    at: str
+    count: int
+
+
+class RoomList(msgspec.Struct):
+    """Rooms by name; with ``more``, ask again ``after`` the last name."""
+
+    rooms: list[RoomSummary]
+    more: bool
+
+
+class Membership(NamedTuple):
+    """What a join gives to the protocol: the answer, and the follower to start once the answer is written."""
+
+    joined: Joined
+    member: "Member"
+
+
+class Member:
+    """A connection's place in a room: it follows, and its name is present. `leave` ends both."""
+
+    __slots__ = ("_follower", "_name", "_rooms", "_state")
+
+    def __init__(self, rooms: "Rooms", state: "_State", name: str, follower: Follower) -> None:
+        self._rooms = rooms
+        self._state: _State | None = state
+        self._name = name
+        self._follower = follower
+
+    def start(self) -> None:
+        """Begin to deliver. Call it when the answer to the join is written."""
+        self._follower.start()
+
+    def rename(self, name: str) -> None:
+        """The connection acts under another name now."""
+        if self._state is not None and name != self._name:
+            self._rooms.renamed(self._state, self._name, name)
+            self._name = name
+
+    def leave(self) -> None:
+        """Deliver no more. May be called twice."""
+        state, self._state = self._state, None
+        if state is not None:
+            self._follower.stop()
+            self._rooms.left(state, self._name)
+
+
+class _State:
+    """A room in memory: its delivery, its presence, and how many hold it."""
+
+    __slots__ = ("holders", "loading", "presence", "room")
+
+    def __init__(self, name: str, grace: float) -> None:
+        self.room = Room(name)
+        self.presence = Presence(grace)
+        self.holders = 0
+        self.loading: list[Deferred[None]] | None = None
+
+
+class Rooms:
+    """All rooms of this daemon.
+
+    :param store: the log; open when the first call comes.
+    :param clock: time and later calls.
+    :param rooms: [rooms]; `limits`: [limits].
+    :param create: the least role that may start a room.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IStore, clock: IReactorTime, rooms: RoomsSettings, limits: LimitsSettings, create: str = "guest") -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = rooms
+        self._create = RANKS[create]
+        self._states: dict[str, _State] = {}
+        self._sweeping: dict[_State, None] = {}
+        self._deferred = 0
+        self._keys = int(rooms.keys * 1000)
+        self.appender = Appender(store, clock, self._committed, limits.append_batch, limits.append_queue)
+        self.delivery = Delivery(store, clock, rooms.fanout_slice, rooms.chunk, rooms.ring_events, rooms.ring_bytes)
+
+    # Posting
+
+    def post(self, identity: Identity, room: str, text: str, key: str | None = None, reply_to: int | None = None) -> "Deferred[Posted]":
+        """Append a message; the Deferred fires after its commit, and before it is delivered to anybody.
+
+        :raises InvalidParams: by way of the Deferred or at once: a bad room name, text or key.
+        :raises Forbidden: the room has no event yet and the identity may not start one.
+        :raises Conflict: the key was used with other params.
+        :raises StoreUnavailable: it could not be stored; nothing was.
+        """
+        name = fold_room_name(room)
+        if not text:
+            raise InvalidParams("text: must not be empty", parameter="text")
+        # A character is at most four bytes: most texts need no encoding to be known as short enough.
+        if len(text) * 4 > self._settings.text and len(text.encode()) > self._settings.text:
+            raise InvalidParams(f"text: {len(text.encode())} bytes are more than the {self._settings.text} that [rooms] text allows", parameter="text")
+        if reply_to is not None and reply_to < 1:
+            raise InvalidParams("reply_to: expected the seq of a message, 1 or more", parameter="reply_to")
+        draft = Draft(name, "message", identity.name, int(self._clock.seconds() * 1000), text)
+        if reply_to is not None:
+            draft.extra = f'{{"reply_to":{reply_to}}}'
+        if key is not None:
+            draft.key = self._key(identity, draft, key)
+        done: Deferred[Posted] = Deferred()
+        draft.context = done
+        if identity.rank >= self._create:
+            self.appender.append(draft)
+            return done
+        return self._exists(name).addCallback(self._append_if, draft, done)
+
+    def _key(self, identity: Identity, draft: Draft, key: str) -> Key:
+        if not key or len(key) > KEY_LENGTH:
+            raise InvalidParams(f"key: expected 1 to {KEY_LENGTH} characters, a UUID for one", parameter="key")
+        # A guest who reconnects has a new name, so all guests are one scope.
+        who = "" if identity.guest else identity.name
+        digest = blake2b(f"{draft.extra or ''}\0{draft.text}".encode(), digest_size=16).digest()
+        return Key(f"chat.post\0{draft.room}\0{who}", key, digest, draft.at + self._keys)
+
+    def _append_if(self, exists: bool, draft: Draft, done: "Deferred[Posted]") -> "Deferred[Posted]":
+        if not exists:
+            raise Forbidden(f"there is no room {draft.room!r} yet, and you may not start one")
+        self.appender.append(draft)
+        return done
+
+    def _exists(self, name: str) -> "Deferred[bool]":
+        state = self._states.get(name)
+        if state is not None and state.room.head:
+            return succeed(True)
+        return self._store.room(name).addCallback(lambda info: info is not None)
+
+    def _committed(self, batch: list[Draft]) -> None:
+        epoch, durable, states = self._store.epoch, self._store.durable, self._states
+        for draft in batch:
+            done = draft.context
+            assert isinstance(done, Deferred)
+            if draft.error is not None:
+                done.errback(draft.error)
+                continue
+            name, seq = draft.room, draft.seq
+            cursor, at = f"{epoch}:{seq}", timestamp(draft.at)
+            # The poster's answer first: it precedes the poster's own event.
+            done.callback(Posted(name, seq, cursor, at, durable))
+            state = states.get(name)
+            if state is not None and not draft.repeated:
+                if draft.extra is None:
+                    event = Event(room=name, seq=seq, cursor=cursor, type=draft.type, sender=draft.sender, at=at, text=draft.text)
+                else:
+                    event = event_of(epoch, name, Row(seq, draft.at, draft.type, draft.sender, draft.text, draft.extra))
+                self.delivery.append(state.room, event)
+        if self.appender.busy and self._deferred < FLUSH_DEFERRALS:
+            self._deferred += 1
+        else:
+            self._deferred = 0
+            self.delivery.flush()
+
+    # Following
+
+    def join(self, identity: Identity, room: str, after: str | None, limit: int, format: IFormat, sink: ISink) -> "Deferred[Membership]":
+        """Follow a room: past events up to a cursor now, everything behind that cursor once the member is started.
+
+        :param after: a cursor to read on from, None for the newest events.
+        :param limit: events in the answer, 0 to 200.
+        :raises InvalidParams: a bad room name, cursor or limit.
+        """
+        name = fold_room_name(room)
+        position = self._position("after", after)
+        self._check_limit(limit)
+        state = self._hold(name)
+        reading = self._loaded(state).addCallback(lambda _: self._read(name, state.room, position, None, limit))
+
+        def member(history: History) -> Membership:
+            seq = parse_cursor(history.cursor)[1]
+            follower = self.delivery.follow(state.room, format, sink, seq)
+            state.presence.came(identity.name)
+            self._sweep_later(state)
+            present = Present(len(state.presence), state.presence.names())
+            joined = Joined(name, history.cursor, history.recovered, history.events, history.more, present)
+            return Membership(joined, Member(self, state, identity.name, follower))
+
+        def failed(failure: Failure) -> Failure:
+            self._release(state)
+            return failure
+
+        return reading.addCallbacks(member, failed)
+
+    def left(self, state: _State, name: str) -> None:
+        """A member has left (called by Member)."""
+        state.presence.went(name, self._clock.seconds())
+        self._sweep_later(state)
+        self._release(state)
+
+    def renamed(self, state: _State, old: str, new: str) -> None:
+        """A member has another name now (called by Member)."""
+        state.presence.came(new)
+        state.presence.went(old, self._clock.seconds())
+        self._sweep_later(state)
+
+    def _hold(self, name: str) -> _State:
+        state = self._states.get(name)
+        if state is None:
+            state = self._states[name] = _State(name, self._settings.presence_grace)
+            state.loading = []
+            self._store.room(name).addCallbacks(self._load, self._load_failed, callbackArgs=(state,), errbackArgs=(state,))
+        state.holders += 1
+        return state
+
+    def _release(self, state: _State) -> None:
+        state.holders -= 1
+        if not state.holders and not state.presence.pending and state.loading is None:
+            self._states.pop(state.room.name, None)
+
+    def _loaded(self, state: _State) -> "Deferred[None]":
+        if state.loading is None:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        state.loading.append(waiting)
+        return waiting
+
+    def _load(self, info: RoomInfo | None, state: _State) -> None:
+        if info is not None:
+            state.room.first = info.first
+            # A commit may have been seen since the store was asked.
+            if info.head > state.room.head:
+                state.room.head = info.head
+                state.room.clear(info.head)
+        waiting, state.loading = state.loading or [], None
+        for done in waiting:
+            done.callback(None)
+
+    def _load_failed(self, failure: Failure, state: _State) -> None:
+        waiting, state.loading = state.loading or [], None
+        self._states.pop(state.room.name, None)
+        for done in waiting:
+            done.errback(failure)
+
+    # Reading
+
+    def history(self, room: str, before: str | None, after: str | None, limit: int) -> "Deferred[History]":
+        """Events before or after a cursor, or the newest.
+
+        :raises NotFound: no such room.
+        :raises InvalidParams: a bad room name, cursor or limit, or both cursors.
+        """
+        name = fold_room_name(room)
+        if before is not None and after is not None:
+            raise InvalidParams("before: give either before or after, not both", parameter="before")
+        forward, backward = self._position("after", after), self._position("before", before)
+        self._check_limit(limit)
+        state = self._states.get(name)
+        if state is not None and state.loading is None and state.room.head:
+            return self._read(name, state.room, forward, backward, limit)
+
+        def found(info: RoomInfo | None) -> "Deferred[History]":
+            if info is None:
+                raise NotFound(f"there is no room {name!r}")
+            return self._read(name, Room(name, info.first, info.head), forward, backward, limit)
+
+        return self._store.room(name).addCallback(found)
+
+    def _position(self, parameter: str, cursor: str | None) -> tuple[str, int] | None:
+        if cursor is None:
+            return None
+        try:
+            return parse_cursor(cursor)
+        except ValueError as error:
+            raise InvalidParams(f"{parameter}: {error}", parameter=parameter) from None
+
+    def _check_limit(self, limit: int) -> None:
+        if not 0 <= limit <= MOST:
+            raise InvalidParams(f"limit: expected 0 to {MOST}", parameter="limit")
+
+    def _read(self, name: str, room: Room, after: tuple[str, int] | None, before: tuple[str, int] | None, limit: int) -> "Deferred[History]":
+        epoch, head = self._store.epoch, room.head
+        asked = after or before
+        recovered = True
+        if asked is not None:
+            at_epoch, seq = asked
+            recovered = at_epoch == epoch and (room.first - 1 <= seq <= head if after else seq >= 0)
+            if recovered and after:
+                return self._forward(name, room, seq, head, limit)
+        below = min(asked[1], head + 1) if asked is not None and recovered else head + 1
+        return self._backward(name, room, below, head, limit, recovered or after is None)
+
+    def _forward(self, name: str, room: Room, seq: int, head: int, limit: int) -> "Deferred[History]":
+        def made(events: list[Event]) -> History:
+            last = events[-1].seq if events else seq
+            return History(events, cursor_of(self._store.epoch, last), last < head, True)
+
+        if seq == head or not limit:
+            return succeed(made([]))
+        ready = room.after(seq, limit)
+        if ready is not None:
+            return succeed(made(ready))
+        return self._store.read_after(name, seq, limit, head).addCallback(self._events, name).addCallback(made)
+
+    def _backward(self, name: str, room: Room, below: int, head: int, limit: int, recovered: bool) -> "Deferred[History]":
+        def made(events: list[Event]) -> History:
+            last = events[-1].seq if events else head
+            oldest = events[0].seq if events else below
+            return History(events, cursor_of(self._store.epoch, last), oldest > room.first, recovered)
+
+        if not limit or below <= room.first:
+            return succeed(made([]))
+        start = max(below - 1 - limit, room.first - 1)
+        ready = room.after(start, below - 1 - start)
+        if ready is not None:
+            return succeed(made(ready))
+        return self._store.read_before(name, below, limit).addCallback(self._events, name).addCallback(made)
+
+    def _events(self, rows: list[Row], name: str) -> list[Event]:
+        epoch = self._store.epoch
+        return [event_of(epoch, name, row) for row in rows]
+
+    def directory(self, after: str, limit: int) -> "Deferred[RoomList]":
+        """Up to `limit` rooms whose names sort after `after`."""
+        self._check_limit(limit)
+
+        def made(infos: list[RoomInfo]) -> RoomList:
+            epoch = self._store.epoch
+            shown = [RoomSummary(info.name, cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)) for info in infos[:limit]]
+            return RoomList(shown, len(infos) > limit)
+
+        return self._store.rooms(after, limit + 1).addCallback(made)
+
+    def _count(self, name: str) -> int:
+        state = self._states.get(name)
+        return len(state.presence) if state is not None else 0
+
+    def who(self, room: str) -> "Deferred[Present]":
+        """Who is in a room.
+
+        :raises NotFound: the room has no event and nobody is in it.
+        """
+        name = fold_room_name(room)
+        state = self._states.get(name)
+        if state is not None and len(state.presence):
+            return succeed(Present(len(state.presence), state.presence.names()))
+
+        def found(exists: bool) -> Present:
+            if not exists:
+                raise NotFound(f"there is no room {name!r}")
+            return Present(0, [])
+
+        return self._exists(name).addCallback(found)
+
+    # Presence and upkeep
+
+    def _sweep_later(self, state: _State) -> None:
+        if not self._sweeping:
+            self._clock.callLater(SWEEP, self._sweep)
+        self._sweeping[state] = None
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        sweeping, self._sweeping = self._sweeping, {}
+        for state in sweeping:
+            delta = state.presence.sweep(now)
+            if delta is not None:
+                for format, fanout in state.room.fanouts.items():
+                    fanout.signal(format.presence(state.room.name, *delta))
+            if state.presence.pending:
+                self._sweep_later(state)
+            elif not state.holders:
+                self._states.pop(state.room.name, None)
+
+    def prune(self) -> "Deferred[None]":
+        """One round of retention, as [rooms] says; a follower whose next events are gone is told by a gap."""
+        age, events = self._settings.retention_age, self._settings.retention_events
+
+        def pruned(infos: list[RoomInfo]) -> None:
+            for info in infos:
+                state = self._states.get(info.name)
+                if state is not None:
+                    state.room.first = info.first
+
+        now = int(self._clock.seconds() * 1000)
+        return self._store.prune(now, int(age * 1000) or None, events or None).addCallback(pruned)

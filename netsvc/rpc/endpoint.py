@@ -1,0 +1,114 @@
+"""``POST /rpc`` and ``GET /openrpc.json``: JSON-RPC over plain HTTP."""
+
+
+from twisted.internet.defer import Deferred
+
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budget
+from netsvc.errors import InvalidRequest
+from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
+from netsvc.rpc.openrpc import document
+from netsvc.rpc.websocket import RpcService, budget_key
+from netsvc.wire.jsonrpc import Failed
+
+__all__ = ["HTTP_STATUS", "RpcEndpoint"]
+
+HTTP_STATUS = {
+    -32700: 400,
+    -32600: 400,
+    -32601: 404,
+    -32602: 400,
+    -32603: 500,
+    -32001: 401,
+    -32002: 403,
+    -32003: 404,
+    -32004: 409,
+    -32005: 429,
+    -32006: 413,
+    -32007: 504,
+    -32008: 503,
+    -32009: 502,
+}
+"""The status of the answer to a single call that failed."""
+
+KEY_LENGTH = 200
+"""Characters of an Idempotency-Key at the most."""
+
+
+class _HttpCaller:
+    """A request, as the dispatcher's caller."""
+
+    __slots__ = ("budget", "identity", "key", "peer")
+
+    connection = None
+
+    def __init__(self, identity: Identity | None, peer: str, budget: Budget) -> None:
+        self.identity = identity
+        self.peer = peer
+        self.budget = budget
+        self.key: str | None = None
+
+
+class RpcEndpoint:
+    """The HTTP handlers of the procedures."""
+
+    def __init__(self, service: RpcService, title: str, version: str) -> None:
+        self._service = service
+        self._title = title
+        self._version = version
+        self._handle = service.dispatcher.handle
+
+    def post(self, request: Request) -> "Answer | Deferred[Answer]":
+        """``POST /rpc``: a call, a notification (204) or a batch."""
+        identity, peer = request.identity, request.peer
+        caller = _HttpCaller(identity, peer, self._service.budgets.of(budget_key(identity, peer)))
+        deadline = self._read_headers(request, caller)
+        try:
+            message = request.body.decode()
+        except UnicodeDecodeError:
+            return _response(self._service.dispatcher.not_utf8())
+        answer = self._handle(message, caller, deadline)
+        if isinstance(answer, Deferred):
+            later: Deferred[Answer] = answer.addCallback(_response)
+            return later
+        return _response(answer)
+
+    def _read_headers(self, request: Request, caller: _HttpCaller) -> float | None:
+        """Take the key and the deadline from the headers; InvalidRequest if one is not what it should be."""
+        deadline: float | None = None
+        for name, value in request.headers:
+            if name == b"x-deadline":
+                try:
+                    deadline = float(value)
+                except ValueError:
+                    deadline = -1.0
+                if not 0 < deadline < float("inf"):
+                    raise InvalidRequest("X-Deadline: expected a number of seconds, like 2.5")
+            elif name == b"idempotency-key":
+                # RFC draft-ietf-httpapi-idempotency-key: a quoted string; a bare one is common.
+                caller.key = value.decode("latin-1").strip('"')
+                if not 0 < len(caller.key) <= KEY_LENGTH:
+                    raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
+        return deadline
+
+    def websocket(self, request: Request) -> Answer:
+        """``GET /ws``: become a WebSocket."""
+        return Upgrade(self._service.socket(request.identity, request.peer))
+
+    def openrpc(self, request: Request) -> Answer:
+        """``GET /openrpc.json``: the same as rpc.discover."""
+        return Response.json(document(self._service.dispatcher.registry, self._title, self._version))
+
+
+def _response(answer: bytes | None) -> Response:
+    if answer is None:
+        return Response(204)
+    if type(answer) is bytes:
+        return Response(200, answer, JSON)
+    assert isinstance(answer, Failed)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if answer.retry_after is not None:
+        headers = ((b"Retry-After", b"%d" % max(1, round(answer.retry_after + 0.5))),)
+    elif answer.code == -32001:
+        headers = ((b"WWW-Authenticate", b'Bearer realm="netsvc"'),)
+    return Response(HTTP_STATUS[answer.code], bytes(answer), JSON, headers)

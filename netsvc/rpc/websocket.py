@@ -1,0 +1,222 @@
+"""``/ws``: JSON-RPC 2.0 in both directions, one message or batch in each text frame."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from netsvc.core.appender import Appender
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budget, Budgets
+from netsvc.core.logins import Logins
+from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
+from netsvc.rpc.dispatch import Dispatcher
+from netsvc.wire.websocket import text_frame
+
+__all__ = ["Belonging", "RpcService", "RpcSocket", "budget_key"]
+
+UNAUTHENTICATED = 4401
+BINARY_REFUSED = 1003
+
+
+class Belonging(Protocol):
+    """What a procedure leaves with a connection: ended with it, told when its identity changes."""
+
+    def leave(self) -> None:
+        """The connection is over, or lets go."""
+
+    def rename(self, name: str) -> None:
+        """The connection acts under another name now."""
+
+
+def budget_key(identity: Identity | None, peer: str) -> str:
+    """The key of a caller's budget: the identity's name, and for guests the address."""
+    return f"address {peer}" if identity is None or identity.guest else f"user {identity.name}"
+
+
+class RpcService:
+    """What all RPC connections share.
+
+    :param in_flight: calls of one connection under way at which netsvc reads no further from it.
+    :param appender: while it is full, netsvc reads no further from connections that post.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, budgets: Budgets, logins: Logins, appender: Appender, in_flight: int) -> None:
+        self.dispatcher = dispatcher
+        self.budgets = budgets
+        self.logins = logins
+        self.appender = appender
+        self.in_flight = in_flight
+
+    def socket(self, identity: Identity | None, peer: str) -> "RpcSocket":
+        """The application of a new WebSocket; without an identity it may only log in."""
+        return RpcSocket(self, identity, peer)
+
+
+@implementer(IWebSocketApplication, ISinkWatcher)
+class RpcSocket:
+    """One WebSocket, as the dispatcher's caller and as what procedures know as ``call.connection``."""
+
+    __slots__ = ("_after", "_belongings", "_in_flight", "_reading", "_service", "_transport", "budget", "identity", "key", "peer")
+
+    def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
+        self._service = service
+        self.identity = identity
+        self.peer = peer
+        self.budget: Budget = service.budgets.of(budget_key(identity, peer))
+        self.key: str | None = None
+        self._transport: Any = None
+        self._in_flight = 0
+        self._reading = True
+        self._after: list[Callable[[], None]] | None = None
+        self._belongings: dict[Hashable, Belonging] | None = None
+
+    # What the dispatcher and procedures use
+
+    @property
+    def connection(self) -> "RpcSocket":
+        """Itself: this caller can be sent notifications."""
+        return self
+
+    @property
+    def sink(self) -> ISink:
+        """Where followers of rooms send."""
+        sink: ISink = self._transport
+        return sink
+
+    def notify(self, payload: bytes) -> None:
+        """Send a notification, the text of one JSON-RPC message; dropped if the client does not keep up or is gone."""
+        transport = self._transport
+        if transport is not None and not transport.full:
+            transport.write(text_frame(payload))
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """Call `then` when the answer to the call that runs now is written."""
+        if self._after is None:
+            self._after = []
+        self._after.append(then)
+
+    def keep(self, key: Hashable, belonging: Belonging) -> None:
+        """Keep something until the connection ends; what had the same key ends now."""
+        if self._transport is None:
+            belonging.leave()
+            return
+        if self._belongings is None:
+            self._belongings = {}
+        previous = self._belongings.pop(key, None)
+        if previous is not None:
+            previous.leave()
+        self._belongings[key] = belonging
+
+    def release(self, key: Hashable) -> bool:
+        """End what was kept under a key; False if nothing was."""
+        belonging = self._belongings.pop(key, None) if self._belongings else None
+        if belonging is not None:
+            belonging.leave()
+        return belonging is not None
+
+    def kept(self) -> int:
+        """How many things are kept."""
+        return len(self._belongings) if self._belongings else 0
+
+    def login(self, identity: Identity) -> None:
+        """Act as `identity` from now on."""
+        service = self._service
+        if self.identity is not None:
+            service.logins.unwatch(self.identity, self._revoked)
+        self.identity = identity
+        self.budget = service.budgets.of(budget_key(identity, self.peer))
+        if self._transport is not None:
+            service.logins.watch(identity, self._revoked)
+        for belonging in list(self._belongings.values()) if self._belongings else ():
+            belonging.rename(identity.name)
+
+    # IWebSocketApplication
+
+    def connected(self, connection: Any) -> None:
+        """The handshake is done."""
+        self._transport = connection
+        connection.watch(self)
+        if self.identity is not None:
+            self._service.logins.watch(self.identity, self._revoked)
+
+    def text(self, message: str) -> None:
+        """A JSON-RPC message."""
+        answer = self._service.dispatcher.handle(message, self)
+        if isinstance(answer, Deferred):
+            self._in_flight += 1
+            answer.addCallback(self._answered)
+            service = self._service
+            if self._in_flight >= service.in_flight:
+                self._pace()
+            elif service.appender.full and self._reading:
+                self._reading = False
+                self._transport.pause()
+                service.appender.when_room(self._pace)
+        elif answer is not None:
+            self._send(answer)
+        elif self._after is not None:
+            self._run_after()
+
+    def binary(self, data: bytes) -> None:
+        """Refused: this is a text protocol."""
+        self._transport.close(BINARY_REFUSED, "JSON-RPC goes in text frames")
+
+    def disconnected(self, code: int, reason: str) -> None:
+        """The connection is over."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.unwatch(self)
+        if self.identity is not None:
+            self._service.logins.unwatch(self.identity, self._revoked)
+        belongings, self._belongings = self._belongings, None
+        for belonging in belongings.values() if belongings else ():
+            belonging.leave()
+
+    # ISinkWatcher: a client that does not read its answers is not read from either
+
+    def sink_full(self) -> None:
+        """Stop reading."""
+        self._pace()
+
+    def sink_drained(self) -> None:
+        """Read on, if nothing else speaks against it."""
+        self._pace()
+
+    def _pace(self) -> None:
+        """Read from the client exactly while it may ask for more."""
+        transport = self._transport
+        if transport is None:
+            return
+        reading = not transport.full and self._in_flight < self._service.in_flight
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                transport.resume()
+            else:
+                transport.pause()
+
+    def _answered(self, answer: bytes | None) -> None:
+        self._in_flight -= 1
+        if self._transport is not None:
+            if answer is not None:
+                self._send(answer)
+            elif self._after is not None:
+                self._run_after()
+            if not self._reading and not self._service.appender.full:
+                self._pace()
+
+    def _send(self, answer: bytes) -> None:
+        self._transport.write(text_frame(answer))
+        if self._after is not None:
+            self._run_after()
+
+    def _run_after(self) -> None:
+        after, self._after = self._after, None
+        for then in after or ():
+            then()
+
+    def _revoked(self, reason: str) -> None:
+        if self._transport is not None:
+            self._transport.close(UNAUTHENTICATED, reason)

@@ -1,0 +1,188 @@
+"""JSON-RPC 2.0: text to requests, outcomes to bytes (https://www.jsonrpc.org/specification).
+
+A message is a request, a notification, a response or a batch. `parse` tells them apart and says exactly what is wrong with what
+is none of them; ids are echoed byte for byte.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from netsvc import errors
+
+__all__ = [
+    "ABSENT",
+    "CODES",
+    "Failed",
+    "Request",
+    "answer",
+    "code_of",
+    "failure",
+    "notification",
+    "parse",
+    "parse_element",
+    "split_batch",
+]
+
+ABSENT: Final = msgspec.Raw(b"")
+"""The id of a notification, and the params of a call without any."""
+
+_NULL: Final = b"null"
+
+CODES: Final[Mapping[type[BaseException], tuple[int, str]]] = {
+    errors.Malformed: (-32700, "parse error"),
+    errors.InvalidRequest: (-32600, "invalid request"),
+    errors.UnknownProcedure: (-32601, "method not found"),
+    errors.InvalidParams: (-32602, "invalid params"),
+    errors.NotAuthenticated: (-32001, "not authenticated"),
+    errors.Forbidden: (-32002, "forbidden"),
+    errors.NotFound: (-32003, "not found"),
+    errors.Conflict: (-32004, "conflict"),
+    errors.RateLimited: (-32005, "rate limited"),
+    errors.TooLarge: (-32006, "too large"),
+    errors.DeadlinePassed: (-32007, "deadline passed"),
+    errors.Overloaded: (-32008, "overloaded"),
+    errors.StoreUnavailable: (-32008, "overloaded"),
+    errors.ProviderGone: (-32009, "provider gone"),
+}
+"""Code and message of each error; a class that is not here is an internal error, -32603."""
+
+INTERNAL_ERROR: Final = -32603
+
+
+class Request(msgspec.Struct, gc=False):
+    """A call or, without an id, a notification.
+
+    :ivar method: the procedure's name.
+    :ivar params: the JSON text of the params, ABSENT (empty) if there are none.
+    :ivar id: the JSON text of the id, ABSENT (empty) for a notification.
+    :ivar deadline: seconds the caller is willing to wait, None if it does not say. An extension: other members are ignored.
+    """
+
+    jsonrpc: str
+    method: str
+    params: msgspec.Raw = ABSENT
+    id: msgspec.Raw = ABSENT
+    deadline: float | None = None
+
+
+class Failed(bytes):
+    """The bytes of a response that is an error; `code` is its JSON-RPC code, `retry_after` the seconds to wait, if any."""
+
+    code: int = INTERNAL_ERROR
+    retry_after: float | None = None
+
+
+_decode_request = msgspec.json.Decoder(Request).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+_ID_STARTS = frozenset(b'"-0123456789n')
+_PARAM_STARTS = frozenset(b"[{")
+
+
+def split_batch(message: str) -> list[msgspec.Raw] | None:
+    """The elements of a batch, None if the message is no array.
+
+    :raises Failure: by way of `parse` if it is no JSON.
+    """
+    return _decode_batch(message) if message.lstrip(" \t\r\n")[:1] == "[" else None
+
+
+def parse(message: str) -> Request | Failed | list[msgspec.Raw]:
+    """One incoming message: a request, the elements of a batch, or the error response to send for what is neither.
+
+    :param message: valid Unicode; bytes that are no UTF-8 are a parse error to be made by `failure`.
+    """
+    try:
+        request = _decode_request(message)
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            batch = split_batch(message)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return _parse_error(error)
+        if batch is None:
+            return _why_invalid(message)
+        return batch or _invalid("an empty batch")
+    return _checked(request)
+
+
+def parse_element(element: msgspec.Raw) -> Request | Failed:
+    """One element of a batch, likewise; an array inside a batch is an invalid request."""
+    try:
+        request = _decode_request(element)
+    except (msgspec.DecodeError, RecursionError):
+        return _why_invalid(bytes(element))
+    return _checked(request)
+
+
+def _checked(request: Request) -> Request | Failed:
+    if request.jsonrpc != "2.0":
+        return _invalid('"jsonrpc" must be "2.0"', bytes(request.id) or _NULL)
+    identifier = request.id
+    if identifier is not ABSENT and memoryview(identifier)[0] not in _ID_STARTS:
+        return _invalid('"id" must be a string, a number or null')
+    params = request.params
+    if params is not ABSENT and memoryview(params)[0] not in _PARAM_STARTS:
+        return _invalid('"params" must be an object or an array', bytes(identifier) or _NULL)
+    return request
+
+
+def _why_invalid(message: str | bytes) -> Failed:
+    try:
+        value = _decode_any(message)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _parse_error(error)
+    if not isinstance(value, dict):
+        return _invalid("a request is a JSON object")
+    identifier = value.get("id")
+    known = _encode(identifier) if isinstance(identifier, str | int | float) and not isinstance(identifier, bool) else _NULL
+    if "method" not in value:
+        return _invalid('"method" is missing', known)
+    if not isinstance(value["method"], str):
+        return _invalid('"method" must be a string', known)
+    if value.get("jsonrpc") != "2.0":
+        return _invalid('"jsonrpc" must be "2.0"', known)
+    return _invalid('"deadline" must be a number of seconds', known)
+
+
+def _invalid(why: str, identifier: bytes = _NULL) -> Failed:
+    return failure(errors.InvalidRequest(why), identifier)
+
+
+def _parse_error(error: Exception) -> Failed:
+    return failure(errors.Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)))
+
+
+def answer(identifier: msgspec.Raw, result: bytes) -> bytes:
+    """The response to a call: its id and the JSON text of its result."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identifier, result)
+
+
+def code_of(error: errors.NetsvcError) -> int:
+    """The code of an error."""
+    return CODES.get(type(error), (INTERNAL_ERROR, ""))[0]
+
+
+def failure(error: BaseException, identifier: bytes | msgspec.Raw = _NULL, request_id: str = "") -> Failed:
+    """The error response for what a call raised.
+
+    Anything but a NetsvcError with an entry in CODES becomes an internal error that says nothing but the request id.
+    """
+    code, message = CODES.get(type(error), (INTERNAL_ERROR, "internal error"))
+    data: dict[str, Any]
+    if isinstance(error, errors.NetsvcError):
+        data = {"detail": error.detail, **error.data} if error.detail else error.data
+    else:
+        data = {"request_id": request_id} if request_id else {}
+    body = {"code": code, "message": message, "data": data} if data else {"code": code, "message": message}
+    failed = Failed(b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (identifier, _encode(body)))
+    failed.code = code
+    failed.retry_after = data.get("retry_after")
+    return failed
+
+
+def notification(method: str, params: bytes) -> bytes:
+    """A notification from its method (a plain name) and the JSON text of its params."""
+    return b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (method.encode(), params)
