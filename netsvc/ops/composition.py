@@ -57,7 +57,7 @@ class OrderedServices(MultiService):
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, progress: Callable[[str, float], None] = lambda line, seconds: None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._clock = clock
         self.progress = progress
         self._parts: dict[str, _Part] = {}
@@ -67,18 +67,18 @@ class OrderedServices(MultiService):
 
     def add(self, name: str, service: IService, *, start_deadline: float = START_DEADLINE, stop_deadline: float = STOP_DEADLINE) -> None:
         """Append a service; before `startService`. Deadlines are in seconds."""
-        service.setName(name)  # type: ignore[no-untyped-call]
-        service.setServiceParent(self)  # type: ignore[no-untyped-call]
+        service.setName(name)
+        service.setServiceParent(self)
         self._parts[name] = _Part(service, start_deadline, stop_deadline)
 
     def startService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
         """Start all. StartError: one would not; then everything has been stopped again. CancelledError: `stopService` came in between."""
-        Service.startService(self)  # type: ignore[no-untyped-call]
+        Service.startService(self)
         return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
         """Stop what has been started, a start that is under way included. Never fails: what goes wrong is logged."""
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         if self._stopping is not None:
             waiter: Deferred[None] = Deferred()
             self._stopping.append(waiter)
@@ -100,7 +100,7 @@ class OrderedServices(MultiService):
             except CancelledError:
                 raise
             except Exception:
-                await self._give_up(name, Failure(), part.start_deadline)  # type: ignore[no-untyped-call]
+                await self._give_up(name, Failure(), part.start_deadline)
             finally:
                 self._starting = None
             if not self.running:  # stopped meanwhile

@@ -113,18 +113,18 @@ class Daemon(Service):
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802 - Twisted's name
         """Join the application; twistd asks it for the observer to log with, before it logs anything."""
         if self._observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._observer)  # type: ignore[no-untyped-call]
-        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start the parts as soon as the reactor runs; nothing is waited for here."""
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
         self._pipe = StatusPipe(self._options)
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
         """Take no more work, then stop the parts. Never fails."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         self._health.draining()
         self._watchdog.stop()
         self._notifier.stopping("stopping")

@@ -80,7 +80,7 @@ class Health:
         try:
             probe = self._probe()
         except Exception:
-            self._finish(Failure())  # type: ignore[no-untyped-call]
+            self._finish(Failure())
         else:
             probe.addTimeout(self._deadline, self._clock).addBoth(self._finish)
         return waiter

@@ -182,7 +182,7 @@ def destination(options: Mapping[str, Any], reactor: IReactorFromThreads, stdout
     path = options.get("logfile")
     if path == "-" or (not path and options.get("nodaemon")):
         return stdout
-    file = LogFile.fromFullPath(path or "twistd.log")  # type: ignore[no-untyped-call]
+    file = LogFile.fromFullPath(path or "twistd.log")
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.rotate))
     return file
