@@ -57,7 +57,7 @@ class OrderedServices(MultiService):
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, progress: Callable[[str, float], None] = lambda line, seconds: None) -> None:
-        super().__init__()
+        MultiService.__init__(self)
         self._clock = clock
         self.progress = progress
         self._parts: dict[str, _Part] = {}

@@ -114,17 +114,17 @@ class Daemon(Service):
         """Join the application; twistd asks it for the observer to log with, before it logs anything."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
-        super().setServiceParent(parent)
+        Service.setServiceParent(self, parent)
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start the parts as soon as the reactor runs; nothing is waited for here."""
-        super().startService()
+        Service.startService(self)
         self._pipe = StatusPipe(self._options)
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
         """Take no more work, then stop the parts. Never fails."""
-        super().stopService()
+        Service.stopService(self)
         self._health.draining()
         self._watchdog.stop()
         self._notifier.stopping("stopping")
