@@ -1,0 +1,443 @@
+"""One WebSocket on a transport, from behind its handshake to its end, and the register of all that are open."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from netsvc.http.transport import DirectTransport
+from netsvc.http.wheel import TimingWheel
+from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
+from netsvc.wire.websocket import BINARY, CLOSE, FAIL, PING, PONG, TEXT, CloseReason, FrameReader, close_frame, frame, text_frame
+
+__all__ = ["OpenWebSockets", "WebSocketConnection", "WebSocketLimits"]
+
+_log = Logger()
+
+# The life of a connection. It never goes back.
+_OPEN = 0
+_CLOSING = 1  # our Close is sent, the client's is awaited
+_ENDING = 2  # nothing is read or sent any more; the transport is to end by the deadline
+_LOST = 3
+
+# What a quiet connection was asked.
+_NOTHING = 0
+_PONG = 1  # a ping was sent
+_PROGRESS = 2  # bytes wait, so a ping could not arrive: it is watched whether the client takes any
+
+_PING_FRAME = frame(PING, b"")
+
+
+class WebSocketLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers that a WebSocket keeps to; times in seconds.
+
+    :ivar max_message: the longest message from a client, in bytes over all its fragments; a longer one is refused with 1009.
+    :ivar ping_interval: a client that was silent for this long is pinged.
+    :ivar pong_timeout: a pinged client that stays silent this long is gone. Likewise one that takes none of the bytes that wait for it.
+    :ivar close_timeout: the closing handshake may take this long, then the connection is aborted.
+    """
+
+    max_message: int
+    ping_interval: float
+    pong_timeout: float
+    close_timeout: float
+
+
+@implementer(IWebSocketApplication)
+class _Nobody:
+    """The application of a connection that is over."""
+
+    def connected(self, connection: Any) -> None:
+        """Nobody answers on it."""
+
+    def text(self, message: str) -> None:
+        """What a client sends after the end is not read (RFC 6455 section 5.5.1)."""
+
+    def binary(self, data: bytes) -> None:
+        """Nor is this."""
+
+    def disconnected(self, code: int, reason: str) -> None:
+        """The real application was told already."""
+
+
+_NOBODY = _Nobody()
+
+
+@implementer(ISink)
+class WebSocketConnection:
+    """The server's end of one WebSocket: the protocol and owner of its transport, and a sink for the fan-out of rooms.
+
+    The application is told `disconnected` as soon as the connection begins to close from either side: nothing can be sent then and nothing
+    is read. The transport may live on until the closing handshake is over, at most for `close_timeout`. An exception from the application
+    is logged and closes with 1011.
+
+    :param transport: as `netsvc.http.transport.direct` gives it.
+    :param application: what runs on it.
+    :param limits: its numbers.
+    :param wheel: times pings and the closing handshake.
+    :param registry: where it is listed from `begin` until the transport is gone.
+    """
+
+    __slots__ = (
+        "_application",
+        "_asked",
+        "_delivering",
+        "_heard",
+        "_limits",
+        "_paused",
+        "_pong",
+        "_reader",
+        "_registry",
+        "_state",
+        "_transport",
+        "_waiting",
+        "_watchers",
+        "_wheel",
+        "wheel_slot",
+    )
+
+    def __init__(
+        self, transport: DirectTransport, application: IWebSocketApplication, limits: WebSocketLimits, wheel: TimingWheel, registry: "OpenWebSockets"
+    ) -> None:
+        self._transport = transport
+        self._application = application
+        self._limits = limits
+        self._wheel = wheel
+        self._registry = registry
+        self._reader = FrameReader(limits.max_message)
+        self._state = _OPEN
+        self._asked = _NOTHING
+        self._heard = False
+        self._paused = False
+        self._delivering = False
+        self._waiting: Sequence[tuple[int, Any]] = ()  # read, not delivered; what one read of the transport held at the most
+        self._pong: bytes | None = None  # the payload of the newest ping that was not answered yet
+        self._watchers: ISinkWatcher | dict[ISinkWatcher, None] | None = None  # most connections have one or none
+        self.wheel_slot: int | None = None
+
+    def begin(self, leftover: bytes = b"") -> None:
+        """Take over the transport, after the 101 was written, and tell the application.
+
+        :param leftover: what the client sent right behind its handshake.
+        """
+        self._transport.hand_over(self)
+        self._registry.add(self)
+        self._wheel.add(self, self._limits.ping_interval)
+        try:
+            self._application.connected(self)
+        except Exception:
+            self._application_failed()
+        draining = self._registry.draining
+        if draining is not None:
+            self.close(*draining)
+        if leftover:
+            self.dataReceived(leftover)
+
+    @property
+    def peer(self) -> str:
+        """The client's IP address as text, or ``unix``."""
+        return self._transport.peer
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._transport.secure
+
+    # What the application sends.
+
+    def write(self, data: bytes) -> None:
+        """Send whole frames, ready as wire bytes. They are dropped once the connection closes."""
+        if self._state == _OPEN:
+            self._transport.write(data)
+
+    send = write
+
+    def send_text(self, payload: bytes) -> None:
+        """Send a text message; `payload` is UTF-8."""
+        if self._state == _OPEN:
+            self._transport.write(text_frame(payload))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455 section 7.1.2); nothing happens if it has begun already.
+
+        :param code: of section 7.4, or 4000 to 4999.
+        :param reason: cut to 123 bytes of UTF-8.
+        """
+        if self._state == _OPEN:
+            self._transport.write(close_frame(code, reason))
+            self._close_by_deadline(_CLOSING)
+            self._tell_disconnected(code, reason)
+            # The client's Close is behind what was not read yet.
+            self.resume()
+
+    def pause(self) -> None:
+        """Read no more from this client. No further message is delivered until `resume`, those already read included."""
+        if self._state == _OPEN and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Deliver what was read before the pause, then read on."""
+        if not self._paused:
+            return
+        self._paused = False
+        self._heard = True  # the silence was ours
+        if not self._delivering:
+            self._deliver_waiting()
+        if not self._paused and self._state != _LOST:
+            self._transport.resume_reading()
+
+    # ISink. Bytes that wait are the transport's business; here is only who wants to know.
+
+    @property
+    def full(self) -> bool:
+        """Bytes wait, or nothing can be sent any more."""
+        return self._state != _OPEN or self._transport.full
+
+    @property
+    def raw_send(self) -> Any:
+        """The transport's own; see ISink."""
+        return self._transport.raw_send
+
+    def rest(self, data: bytes, offset: int) -> None:
+        """Take over data[offset:] after raw_send took less than all."""
+        self._transport.rest(data, offset)
+
+    def watch(self, watcher: ISinkWatcher) -> None:
+        """Call the watcher's sink_full and sink_drained from now on."""
+        watchers = self._watchers
+        if watchers is None:
+            self._watchers = watcher
+        elif isinstance(watchers, dict):
+            watchers[watcher] = None
+        elif watchers is not watcher:
+            self._watchers = {watchers: None, watcher: None}
+
+    def unwatch(self, watcher: ISinkWatcher) -> None:
+        """Stop calling it; no error if it was not watching."""
+        watchers = self._watchers
+        if isinstance(watchers, dict):
+            watchers.pop(watcher, None)
+        elif watchers is watcher:
+            self._watchers = None
+
+    def transport_full(self) -> None:
+        """Bytes wait in the transport: tell the watchers."""
+        watchers = self._watchers
+        if isinstance(watchers, dict):
+            for watcher in tuple(watchers):
+                if watcher in watchers:
+                    watcher.sink_full()
+        elif watchers is not None:
+            watchers.sink_full()
+
+    def transport_drained(self) -> None:
+        """Nothing waits any more: send the pong that is due, tell the watchers until one fills it up again."""
+        if self._state != _OPEN:
+            return
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self._transport.write(frame(PONG, pong))
+        watchers = self._watchers
+        if isinstance(watchers, dict):
+            for watcher in tuple(watchers):
+                if self.full:
+                    return
+                if watcher in watchers:
+                    # To the end of the line, so that a busy room does not keep the others from their turn.
+                    del watchers[watcher]
+                    watchers[watcher] = None
+                    watcher.sink_drained()
+        elif watchers is not None and not self.full:
+            watchers.sink_drained()
+
+    # What the client sends.
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take bytes from the transport."""
+        if self._state > _CLOSING:
+            return
+        self._heard = True
+        events = self._reader.feed(data)
+        if self._paused or self._delivering:
+            self._waiting = [*self._waiting, *events]
+        else:
+            self._deliver(events)
+
+    def _deliver(self, events: Sequence[tuple[int, Any]]) -> None:
+        """Act on what was read, in order, until the application pauses."""
+        self._delivering = True
+        for done, (opcode, payload) in enumerate(events, 1):
+            try:
+                if opcode == TEXT:
+                    self._application.text(payload)
+                elif opcode == BINARY:
+                    self._application.binary(payload)
+                else:
+                    self._control(opcode, payload)
+            except Exception:
+                self._application_failed()
+            if self._paused:
+                self._waiting = [*events[done:], *self._waiting]
+                break
+        self._delivering = False
+        if self._waiting and not self._paused:
+            self._deliver_waiting()  # a callback made the transport read more meanwhile
+
+    def _deliver_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, ()
+        self._deliver(waiting)
+
+    def _control(self, opcode: int, payload: Any) -> None:
+        if opcode == PING:
+            if self._state == _OPEN:
+                if self._transport.full:
+                    # Section 5.5.3 allows to answer only the newest, so a flood of pings costs nothing.
+                    self._pong = payload
+                else:
+                    self._transport.write(frame(PONG, payload))
+        elif opcode == CLOSE:
+            self._closed_by_client(payload)
+        elif opcode == FAIL:
+            self._fail(payload)
+
+    def _closed_by_client(self, close: CloseReason) -> None:
+        """The client sent a Close: answer it if it began, then the server closes the transport first (section 7.1.1)."""
+        begun = self._state == _OPEN
+        if begun:
+            self._transport.write(close_frame(close.code))
+        self._close_by_deadline(_ENDING)
+        self._transport.loseConnection()
+        if begun:
+            self._tell_disconnected(close.code, close.reason)
+
+    def _fail(self, close: CloseReason) -> None:
+        """The client broke the protocol: say so and close (section 7.1.7).
+
+        Only our direction is closed at once. With unread bytes in the kernel, closing both would reset the connection, and the client
+        would perhaps never see our Close.
+        """
+        begun = self._state == _OPEN
+        if begun:
+            self._transport.write(close_frame(close.code, close.reason))
+        self._close_by_deadline(_ENDING)
+        self._transport.lose_write_connection()
+        if begun:
+            self._tell_disconnected(close.code, close.reason)
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
+        """The transport is gone."""
+        begun = self._state == _OPEN
+        self._state = _LOST
+        self._wheel.cancel(self)
+        self._registry.remove(self)
+        self._waiting = ()
+        if begun:
+            self._tell_disconnected(1006, "the connection broke")
+
+    # The end.
+
+    def _close_by_deadline(self, state: int) -> None:
+        self._state = state
+        self._pong = None
+        self._wheel.add(self, self._limits.close_timeout)
+
+    def _tell_disconnected(self, code: int, reason: str) -> None:
+        application, self._application = self._application, _NOBODY
+        try:
+            application.disconnected(code, reason)
+        except Exception:
+            _log.failure("A WebSocket application failed to end; peer {peer}", peer=self.peer)
+        self._watchers = None
+
+    def _application_failed(self) -> None:
+        """Called while an exception from the application is handled."""
+        _log.failure("A WebSocket application failed; peer {peer}", peer=self.peer)
+        self.close(1011, "internal error")
+
+    def _abort(self, why: str) -> None:
+        begun = self._state == _OPEN
+        self._state = _ENDING
+        self._transport.abortConnection()
+        if begun:
+            self._tell_disconnected(1006, why)
+
+    # Time.
+
+    def expired(self) -> None:
+        """The wheel's call: the interval of pings, or the deadline of the end, is over."""
+        limits = self._limits
+        if self._state != _OPEN:
+            self._abort("")
+        elif self._heard:
+            self._ask(_NOTHING, limits.ping_interval)
+        elif self._transport.full:
+            if self._transport.stalled() and self._asked == _PROGRESS:
+                self._abort("takes no bytes")
+            else:
+                self._ask(_PROGRESS, limits.pong_timeout)
+        elif self._paused:
+            self._ask(_NOTHING, limits.ping_interval)
+        elif self._asked == _PONG:
+            self._abort("no answer to a ping")
+        else:
+            self._ask(_PONG, limits.pong_timeout)
+            self._transport.write(_PING_FRAME)
+
+    def _ask(self, what: int, seconds: float) -> None:
+        self._asked = what
+        self._heard = False
+        self._wheel.add(self, seconds)
+
+
+class OpenWebSockets:
+    """Every WebSocket whose transport is not gone yet.
+
+    :ivar draining: what each is told that opens from now on, None while they may stay.
+    """
+
+    def __init__(self) -> None:
+        self.draining: CloseReason | None = None
+        self._connections: set[WebSocketConnection] = set()
+        self._gone: Deferred[None] = Deferred()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def add(self, connection: WebSocketConnection) -> None:
+        """List a connection."""
+        self._connections.add(connection)
+
+    def remove(self, connection: WebSocketConnection) -> None:
+        """Its transport is gone."""
+        self._connections.discard(connection)
+        self._look_whether_gone()
+
+    def drain(self, clock: IReactorTime, code: int = 1001, reason: str = "", per_turn: int = 200) -> "Deferred[None]":
+        """Close every connection, also those that open from now on. Call it once.
+
+        :param clock: gives other work its turn between the slices.
+        :param per_turn: connections told in one reactor turn.
+        :returns: fires when the last one is gone, which is `close_timeout` after it was told at the latest.
+        """
+        self.draining = CloseReason(code, reason)
+        self._tell(clock, list(self._connections), per_turn)
+        self._look_whether_gone()
+        return self._gone
+
+    def _tell(self, clock: IReactorTime, connections: list[WebSocketConnection], per_turn: int) -> None:
+        assert self.draining is not None
+        for connection in connections[-per_turn:]:
+            connection.close(*self.draining)
+        del connections[-per_turn:]
+        if connections:
+            clock.callLater(0, self._tell, clock, connections, per_turn)
+
+    def _look_whether_gone(self) -> None:
+        if self.draining is not None and not self._connections and not self._gone.called:
+            self._gone.callback(None)
