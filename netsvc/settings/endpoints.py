@@ -84,7 +84,7 @@ def _arguments(kind: str, positional: list[str], named: dict[str, str]) -> dict[
 
 def _check(text: str) -> None:
     try:
-        positional, named = tokenize(text)  # type: ignore[no-untyped-call] # it has no types
+        positional, named = tokenize(text)
     except (ValueError, RuntimeError):  # an argument's name that is not ASCII; a backslash with nothing after it
         raise ValueError("a backslash at the end, or a name that is not ASCII") from None
     kind = positional.pop(0) if positional else ""
