@@ -1,8 +1,11 @@
 """Who acts: the one immutable value that every login returns."""
 
-import msgspec
+from functools import lru_cache
 
-__all__ = ["RANKS", "ROLES", "Identity"]
+import msgspec
+from zope.interface import Interface, implementer
+
+__all__ = ["RANKS", "ROLES", "IIdentity", "Identity"]
 
 ROLES = ("guest", "member", "admin")
 """The roles, least first; a role holds every right of those before it."""
@@ -10,6 +13,17 @@ ROLES = ("guest", "member", "admin")
 RANKS = {role: rank for rank, role in enumerate(ROLES)}
 
 
+@lru_cache(maxsize=64)
+def _rank(roles: tuple[str, ...]) -> int:
+    # Every call of a procedure asks for it, and there are few sets of roles.
+    return max((RANKS.get(role, 0) for role in roles), default=0)
+
+
+class IIdentity(Interface):
+    """What a login asks the portal for."""
+
+
+@implementer(IIdentity)
 class Identity(msgspec.Struct, frozen=True):
     """An actor: a user, a program with a token, or a guest.
 
@@ -17,14 +31,16 @@ class Identity(msgspec.Struct, frozen=True):
     :ivar roles: the granted roles, for instance ``("member",)``.
     :ivar guest: nobody has vouched for the name.
     :ivar credential: an opaque id of what proved it (never the secret), by which a revocation finds it; empty for guests.
+    :ivar expires: when what proved it expires, milliseconds since the Unix epoch; 0 is never.
     """
 
     name: str
     roles: tuple[str, ...]
     guest: bool = False
     credential: str = ""
+    expires: int = 0
 
     @property
     def rank(self) -> int:
         """The highest granted role as a number: 0 guest, 1 member, 2 admin."""
-        return max((RANKS.get(role, 0) for role in self.roles), default=0)
+        return _rank(self.roles)

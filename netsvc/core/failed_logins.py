@@ -1,0 +1,84 @@
+"""A brake on guessing passwords."""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from netsvc.core.recent import Recent
+from netsvc.core.settings import AuthSettings
+from netsvc.errors import RateLimited
+
+__all__ = ["FailedLogins"]
+
+
+class _Allowance:
+    """So many failures at once for each key, one more after each `recovery` seconds. One float a key: when all is forgiven."""
+
+    def __init__(self, seconds: Callable[[], float], failures: int, recovery: float, most: int) -> None:
+        self._seconds = seconds
+        self._recovery = recovery
+        self._span = failures * recovery
+        self._forgiven_at: Recent[str, float] = Recent(most)
+
+    def take(self, key: str) -> None:
+        now = self._seconds()
+        forgiven_at = max(self._forgiven_at.get(key) or 0.0, now) + self._recovery
+        wait = forgiven_at - now - self._span
+        if wait > 1e-6:  # less is rounding
+            raise RateLimited("too many failed logins: try again later", retry_after=round(wait, 3))
+        self._forgiven_at.put(key, forgiven_at)
+
+    def give_back(self, key: str) -> None:
+        forgiven_at = self._forgiven_at.get(key)
+        if forgiven_at is not None:
+            self._forgiven_at.put(key, forgiven_at - self._recovery)
+
+
+class FailedLogins:
+    """Failures by password, counted for each user's name and for each address.
+
+    An attempt is paid for before it is made and paid back if it succeeds, so that a thousand at once get no further than one after the
+    other. A name that is guessed at from everywhere is thus closed to its owner's password too; tokens and sessions still work.
+
+    :param settings: [auth].
+    :param seconds: the clock's time, seconds.
+    """
+
+    def __init__(self, settings: AuthSettings, seconds: Callable[[], float]) -> None:
+        recovery, most = settings.failures_recovery, settings.failures_remembered
+        self._names = _Allowance(seconds, settings.failures, recovery, most)
+        self._addresses = _Allowance(seconds, settings.failures_per_address, recovery, most)
+
+    def take(self, name: str, address: str) -> None:
+        """Pay for an attempt.
+
+        :param name: folded; empty for one that no user can have.
+        :param address: IP address as text; anything else ("unix") is not counted, since all clients behind a proxy would be one.
+        :raises RateLimited: there were too many failures. Nothing is taken then.
+        """
+        network = _network(address)
+        if network:
+            self._addresses.take(network)
+        if name:
+            try:
+                self._names.take(name)
+            except RateLimited:
+                self._addresses.give_back(network)
+                raise
+
+    def give_back(self, name: str, address: str) -> None:
+        """The attempt was none, or it succeeded."""
+        self._addresses.give_back(_network(address))
+        self._names.give_back(name)
+
+
+def _network(address: str) -> str:
+    """What one client can choose its address from: IPv6 providers give each customer a /64 at the least."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ip_network((parsed, 64), strict=False))
+    return address

@@ -1,0 +1,114 @@
+"""Tests for netsvc.core.threads."""
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Event, current_thread
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from netsvc.core.threads import BoundedThreads
+from netsvc.errors import Overloaded
+
+PATIENCE = 10.0
+"""Seconds that a test's thread waits before it gives up."""
+
+
+@implementer(IReactorFromThreads)
+class Calls:
+    """Keeps calls from threads until the test takes them."""
+
+    def __init__(self) -> None:
+        self.calls: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """See IReactorFromThreads."""
+        self.calls.put((callable, args))
+
+    def take(self, number: int) -> None:
+        """Do this many calls, waiting for them."""
+        for _ in range(number):
+            function, args = self.calls.get(timeout=PATIENCE)
+            function(*args)
+
+
+class Bounds(SynchronousTestCase):
+    """What runs, what waits, what is refused."""
+
+    def setUp(self) -> None:
+        """One thread, one waiting place."""
+        self.reactor = Calls()
+        self.threads = BoundedThreads(self.reactor, "passwords", 1, 1)
+        self.threads.start()
+        self.addCleanup(self.threads.stop)
+
+    def busy(self) -> tuple[Event, "Deferred[bool]"]:
+        """Occupy the thread until the event is set, which stopping does at the latest."""
+        begun, release = Event(), Event()
+        stop = ThreadPool.stop
+
+        def released(pool: ThreadPool) -> None:
+            release.set()
+            stop(pool)
+
+        def job() -> bool:
+            begun.set()
+            return release.wait(PATIENCE)
+
+        self.patch(ThreadPool, "stop", released)
+        result = self.threads.run(job)
+        assert begun.wait(PATIENCE)
+        return release, result
+
+    def test_results(self) -> None:
+        """A result or an error arrives by way of the reactor, from another thread."""
+        thread = self.threads.run(current_thread)
+        self.assertNoResult(thread)
+        self.reactor.take(1)
+        self.assertNotEqual(self.successResultOf(thread), current_thread())
+        error = self.threads.run(int, "x")
+        self.reactor.take(1)
+        self.failureResultOf(error, ValueError)
+
+    def test_refuses_beyond_the_bound(self) -> None:
+        """With the thread busy and the place taken, a job is refused with Overloaded; when one is done there is room again."""
+        release, _ = self.busy()
+        waiting = self.threads.run(int, "7")
+        with self.assertRaises(Overloaded) as caught:
+            self.threads.run(int, "8")
+        self.assertIn("passwords", caught.exception.detail)
+        release.set()
+        self.reactor.take(2)
+        self.assertEqual(self.successResultOf(waiting), 7)
+        again = self.threads.run(int, "9")
+        self.reactor.take(1)
+        self.assertEqual(self.successResultOf(again), 9)
+
+    def test_stop(self) -> None:
+        """Stopping waits for the job that runs and fails those that wait; after it jobs are refused, until the next start."""
+        _, running = self.busy()
+        waiting = self.threads.run(int, "7")
+        self.threads.stop()
+        self.reactor.take(2)
+        self.assertTrue(self.successResultOf(running))
+        self.failureResultOf(waiting, Overloaded)
+        self.assertRaises(Overloaded, self.threads.run, int, "8")
+        self.threads.start()
+        again = self.threads.run(int, "9")
+        self.reactor.take(1)
+        self.assertEqual(self.successResultOf(again), 9)
+
+    def test_cancelled_still_counts(self) -> None:
+        """A job whose caller has given up keeps its place until it is done, and its result is dropped."""
+        release, running = self.busy()
+        running.cancel()
+        self.failureResultOf(running, CancelledError)
+        waiting = self.threads.run(int, "7")
+        self.assertRaises(Overloaded, self.threads.run, int, "8")
+        release.set()
+        self.reactor.take(2)
+        self.assertEqual(self.successResultOf(waiting), 7)
