@@ -127,6 +127,7 @@ class Procedure:
     __slots__ = (
         "_decode_array",
         "_decode_object",
+        "_is_coroutine",
         "_takes_call",
         "_values",
         "anonymous",
@@ -146,6 +147,7 @@ class Procedure:
         self.rank = RANKS[declaration.role]
         self.cost = declaration.cost
         self.blocking = declaration.blocking
+        self._is_coroutine = inspect.iscoroutinefunction(function)
         self.anonymous = declaration.anonymous
         self.doc = inspect.getdoc(function) or ""
         try:
@@ -194,8 +196,9 @@ class Procedure:
         return self._values(struct) if self._values is not None else ()
 
     def call(self, call: Call, arguments: Any) -> Any:
-        """Run it. The result may be a Deferred or a coroutine."""
-        return self.function(call, *arguments) if self._takes_call else self.function(*arguments)
+        """Run it. The result may be a Deferred."""
+        result = self.function(call, *arguments) if self._takes_call else self.function(*arguments)
+        return Deferred.fromCoroutine(result) if self._is_coroutine else result
 
 
 def _fields(name: str, function: Callable[..., Any], hints: dict[str, Any]) -> tuple[list[Any], bool]:

@@ -1,6 +1,6 @@
 """From the text of a JSON-RPC message to the bytes of its answer, whatever the transport."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -100,8 +100,6 @@ class Dispatcher:
             return self._failed(error, request, call)
         if isinstance(result, Deferred):
             return self._later(result, request, call, deadline)
-        if isinstance(result, Coroutine):
-            return self._later(Deferred.fromCoroutine(result), request, call, deadline)
         if request.id is ABSENT:
             return None
         return self._answer(result, request, call)

@@ -1,11 +1,13 @@
 """``POST /rpc`` and ``GET /openrpc.json``: JSON-RPC over plain HTTP."""
 
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
-from netsvc.errors import InvalidRequest
+from netsvc.errors import InvalidRequest, NotAuthenticated
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
 from netsvc.rpc.openrpc import document
 from netsvc.rpc.websocket import RpcService, budget_key
@@ -50,10 +52,14 @@ class _HttpCaller:
 
 
 class RpcEndpoint:
-    """The HTTP handlers of the procedures."""
+    """The HTTP handlers of the procedures.
 
-    def __init__(self, service: RpcService, title: str, version: str) -> None:
+    :param authenticate: who sends a request; needed for the WebSocket, whose route is public.
+    """
+
+    def __init__(self, service: RpcService, authenticate: "Callable[[Request], Identity | Deferred[Identity]]", title: str, version: str) -> None:
         self._service = service
+        self._authenticate = authenticate
         self._title = title
         self._version = version
         self._handle = service.dispatcher.handle
@@ -91,9 +97,21 @@ class RpcEndpoint:
                     raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
         return deadline
 
-    def websocket(self, request: Request) -> Answer:
-        """``GET /ws``: become a WebSocket."""
-        return Upgrade(self._service.socket(request.identity, request.peer))
+    async def websocket(self, request: Request) -> Answer:
+        """``GET /ws``, a public route: become a WebSocket, as whom the request's credentials say.
+
+        Without credentials, where guests are not allowed, as nobody: for auth.login.
+
+        :raises NotAuthenticated: there are credentials, and they are wrong.
+        """
+        identity: Identity | None = None
+        try:
+            found = self._authenticate(request)
+            identity = await found if isinstance(found, Deferred) else found
+        except NotAuthenticated:
+            if request.header(b"authorization") is not None:
+                raise
+        return Upgrade(self._service.socket(identity, request.peer))
 
     def openrpc(self, request: Request) -> Answer:
         """``GET /openrpc.json``: the same as rpc.discover."""

@@ -1,0 +1,64 @@
+"""``/chat/<room>/``: a plain-text WebSocket, or the chat page for a browser that only looks."""
+
+from twisted.internet.defer import Deferred
+
+from netsvc.chat.settings import ChatSettings
+from netsvc.chat.text import TextRoom
+from netsvc.core.credentials import Guest
+from netsvc.core.events import parse_cursor
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budgets
+from netsvc.core.logins import Logins
+from netsvc.core.names import fold_room_name
+from netsvc.core.rooms import Rooms
+from netsvc.errors import InvalidParams
+from netsvc.http.messages import Answer, Handler, Request, Upgrade
+from netsvc.interfaces import IFormat
+from netsvc.rpc.websocket import budget_key
+
+__all__ = ["RoomUrl"]
+
+
+class RoomUrl:
+    """The handler of ``GET /chat/{room}/``.
+
+    :param page: the handler of the chat page.
+    :param in_flight: posts of one connection under way at which netsvc reads no further.
+    """
+
+    def __init__(self, rooms: Rooms, format: IFormat, logins: Logins, budgets: Budgets, settings: ChatSettings, page: Handler, in_flight: int) -> None:
+        self._rooms = rooms
+        self._format = format
+        self._logins = logins
+        self._budgets = budgets
+        self._settings = settings
+        self._page = page
+        self._in_flight = in_flight
+
+    def __call__(self, request: Request) -> "Answer | Deferred[Answer]":
+        """``?name=N`` asks for a guest name, ``?after=CURSOR`` reads on from a cursor.
+
+        :raises InvalidParams: a bad room name, guest name or cursor.
+        :raises Conflict: a user has that name.
+        """
+        room = fold_room_name(request.variables["room"])
+        if request.header(b"upgrade") is None:
+            return self._page(request)  # type: ignore[return-value]  # a page is never a coroutine
+        return Deferred.fromCoroutine(self._talk(request, room))
+
+    async def _talk(self, request: Request, room: str) -> Answer:
+        identity = request.identity
+        assert isinstance(identity, Identity)
+        after = request.parameter("after")
+        if after is not None:
+            try:
+                parse_cursor(after)
+            except ValueError as error:
+                raise InvalidParams(f"after: {error}", parameter="after") from None
+        name = request.parameter("name")
+        if identity.guest and name is not None:
+            found = self._logins.login(Guest(name), request.peer)
+            identity = await found if isinstance(found, Deferred) else found
+        budget = self._budgets.of(budget_key(identity, request.peer))
+        application = TextRoom(self._rooms, self._format, self._logins, budget, identity, room, after, self._settings.welcome, self._in_flight)
+        return Upgrade(application)

@@ -1,0 +1,59 @@
+"""The core's sections: [limits], [rooms] and [auth]."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from netsvc.settings import Duration, Help, Size
+
+__all__ = ["AuthSettings", "LimitsSettings", "RoomsSettings"]
+
+
+class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[limits]: what one client, and all of them together, may ask for."""
+
+    rate: Annotated[bool, Help("Rate budgets: on, or off (the check stays in the path, budgets are endless)")] = True
+    calls_per_second: Annotated[float, Meta(gt=0), Help("What a budget earns each second; a plain call costs 1")] = 50.0
+    burst: Annotated[float, Meta(ge=1), Help("What a budget holds at the most")] = 200.0
+    budgets: Annotated[int, Meta(ge=100), Help("Budgets remembered at the most; those at rest are forgotten first")] = 100_000
+    connections: Annotated[int, Meta(ge=0), Help("Connections in all; 0 is no cap")] = 20_000
+    connections_per_address: Annotated[int, Meta(ge=0), Help("Connections from one address; 0 is no cap")] = 1_000
+    in_flight: Annotated[int, Meta(ge=1), Help("Calls of one WebSocket under way; at this many netsvc reads no further from it")] = 64
+    append_queue: Annotated[int, Meta(ge=1), Help("Posts waiting for the store; at this many netsvc reads no further from those who post")] = 4096
+    append_batch: Annotated[int, Meta(ge=1), Help("Posts in one transaction at the most")] = 1024
+    rooms_per_connection: Annotated[int, Meta(ge=1), Help("Rooms that one connection may follow")] = 256
+
+
+class RoomsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[rooms]: the logs and their delivery."""
+
+    text: Annotated[Size, Meta(ge=1), Help("Longest text of a message, in bytes of UTF-8")] = 16 * 1024
+    ring_events: Annotated[int, Meta(ge=16), Help("Newest events of a room kept ready in memory")] = 1024
+    ring_bytes: Annotated[Size, Meta(ge=64 * 1024), Help("Memory for the ready events of all rooms together")] = 64 * 1024 * 1024
+    fanout_slice: Annotated[int, Meta(ge=1), Help("Clients written to in one reactor turn; the rest follow in the next")] = 2000
+    chunk: Annotated[Size, Meta(ge=1024), Help("Bytes of joined events in one write; all that a slow client can make netsvc keep for it")] = 16 * 1024
+    presence_grace: Annotated[Duration, Meta(ge=0), Help("Absence after which somebody is shown as gone")] = 10.0
+    keys: Annotated[Duration, Meta(ge=1), Help("How long idempotency keys and their answers are kept")] = 24 * 3600.0
+    retention_age: Annotated[Duration, Meta(ge=0), Help("Remove events older than this; 0 keeps them")] = 0.0
+    retention_events: Annotated[int, Meta(ge=0), Help("Remove events beyond the newest of this number in each room; 0 keeps them")] = 0
+    retention_interval: Annotated[Duration, Meta(ge=1), Help("Time between two rounds of removal")] = 300.0
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[auth]: passwords, tokens and sessions."""
+
+    session: Annotated[Duration, Meta(ge=60, le=366 * 86400), Help("How long a browser stays signed in")] = 14 * 86400.0
+    password_shortest: Annotated[int, Meta(ge=1), Help("Characters of a new password at the least")] = 8
+    password_longest: Annotated[Size, Meta(ge=64, le=65536), Help("Longest password, in bytes of UTF-8")] = 1024
+    hash_memory: Annotated[Size, Meta(ge=64 * 1024, le=1 << 31), Help("Memory for one argon2id hash")] = 64 * 1024 * 1024
+    hash_passes: Annotated[int, Meta(ge=1, le=100), Help("Passes over that memory; with other numbers a password is hashed anew at its next login")] = 3
+    hash_threads: Annotated[int, Meta(ge=1, le=64), Help("Threads that hash passwords")] = 2
+    hash_queue: Annotated[int, Meta(ge=1), Help("Passwords waiting for these threads; further logins are told to try again")] = 32
+    failures: Annotated[int, Meta(ge=1), Help("Wrong passwords in a row, for one name, before further ones are refused")] = 10
+    failures_per_address: Annotated[int, Meta(ge=1), Help("The same for one address (IPv6: one /64 network)")] = 30
+    failures_recovery: Annotated[Duration, Meta(gt=0), Help("Time after which one wrong password is forgiven")] = 20.0
+    failures_remembered: Annotated[int, Meta(ge=100), Help("Names, and addresses, whose failures are remembered at the most")] = 10_000
+    remembered: Annotated[int, Meta(ge=100), Help("Logins, and guests' addresses, remembered at the most")] = 10_000
+    timeout: Annotated[Duration, Meta(gt=0), Help("Longest wait for the answer to a login")] = 10.0
+    revocation: Annotated[Duration, Meta(ge=0.1, le=4), Help("Time between two looks for revoked tokens, sessions and users")] = 2.0

@@ -1,0 +1,103 @@
+"""The listeners: endpoint strings of the settings, opened in order, closed together."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.logger import Logger
+
+from netsvc.errors import StartError
+from netsvc.http.ports import DirectReactor
+
+__all__ = ["Listeners", "is_loopback"]
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether only this machine can reach an endpoint: a loopback address or a UNIX socket. In doubt, no."""
+    kind, _, rest = endpoint.partition(":")
+    if kind == "unix":
+        return True
+    # A colon in a value is written as \: there.
+    fields = rest.replace("\\:", "\0").split(":")
+    values = dict(field.partition("=")[::2] for field in fields)
+    interface = values.get("interface", "").replace("\0", ":").strip("[]")
+    if kind not in ("tcp", "tcp4", "tcp6", "ssl", "tls") or not interface:
+        return False
+    try:
+        return ip_address(interface).is_loopback
+    except ValueError:
+        return interface == "localhost"
+
+
+class Listeners(Service):
+    """Opens every endpoint; if one cannot be opened, none stays open.
+
+    :param reactor: the reactor.
+    :param endpoints: Twisted endpoint strings.
+    :param factory: makes the protocol of each connection.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, endpoints: Sequence[str], factory: IProtocolFactory) -> None:
+        self._reactor = DirectReactor(reactor)
+        self._endpoints = endpoints
+        self._factory = factory
+        self._ports: list[IListeningPort] = []
+        self._secure: dict[IListeningPort, bool] = {}
+
+    def startService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
+        """Listen.
+
+        :raises CannotListenError: by way of the Deferred; the address is in use, or not ours.
+        :raises StartError: systemd passed no such socket.
+        """
+        super().startService()
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        for text in self._endpoints:
+            try:
+                port = await serverFromString(self._reactor, text).listen(self._factory)
+            except (KeyError, IndexError, TypeError) as error:
+                if text.startswith("systemd:"):
+                    raise StartError(f"[http] listen: {text}: systemd passed no such socket; is the .socket unit started?") from error
+                raise
+            self._ports.append(port)
+            self._secure[port] = text.startswith(("ssl:", "tls:"))
+
+    def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
+        """Listen no more; connections stay as they are."""
+        super().stopService()
+        ports, self._ports = self._ports, []
+        closing: Deferred[Any] = DeferredList([Deferred.fromCoroutine(_stop(port)) for port in ports], consumeErrors=True)
+        return closing.addCallback(lambda _: None)
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+    def urls(self) -> list[str]:
+        """Where a browser finds the listeners; a UNIX socket as its path."""
+        return [_url(port.getHost(), self._secure[port]) for port in self._ports]
+
+
+async def _stop(port: IListeningPort) -> None:
+    stopping = port.stopListening()
+    if stopping is not None:
+        await stopping
+
+
+def _url(address: Any, secure: bool) -> str:
+    scheme = "https" if secure else "http"
+    if isinstance(address, IPv4Address | IPv6Address):
+        host = {"0.0.0.0": "localhost", "::": "localhost", "": "localhost"}.get(address.host, address.host)  # noqa: S104 - shown, not bound
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}/"
+    if isinstance(address, UNIXAddress):
+        name = address.name
+        return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
+    return str(address)

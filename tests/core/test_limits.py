@@ -1,0 +1,77 @@
+"""Rate budgets."""
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from netsvc.core.limits import Budgets
+from netsvc.core.settings import LimitsSettings
+from netsvc.errors import RateLimited
+
+
+class BudgetTests(TestCase):
+    """One caller's budget."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.budgets = Budgets(LimitsSettings(calls_per_second=10.0, burst=5.0), self.clock.seconds)
+
+    def test_a_burst_then_the_steady_rate(self) -> None:
+        """A rested caller may spend the burst at once, then as much as time earns."""
+        budget = self.budgets.of("alice")
+        for _ in range(5):
+            budget.charge(1.0)
+        self.assertRaises(RateLimited, budget.charge, 1.0)
+        self.clock.advance(0.1)
+        budget.charge(1.0)
+        self.assertRaises(RateLimited, budget.charge, 1.0)
+
+    def test_it_says_when_to_try_again(self) -> None:
+        """retry_after is the time after which the same call is let through, and no sooner."""
+        budget = self.budgets.of("alice")
+        budget.charge(5.0)
+        error = self.assertRaises(RateLimited, budget.charge, 2.0)
+        self.assertAlmostEqual(error.retry_after, 0.2, places=2)
+        self.clock.advance(error.retry_after)
+        budget.charge(2.0)
+
+    def test_a_refused_call_costs_nothing(self) -> None:
+        """Whoever keeps asking does not wait longer for it."""
+        budget = self.budgets.of("alice")
+        budget.charge(5.0)
+        for _ in range(100):
+            self.assertRaises(RateLimited, budget.charge, 1.0)
+        self.clock.advance(0.1)
+        budget.charge(1.0)
+
+    def test_what_is_left(self) -> None:
+        """`left` is what could be spent now."""
+        budget = self.budgets.of("alice")
+        self.assertEqual(budget.left, 5.0)
+        budget.charge(2.0)
+        self.assertAlmostEqual(budget.left, 3.0)
+        self.clock.advance(100)
+        self.assertEqual(budget.left, 5.0)
+
+    def test_callers_are_apart(self) -> None:
+        """One caller's spending is not another's; the same key is the same budget."""
+        self.budgets.of("alice").charge(5.0)
+        self.budgets.of("bob").charge(5.0)
+        self.assertRaises(RateLimited, self.budgets.of("alice").charge, 1.0)
+
+    def test_off_is_endless(self) -> None:
+        """With rate = off the check stays and never refuses."""
+        budget = Budgets(LimitsSettings(rate=False), self.clock.seconds).of("alice")
+        for _ in range(100_000):
+            budget.charge(10.0)
+        self.assertEqual(budget.left, LimitsSettings().burst)
+
+    def test_the_number_remembered_is_bounded(self) -> None:
+        """Beyond the bound, the budget asked for longest ago is forgotten."""
+        budgets = Budgets(LimitsSettings(budgets=100), self.clock.seconds)
+        first = budgets.of("0")
+        for number in range(1, 100):
+            budgets.of(str(number))
+        self.assertIs(budgets.of("0"), first)
+        budgets.of("one more")
+        self.assertEqual(len(budgets), 100)
+        self.assertIs(budgets.of("0"), first)

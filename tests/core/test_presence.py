@@ -1,0 +1,66 @@
+"""Who is in a room."""
+
+from twisted.trial.unittest import TestCase
+
+from netsvc.core.presence import NAMES, Presence
+
+
+class PresenceTests(TestCase):
+    """Counts, names and deltas."""
+
+    def setUp(self) -> None:
+        self.presence = Presence(10.0)
+
+    def test_coming_shows_at_the_next_sweep(self) -> None:
+        """One delta for all who came since the last."""
+        self.presence.came("alice")
+        self.presence.came("bob")
+        self.assertEqual(self.presence.sweep(0.0), (("alice", "bob"), (), 2))
+        self.assertIsNone(self.presence.sweep(1.0))
+
+    def test_leaving_shows_after_the_grace(self) -> None:
+        """Not before ten seconds of absence."""
+        self.presence.came("alice")
+        self.presence.sweep(0.0)
+        self.presence.went("alice", 5.0)
+        self.assertIsNone(self.presence.sweep(14.9))
+        self.assertEqual(self.presence.names(), ["alice"])
+        self.assertEqual(self.presence.sweep(15.0), ((), ("alice",), 0))
+        self.assertFalse(self.presence.pending)
+
+    def test_a_short_absence_does_not_show(self) -> None:
+        """Who is back within the grace has never been away."""
+        self.presence.came("alice")
+        self.presence.sweep(0.0)
+        self.presence.went("alice", 1.0)
+        self.presence.came("alice")
+        self.assertIsNone(self.presence.sweep(20.0))
+        self.assertEqual(len(self.presence), 1)
+
+    def test_several_connections_of_one_name(self) -> None:
+        """A name is there once, until its last connection is gone."""
+        self.presence.came("alice")
+        self.presence.came("alice")
+        self.presence.sweep(0.0)
+        self.presence.went("alice", 1.0)
+        self.assertIsNone(self.presence.sweep(100.0))
+        self.presence.went("alice", 100.0)
+        self.assertEqual(self.presence.sweep(110.0), ((), ("alice",), 0))
+
+    def test_who_came_and_went_between_two_sweeps_is_not_told_of(self) -> None:
+        """Nobody is told of one who was never seen."""
+        presence = Presence(0.0)
+        presence.came("alice")
+        presence.went("alice", 1.0)
+        self.assertTrue(presence.pending)
+        self.assertIsNone(presence.sweep(1.0))
+        self.assertFalse(presence.pending)
+
+    def test_names_are_capped_and_counts_are_not(self) -> None:
+        """At most NAMES names, whatever the size of the room."""
+        for number in range(NAMES + 50):
+            self.presence.came(f"guest-{number}")
+        delta = self.presence.sweep(0.0)
+        assert delta is not None
+        self.assertEqual((len(delta.joined), delta.present), (NAMES, NAMES + 50))
+        self.assertEqual(len(self.presence.names()), NAMES)

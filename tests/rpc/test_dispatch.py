@@ -1,0 +1,259 @@
+"""Dispatch: calls that answer later, deadlines, batches, faults."""
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budgets
+from netsvc.core.procedures import Call, Registry, procedure
+from netsvc.core.settings import LimitsSettings
+from netsvc.errors import Conflict, Overloaded
+from netsvc.rpc.dispatch import Dispatcher
+from netsvc.rpc.settings import RpcSettings
+
+GUEST = Identity("guest-1", ("guest",), guest=True)
+
+
+class Slow:
+    """Procedures that answer when they are told to, or wrongly."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[Any]] = []
+        self.cancelled = 0
+        self.keys: list[str | None] = []
+
+    @procedure("slow.wait", role="guest")
+    def wait(self, call: Call) -> Deferred[Any]:
+        """Answers later."""
+        self.keys.append(call.key)
+        done: Deferred[Any] = Deferred(self._cancel)
+        self.waiting.append(done)
+        return done
+
+    def _cancel(self, done: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+    @procedure("slow.blocking", role="guest", blocking=True)
+    def blocking(self, a: int) -> int:
+        """Runs in a thread."""
+        return a + 1
+
+    @procedure("slow.bug", role="guest")
+    def bug(self) -> None:
+        """Raises what it should not."""
+        raise RuntimeError("the secret is 42")
+
+    @procedure("slow.object", role="guest")
+    def object(self) -> Any:
+        """Returns what is no JSON."""
+        return object()
+
+    @procedure("slow.big", role="guest")
+    def big(self) -> str:
+        """Returns much."""
+        return "x" * 900
+
+    @procedure("slow.dear", role="guest", cost=60)
+    def dear(self) -> int:
+        """Costs much."""
+        return 1
+
+
+class Guest:
+    """A caller without a connection."""
+
+    identity: Identity | None = GUEST
+    peer = "192.0.2.1"
+    connection = None
+
+    def __init__(self, key: str | None = None) -> None:
+        self.budget = Budgets(LimitsSettings(burst=100.0), lambda: 0.0).of("guest")
+        self.key = key
+
+
+class DispatchTests(TestCase):
+    """Each test sends messages and reads the answers."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.slow = Slow()
+        registry = Registry()
+        registry.add(self.slow)
+        self.threaded: list[Any] = []
+        self.dispatcher = Dispatcher(registry, self.clock, RpcSettings(deadline=10.0, deadline_max=60.0, batch=5, batch_reply=2048), self.in_thread)
+        self.caller = Guest()
+
+    def in_thread(self, function: Any, *arguments: Any) -> "Deferred[Any]":
+        """A thread that runs when it is told to."""
+        done: Deferred[Any] = Deferred()
+        self.threaded.append((done, function, arguments))
+        return done
+
+    def send(self, method: str, params: Any = None, identifier: Any = 1, **members: Any) -> Any:
+        """Send one call."""
+        message = {"jsonrpc": "2.0", "method": method, "id": identifier, **members}
+        if params is not None:
+            message["params"] = params
+        return self.dispatcher.handle(json.dumps(message), self.caller)
+
+    def test_later(self) -> None:
+        """A Deferred's result is the answer when it is there."""
+        answer = self.send("slow.wait")
+        self.assertNoResult(answer)
+        self.slow.waiting[0].callback([1])
+        self.assertEqual(json.loads(self.successResultOf(answer)), {"jsonrpc": "2.0", "id": 1, "result": [1]})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_there_already(self) -> None:
+        """A Deferred that has its result needs no deadline."""
+        self.slow.wait = lambda call: 0  # type: ignore[assignment,method-assign]
+        done: Deferred[Any] = Deferred()
+        done.callback(7)
+        procedure = self.dispatcher.registry.find("slow.wait")
+        procedure.function = lambda call: done
+        self.assertEqual(json.loads(self.send("slow.wait")), {"jsonrpc": "2.0", "id": 1, "result": 7})
+
+    def test_failing_later(self) -> None:
+        """A Deferred's failure is the error's code."""
+        answer = self.send("slow.wait", identifier="x")
+        self.slow.waiting[0].errback(Conflict("taken", by="bob"))
+        self.assertEqual(
+            json.loads(self.successResultOf(answer)),
+            {"jsonrpc": "2.0", "id": "x", "error": {"code": -32004, "message": "conflict", "data": {"detail": "taken", "by": "bob"}}},
+        )
+
+    def test_deadline(self) -> None:
+        """After its deadline a call is cancelled and answered: the caller's, the transport's, or the default, at most the maximum."""
+        for members, deadline, seconds in (({}, None, 10), ({"deadline": 2}, 30.0, 2), ({}, 3.0, 3), ({"deadline": 1000}, None, 60)):
+            message = json.dumps({"jsonrpc": "2.0", "method": "slow.wait", "id": 1, **members})
+            answer = self.dispatcher.handle(message, self.caller, deadline)
+            self.clock.advance(seconds - 0.1)
+            self.assertNoResult(answer)  # type: ignore[arg-type]
+            self.clock.pump([0.1] * 4)
+            self.assertEqual(json.loads(self.successResultOf(answer))["error"]["code"], -32007)  # type: ignore[arg-type]
+        self.assertEqual(self.slow.cancelled, 4)
+
+    def test_cancelled_by_the_transport(self) -> None:
+        """A caller that has gone away cancels the call."""
+        answer = self.send("slow.wait")
+        answer.cancel()
+        self.assertEqual(self.slow.cancelled, 1)
+        self.assertEqual(json.loads(self.successResultOf(answer))["error"]["data"], {"detail": "cancelled"})
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_blocking(self) -> None:
+        """A blocking procedure runs in a thread; when too many wait, the caller is told."""
+        answer = self.send("slow.blocking", [4])
+        done, function, arguments = self.threaded[0]
+        done.callback(function(*arguments))
+        self.assertEqual(json.loads(self.successResultOf(answer))["result"], 5)
+
+        def refuse(*_: Any) -> Any:
+            raise Overloaded("too many at once", retry_after=2)
+
+        self.dispatcher._run_blocking = refuse
+        failed = self.send("slow.blocking", [4])
+        self.assertEqual((failed.code, failed.retry_after), (-32008, 2))
+
+    def test_a_bug_is_logged_and_not_shown(self) -> None:
+        """The client gets a request id, the log the traceback under the same id."""
+        answer = self.send("slow.bug")
+        self.assertNotIn(b"42", answer)
+        error = json.loads(answer)["error"]
+        self.assertEqual(error["code"], -32603)
+        self.assertTrue(error["data"]["request_id"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.send("slow.object").code, -32603)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_a_bug_in_a_notification(self) -> None:
+        """Nothing is answered, all is logged."""
+        self.assertIsNone(self.dispatcher.handle('{"jsonrpc":"2.0","method":"slow.bug"}', self.caller))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_notification_that_answers_later(self) -> None:
+        """It has a Deferred, so that a connection can count it, and no answer."""
+        answer = self.dispatcher.handle('{"jsonrpc":"2.0","method":"slow.wait"}', self.caller)
+        self.slow.waiting[0].callback(1)
+        self.assertIsNone(self.successResultOf(answer))  # type: ignore[arg-type]
+
+    def test_ids(self) -> None:
+        """An id comes back as it was sent, byte for byte; an object, an array or a boolean is none."""
+        for identifier in ("1", '"a"', "null", "-1.50", "1e3", "12345678901234567890123", '"\\u00e9"'):
+            answer = self.dispatcher.handle('{"jsonrpc":"2.0","method":"slow.big","id":%s}' % identifier, self.caller)  # noqa: UP031
+            self.assertIn(b'"id":' + identifier.encode() + b",", answer)  # type: ignore[arg-type]
+        for identifier in ("{}", "[]", "true"):
+            answer = self.dispatcher.handle('{"jsonrpc":"2.0","method":"slow.big","id":%s}' % identifier, self.caller)  # noqa: UP031
+            self.assertEqual(json.loads(answer)["error"]["code"], -32600)  # type: ignore[arg-type]
+
+    def test_what_is_no_request(self) -> None:
+        """Each fault has its code and says what is wrong."""
+        for message, code, words in (
+            ("", -32700, ""),
+            ("nope", -32700, "malformed"),
+            ("[" * 100_000, -32700, "nested too deeply"),
+            ('{"jsonrpc":"2.0","method":"slow.big","params":' + "[" * 100_000 + "]" * 100_000 + "}", -32700, "nested too deeply"),
+            ("3", -32600, "a request is a JSON object"),
+            ('{"jsonrpc":"2.0","id":4}', -32600, '"method" is missing'),
+            ('{"jsonrpc":"1.0","method":"slow.big","id":4}', -32600, '"jsonrpc" must be "2.0"'),
+            ('{"method":"slow.big","id":4}', -32600, '"jsonrpc" must be "2.0"'),
+            ('{"jsonrpc":"2.0","method":"slow.big","id":4,"params":"x"}', -32600, '"params" must be an object or an array'),
+            ('{"jsonrpc":"2.0","method":"slow.big","id":4,"deadline":"x"}', -32600, '"deadline" must be a number'),
+            ('{"jsonrpc":"2.0","method":"slow.blocking","id":4,"params":{"a":NaN}}', -32700, ""),
+        ):
+            answer = self.dispatcher.handle(message, self.caller)
+            assert isinstance(answer, bytes), message[:80]
+            error = json.loads(answer)["error"]
+            self.assertEqual(error["code"], code, message[:80])
+            self.assertIn(words, error["data"]["detail"])
+        self.assertEqual(json.loads(self.dispatcher.not_utf8())["error"]["code"], -32700)
+
+    def test_batch_in_order_of_its_calls(self) -> None:
+        """Whatever answers first."""
+        answer = self.dispatcher.handle(
+            '[{"jsonrpc":"2.0","method":"slow.wait","id":1},{"jsonrpc":"2.0","method":"slow.wait","id":2},'
+            '{"jsonrpc":"2.0","method":"slow.nothing","id":3},{"jsonrpc":"2.0","method":"slow.wait"}]',
+            Guest("the key"),
+        )
+        first, second, third = self.slow.waiting
+        third.callback(0)
+        second.callback("b")
+        self.assertNoResult(answer)  # type: ignore[arg-type]
+        first.callback("a")
+        results = json.loads(self.successResultOf(answer))  # type: ignore[arg-type]
+        self.assertEqual([each["id"] for each in results], [1, 2, 3])
+        self.assertEqual([each.get("result") for each in results], ["a", "b", None])
+        self.assertEqual(self.slow.keys, [None] * 3, "a header's key is not for batches")
+
+    def test_batch_is_bounded(self) -> None:
+        """In calls, and in bytes of the answers: what is over is an error in its place."""
+        call = '{"jsonrpc":"2.0","method":"slow.big","id":%d}'
+        answer = self.dispatcher.handle("[" + ",".join(call % number for number in range(6)) + "]", self.caller)
+        self.assertEqual(answer.code, -32006)  # type: ignore[union-attr]
+        answer = self.dispatcher.handle("[" + ",".join(call % number for number in range(4)) + "]", self.caller)
+        results = json.loads(answer)  # type: ignore[arg-type]
+        self.assertEqual([each.get("error", {}).get("code") for each in results], [None, None, -32006, -32006])
+        self.assertEqual([each["id"] for each in results], [0, 1, 2, 3])
+
+    def test_batch_pays_for_each_call(self) -> None:
+        """A batch is no way around the budget."""
+        call = '{"jsonrpc":"2.0","method":"slow.dear","id":%d}'
+        results = json.loads(self.dispatcher.handle("[" + ",".join(call % number for number in range(3)) + "]", self.caller))  # type: ignore[arg-type]
+        self.assertEqual([each.get("error", {}).get("code") for each in results], [None, -32005, -32005])
+        self.assertGreater(results[1]["error"]["data"]["retry_after"], 0)
+
+    def test_batch_cancelled(self) -> None:
+        """A caller that has gone away waits for no batch."""
+        answer = self.dispatcher.handle('[{"jsonrpc":"2.0","method":"slow.wait","id":1}]', self.caller)
+        answer.cancel()  # type: ignore[union-attr]
+        self.assertIsNone(self.successResultOf(answer))  # type: ignore[arg-type]
+        self.slow.waiting[0].callback(1)
+
+    def test_before_login(self) -> None:
+        """Without an identity only a login is possible."""
+        self.caller.identity = None
+        self.assertEqual(self.send("slow.big").code, -32001)
