@@ -1,0 +1,279 @@
+/**
+ * What the page knows of one room: a window of its log, always in order, never doubled, with every hole known.
+ *
+ * The seq of a room has no gaps, so nothing else has to be remembered about what is missing: two neighbours in the window whose
+ * seqs are not consecutive have a gap between them, and a window that ends before the head has newer events to be loaded.
+ */
+
+/** @typedef {{epoch: string, seq: number}} Position */
+
+/**
+ * @typedef {object} RoomEvent
+ * @property {number} seq
+ * @property {string} cursor
+ * @property {string} type
+ * @property {string} from
+ * @property {string} at RFC 3339, UTC
+ * @property {string} [text]
+ * @property {number} [target] the seq that an edit or a deletion is about
+ * @property {any} [edited]
+ * @property {any} [deleted]
+ * @property {number} [asOf] ours: every edit and deletion up to this seq is in the text already
+ */
+
+/** @typedef {{events: RoomEvent[], cursor: string, more: boolean, recovered: boolean}} Page */
+
+/** @typedef {{from: number, to: number, gone: boolean}} Gap first and last missing seq; gone: the server has them no more */
+
+/**
+ * @param {string} cursor `epoch:seq`
+ * @returns {Position}
+ */
+export function parseCursor(cursor) {
+  const colon = cursor.lastIndexOf(":");
+  return { epoch: cursor.slice(0, colon), seq: Number(cursor.slice(colon + 1)) };
+}
+
+/** The seq in a cursor, or the number itself. */
+function seqOf(value) {
+  return typeof value === "number" ? value : parseCursor(String(value)).seq;
+}
+
+/** A list of names, whether one, several or none came. */
+function namesOf(value) {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value) ? value : [value];
+}
+
+export class RoomLog {
+  /** @type {RoomEvent[]} ascending by seq */
+  events = [];
+  /** @type {{count: number, names: string[]}} */
+  present = { count: 0, names: [] };
+  /** True once a join was answered. */
+  joined = false;
+  /** True if the log itself was replaced under us: a backup was restored, or the server lost its newest events. */
+  replaced = false;
+  /** How many messages of others arrived since somebody last looked, in the window or not. */
+  arrivals = 0;
+  /** Why the room could not be joined, in plain words; "" if it could. */
+  problem = "";
+  /** True while somebody reads along at the end: then the oldest events make room, else the newest stay out of the window. */
+  following = true;
+
+  #epoch = null;
+  #head = 0;
+  #first = 1;
+
+  /**
+   * @param {string} name
+   * @param {{capacity?: number}} [options] the most events to keep; what is let go beyond it can be loaded again
+   */
+  constructor(name, { capacity = 500 } = {}) {
+    this.name = name;
+    this.capacity = capacity;
+  }
+
+  /** Where to resume: everything up to here was delivered to us. Null before the first join. */
+  get cursor() {
+    return this.#epoch === null ? null : this.#cursorAt(this.#head);
+  }
+
+  /** The seq of the newest event that we know exists. */
+  get head() {
+    return this.#head;
+  }
+
+  /** True if events before the window can be loaded. */
+  get hasOlder() {
+    return this.events.length > 0 && this.events[0].seq > this.#first;
+  }
+
+  /** True if events after the window can be loaded: it was scrolled away from the end, or the server skipped some. */
+  get hasNewer() {
+    return this.#last < this.#head;
+  }
+
+  /** The cursor to page backwards from. */
+  get oldestCursor() {
+    return this.#cursorAt(this.events[0].seq);
+  }
+
+  /** The cursor to page forwards from. */
+  get newestCursor() {
+    return this.#cursorAt(this.#last);
+  }
+
+  /**
+   * The holes inside the window.
+   *
+   * @returns {Gap[]}
+   */
+  get gaps() {
+    const found = [];
+    for (let i = 1; i < this.events.length; i += 1) {
+      const from = this.events[i - 1].seq + 1;
+      const to = this.events[i].seq - 1;
+      if (from <= to) found.push({ from, to, gone: to < this.#first });
+    }
+    return found;
+  }
+
+  /** The cursor before which a gap's last part is found. */
+  cursorAfter(gap) {
+    return this.#cursorAt(gap.to + 1);
+  }
+
+  /**
+   * Take the answer of `chat.join`.
+   *
+   * @param {Page & {present?: any}} result
+   * @param {string | null} after the cursor that was sent
+   */
+  join(result, after) {
+    const { epoch, seq } = parseCursor(result.cursor);
+    const sameLog = after !== null && this.#epoch === epoch && seq >= this.#head;
+    if (sameLog) {
+      const attached = !this.hasNewer;
+      this.#head = seq;
+      if (attached) this.#merge(result.events);
+      this.#dropOldest();
+    } else {
+      this.replaced = this.events.length > 0;
+      this.#epoch = epoch;
+      this.#head = seq;
+      this.#show(result.events, after !== null || result.more);
+    }
+    this.joined = true;
+    if (result.present) this.meet(result.present);
+  }
+
+  /**
+   * Take one `chat.event`.
+   *
+   * @param {RoomEvent} event
+   * @returns {boolean} false if it was known already
+   */
+  take(event) {
+    if (event.seq <= this.#head) return false;
+    const fits = this.following || this.events.length < this.capacity;
+    const append = fits && !this.hasNewer;
+    this.#head = event.seq;
+    this.#amend(event);
+    if (append) {
+      this.events.push({ ...event, asOf: event.seq });
+      this.#dropOldest();
+    }
+    return true;
+  }
+
+  /** Take a `chat.gap`: the server skipped up to `to`; the events can be loaded, from the end of the window on. */
+  skip({ to }) {
+    this.#head = Math.max(this.#head, seqOf(to));
+  }
+
+  /**
+   * Take the newest page of `chat.history`, in place of the window.
+   *
+   * @param {Page} page
+   */
+  showLatest(page) {
+    if (this.#isForeign(page)) return;
+    this.#head = Math.max(this.#head, page.events.at(-1)?.seq ?? 0);
+    this.#show(page.events, page.more);
+  }
+
+  /**
+   * Take the page of `chat.history` before `oldestCursor`.
+   *
+   * @param {Page} page
+   */
+  addOlder(page) {
+    if (this.#isForeign(page)) return;
+    const before = this.events[0]?.seq ?? this.#head + 1;
+    if (!page.more || page.events.length === 0) this.#first = page.events[0]?.seq ?? before;
+    this.#merge(page.events);
+    if (this.events.length > this.capacity) this.events.length = this.capacity;
+  }
+
+  /**
+   * Take the page of `chat.history` after `newestCursor`.
+   *
+   * @param {Page} page
+   */
+  addNewer(page) {
+    if (this.#isForeign(page)) return;
+    const last = this.#last;
+    if (page.events.length === 0) this.#head = last;
+    if (page.recovered === false) this.#first = Math.max(this.#first, last + 1); // retention has passed the window
+    this.#merge(page.events);
+    this.#head = Math.max(this.#head, this.#last);
+    this.#dropOldest();
+  }
+
+  /**
+   * Take the page of `chat.history` before `cursorAfter(gap)`.
+   *
+   * @param {Gap} gap
+   * @param {Page} page
+   */
+  fill(gap, page) {
+    if (this.#isForeign(page)) return;
+    const oldest = page.events[0]?.seq ?? gap.to + 1;
+    if ((!page.more || page.events.length === 0) && oldest > gap.from) this.#first = oldest;
+    this.#merge(page.events.filter((event) => event.seq >= gap.from));
+  }
+
+  /** Take `present` of a join or the answer of `chat.who`. */
+  meet({ count, names }) {
+    this.present = { count, names: [...names].sort((a, b) => a.localeCompare(b)) };
+  }
+
+  /** Take a `chat.presence`. */
+  moved({ joined, left, count }) {
+    const names = new Set(this.present.names);
+    for (const name of namesOf(left)) names.delete(name);
+    for (const name of namesOf(joined)) names.add(name);
+    this.meet({ count, names });
+  }
+
+  get #last() {
+    return this.events.at(-1)?.seq ?? this.#head;
+  }
+
+  #cursorAt(seq) {
+    return `${this.#epoch}:${seq}`;
+  }
+
+  /** True for a page that was asked for before the log was replaced. */
+  #isForeign(page) {
+    return parseCursor(page.cursor).epoch !== this.#epoch;
+  }
+
+  #show(events, more) {
+    this.events = [];
+    this.#merge(events);
+    this.#first = more ? 1 : (events[0]?.seq ?? this.#head + 1);
+  }
+
+  /** Put events into their places, whatever of them is there already. */
+  #merge(events) {
+    const known = new Set(this.events.map((event) => event.seq));
+    const fresh = events.filter((event) => !known.has(event.seq)).map((event) => ({ ...event, asOf: this.#head }));
+    for (const event of fresh) this.#amend(event);
+    this.events = [...this.events, ...fresh].sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Edits and deletions are events too: apply one to the message in the window that it is about. */
+  #amend(event) {
+    if (event.type !== "edit" && event.type !== "delete") return;
+    const index = this.events.findIndex((other) => other.seq === event.target);
+    if (index < 0 || this.events[index].asOf >= event.seq) return;
+    const change = event.type === "edit" ? { text: event.text, edited: event.at } : { text: "", deleted: event.at };
+    this.events[index] = { ...this.events[index], ...change, asOf: event.seq };
+  }
+
+  #dropOldest() {
+    if (this.events.length > this.capacity) this.events.splice(0, this.events.length - this.capacity);
+  }
+}

@@ -1,0 +1,313 @@
+/**
+ * JSON-RPC 2.0 over a WebSocket that comes back by itself.
+ *
+ * No DOM: sockets, timers and chance are given, so that the same file runs in Node. All durations are seconds.
+ */
+
+import { Signal } from "./signal.js";
+
+/** The other side answered with an error object. */
+export class RpcError extends Error {
+  /** @param {{code: number, message: string, data?: any}} error as received */
+  constructor(error) {
+    super(error.message);
+    this.name = "RpcError";
+    this.code = error.code;
+    this.data = error.data ?? {};
+  }
+}
+
+/** The connection ended, or was not there, before the answer; whether the call took effect is unknown. */
+export class ConnectionLost extends Error {
+  constructor(message = "the connection was lost") {
+    super(message);
+    this.name = "ConnectionLost";
+  }
+}
+
+/** No answer came in time; whether the call took effect is unknown. */
+export class DeadlinePassed extends Error {
+  constructor(method, seconds) {
+    super(`${method} was not answered within ${seconds} s`);
+    this.name = "DeadlinePassed";
+  }
+}
+
+/** Thrown by `greet`: this server does not want us as we are, so trying again by itself would be useless. */
+export class Refused extends Error {
+  /**
+   * @param {string} reason in plain words
+   * @param {number} code a WebSocket close code of the 44xx class
+   */
+  constructor(reason, code = 4401) {
+    super(reason);
+    this.name = "Refused";
+    this.code = code;
+  }
+}
+
+const SYSTEM_TIMERS = {
+  now: () => Date.now() / 1000,
+  after: (seconds, action) => setTimeout(action, seconds * 1000),
+  cancel: (timer) => clearTimeout(timer),
+};
+
+const METHOD_NOT_FOUND = -32601;
+const ABNORMAL = 1006;
+/** Nobody is kept out longer than this by a `return_after`, whatever the server says. */
+const LONGEST_RETURN = 300;
+
+/** Close codes of the 44xx class say: do not come back as you are. Every other one leaves that open. */
+export function refuses(code) {
+  return code >= 4400 && code <= 4499;
+}
+
+/**
+ * How long to wait before the next attempt: doubling from `first` up to `longest`, half of it left to chance, so that the
+ * clients of a restarted server do not all come at once.
+ *
+ * @param {number} failures attempts that failed in a row, from 0
+ * @param {{first: number, longest: number}} limits seconds
+ * @param {() => number} random in [0, 1)
+ */
+export function backoff(failures, { first, longest }, random) {
+  return Math.min(longest, first * 2 ** Math.min(failures, 30)) * (0.5 + random() / 2);
+}
+
+/**
+ * @typedef {{name: "closed"} | {name: "connecting"} | {name: "online"} | {name: "waiting", until: number}
+ *   | {name: "refused", code: number, reason: string}} State `until` is in the seconds of `timers.now()`
+ */
+
+export class RpcClient {
+  /** @type {State} */
+  state = { name: "closed" };
+  /** Emits the new state. */
+  changed = new Signal();
+
+  #options;
+  #timers;
+  #socket = null;
+  #calls = new Map();
+  #lastId = 0;
+  #subscribers = new Map();
+  #failures = 0;
+  #returnAfter = null;
+  #heard = 0;
+  #openTimer = null;
+  #retryTimer = null;
+  #steadyTimer = null;
+  #silenceTimer = null;
+
+  /**
+   * @param {object} options
+   * @param {string} options.url ws: or wss:
+   * @param {(client: RpcClient) => Promise<void>} [options.greet] runs on every new connection before it counts as online: log in,
+   *   join. What it throws ends the connection; Refused ends the attempts too.
+   * @param {typeof WebSocket} [options.WebSocket]
+   * @param {typeof SYSTEM_TIMERS} [options.timers]
+   * @param {() => number} [options.random]
+   * @param {number} [options.openDeadline] for the handshake
+   * @param {number} [options.callDeadline] for each call, unless it brings its own
+   * @param {number} [options.silence] after so much of it `heartbeat` is called, to find out whether the connection lives
+   * @param {string} [options.heartbeat] a cheap method
+   * @param {number} [options.first] the shortest wait before a new attempt
+   * @param {number} [options.longest] the longest
+   * @param {number} [options.steady] a connection that lived this long clears the count of failures
+   */
+  constructor(options) {
+    this.#options = {
+      greet: async () => {},
+      WebSocket: globalThis.WebSocket,
+      random: Math.random,
+      openDeadline: 10,
+      callDeadline: 20,
+      silence: 30,
+      heartbeat: "auth.whoami",
+      first: 0.5,
+      longest: 30,
+      steady: 10,
+      ...options,
+    };
+    this.#timers = options.timers ?? SYSTEM_TIMERS;
+  }
+
+  /** Connect, and stay connected from now on. */
+  open() {
+    if (this.state.name === "closed" || this.state.name === "refused") this.#connect();
+  }
+
+  /** Disconnect and stay so. */
+  close() {
+    this.#leave(1000, "closed here");
+    this.#become({ name: "closed" });
+  }
+
+  /** Drop the present connection, if any, and make a new one at once: for another identity, or after a refusal. */
+  restart() {
+    this.#leave(1000, "reconnecting");
+    this.#failures = 0;
+    this.#connect();
+  }
+
+  /** Do not wait any longer: somebody asked, or the network came back. */
+  retryNow() {
+    if (this.state.name === "waiting") this.#connect();
+  }
+
+  /** The seconds until the next attempt, 0 if none is planned. */
+  get wait() {
+    return this.state.name === "waiting" ? Math.max(0, this.state.until - this.#timers.now()) : 0;
+  }
+
+  /**
+   * @param {string} method of a notification
+   * @param {(params: any) => void} listener
+   * @returns {() => void} ends it
+   */
+  on(method, listener) {
+    if (!this.#subscribers.has(method)) this.#subscribers.set(method, new Signal());
+    return this.#subscribers.get(method).add(listener);
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} [params]
+   * @param {{deadline?: number}} [options] seconds; it also travels with the call, so that the server can give up too
+   * @returns {Promise<any>} the result; rejects with RpcError, ConnectionLost or DeadlinePassed
+   */
+  call(method, params = {}, { deadline = this.#options.callDeadline } = {}) {
+    const socket = this.#socket;
+    if (socket === null || socket.readyState !== 1) return Promise.reject(new ConnectionLost("not connected"));
+    const id = ++this.#lastId;
+    const sent = this.#timers.now();
+    return new Promise((resolve, reject) => {
+      const timer = this.#timers.after(deadline, () => {
+        this.#calls.delete(id);
+        reject(new DeadlinePassed(method, deadline));
+        // Not a sound since we asked: the connection is half-open, as after a change of network.
+        if (socket === this.#socket && this.#heard <= sent) this.#ended(socket, ABNORMAL, "no answer");
+      });
+      this.#calls.set(id, { resolve, reject, timer });
+      socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline }));
+    });
+  }
+
+  #connect() {
+    this.#cancelTimers();
+    const socket = new this.#options.WebSocket(this.#options.url);
+    this.#socket = socket;
+    socket.onopen = () => this.#opened(socket);
+    socket.onmessage = (message) => this.#received(message.data);
+    socket.onclose = (event) => this.#ended(socket, event.code, event.reason);
+    socket.onerror = () => {}; // a close always follows, and says more
+    this.#openTimer = this.#timers.after(this.#options.openDeadline, () => this.#ended(socket, ABNORMAL, "no handshake"));
+    this.#become({ name: "connecting" });
+  }
+
+  async #opened(socket) {
+    this.#timers.cancel(this.#openTimer);
+    this.#heard = this.#timers.now();
+    try {
+      await this.#options.greet(this);
+    } catch (error) {
+      if (socket !== this.#socket) return;
+      if (error instanceof Refused) this.#ended(socket, error.code, error.message);
+      else this.#ended(socket, ABNORMAL, error.message);
+      return;
+    }
+    if (socket !== this.#socket) return;
+    this.#steadyTimer = this.#timers.after(this.#options.steady, () => {
+      this.#failures = 0;
+    });
+    this.#listenForSilence(socket);
+    this.#become({ name: "online" });
+  }
+
+  #listenForSilence(socket) {
+    const quiet = this.#timers.now() - this.#heard;
+    const left = this.#options.silence - quiet;
+    if (left <= 0) {
+      // Any answer, an error too, proves the connection; the deadline of the call ends a dead one.
+      this.call(this.#options.heartbeat, {}, { deadline: 10 }).catch(() => {});
+    }
+    this.#silenceTimer = this.#timers.after(left > 0 ? left : this.#options.silence, () => this.#listenForSilence(socket));
+  }
+
+  #received(data) {
+    this.#heard = this.#timers.now();
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return;
+    }
+    for (const item of Array.isArray(message) ? message : [message]) this.#take(item);
+  }
+
+  #take(message) {
+    if (message === null || typeof message !== "object") return;
+    if (typeof message.method === "string") {
+      this.#asked(message);
+      return;
+    }
+    const call = this.#calls.get(message.id);
+    if (!call) return;
+    this.#calls.delete(message.id);
+    this.#timers.cancel(call.timer);
+    if (message.error) call.reject(new RpcError(message.error));
+    else call.resolve(message.result);
+  }
+
+  #asked({ method, params, id }) {
+    if (id !== undefined) {
+      this.#socket.send(JSON.stringify({ jsonrpc: "2.0", id, error: { code: METHOD_NOT_FOUND, message: "Method not found" } }));
+      return;
+    }
+    if (method === "server.draining" && Number.isFinite(params?.return_after)) {
+      this.#returnAfter = Math.min(Math.max(0, params.return_after), LONGEST_RETURN);
+    }
+    this.#subscribers.get(method)?.emit(params);
+  }
+
+  #ended(socket, code, reason) {
+    if (socket !== this.#socket) return;
+    this.#leave(1000, "");
+    if (refuses(code)) {
+      this.#become({ name: "refused", code, reason });
+      return;
+    }
+    const { first, longest, random } = this.#options;
+    const seconds = this.#returnAfter ?? backoff(this.#failures, { first, longest }, random);
+    this.#returnAfter = null;
+    this.#failures += 1;
+    this.#retryTimer = this.#timers.after(seconds, () => this.#connect());
+    this.#become({ name: "waiting", until: this.#timers.now() + seconds });
+  }
+
+  /** Let go of the socket without waiting for its closing handshake, which a dead network never finishes. */
+  #leave(code, reason) {
+    this.#cancelTimers();
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket !== null) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(code, reason);
+    }
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const { reject, timer } of calls) {
+      this.#timers.cancel(timer);
+      reject(new ConnectionLost());
+    }
+  }
+
+  #cancelTimers() {
+    for (const timer of [this.#openTimer, this.#retryTimer, this.#steadyTimer, this.#silenceTimer]) this.#timers.cancel(timer);
+  }
+
+  #become(state) {
+    this.state = state;
+    this.changed.emit(state);
+  }
+}

@@ -1,0 +1,91 @@
+/** What errors mean, in plain words, and whether trying again helps. */
+
+import { ConnectionLost, DeadlinePassed, RpcError } from "./rpc.js";
+import { formatWait } from "./text.js";
+
+/** The codes of the protocol, by name. */
+export const CODE = {
+  invalidParams: -32602,
+  internal: -32603,
+  notAuthenticated: -32001,
+  forbidden: -32002,
+  notFound: -32003,
+  conflict: -32004,
+  rateLimited: -32005,
+  tooLarge: -32006,
+  deadlinePassed: -32007,
+  overloaded: -32008,
+};
+
+const WORDS = {
+  [CODE.internal]: "The server made a mistake.",
+  [CODE.notAuthenticated]: "You have to sign in for this.",
+  [CODE.forbidden]: "You may not do this here.",
+  [CODE.notFound]: "This is not there (any more).",
+  [CODE.conflict]: "This clashes with something that is there already.",
+  [CODE.rateLimited]: "That was too fast.",
+  [CODE.tooLarge]: "This is too long for the server.",
+  [CODE.deadlinePassed]: "The server took too long.",
+  [CODE.overloaded]: "The server is busy.",
+};
+
+/** Codes whose detail, written by the server for people, says more than our words. */
+const DETAILED = new Set([CODE.invalidParams, CODE.forbidden, CODE.conflict, CODE.tooLarge]);
+
+/** Codes that pass by themselves. */
+const PASSING = new Set([CODE.rateLimited, CODE.overloaded, CODE.deadlinePassed]);
+
+/** True if the same call may well succeed a little later; `data.retry_after` then often says when. */
+export function isPassing(error) {
+  return error instanceof RpcError && PASSING.has(error.code);
+}
+
+/** A sentence, whatever the server left off. */
+function sentence(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}
+
+/**
+ * @param {Error} error of a call
+ * @returns {string} one sentence
+ */
+export function inWords(error) {
+  if (error instanceof RpcError) {
+    const detail = error.data?.detail;
+    if (DETAILED.has(error.code) && typeof detail === "string" && detail !== "") return sentence(detail);
+    return WORDS[error.code] ?? sentence(error.message);
+  }
+  if (error instanceof ConnectionLost) return "The connection was lost.";
+  if (error instanceof DeadlinePassed) return "The server did not answer in time.";
+  return "Something went wrong on this page.";
+}
+
+/**
+ * What an error of a post means for the outbox.
+ *
+ * @param {Error} error
+ * @returns {{again: boolean, after?: number, reason: string}} as Outbox asks for it
+ */
+export function judgePost(error) {
+  const reason = inWords(error);
+  if (error instanceof ConnectionLost) return { again: true, reason: "" };
+  if (error instanceof DeadlinePassed) return { again: true, after: 2, reason };
+  if (isPassing(error)) {
+    const { retry_after: seconds } = error.data;
+    const after = Number.isFinite(seconds) ? Math.min(60, Math.max(0.2, seconds)) : 2;
+    return { again: true, after, reason: `${reason} Trying again in ${formatWait(after)}.` };
+  }
+  return { again: false, reason };
+}
+
+/**
+ * Why the server does not want us, from a close code of the 44xx class.
+ *
+ * @param {{code: number, reason: string}} refusal
+ */
+export function refusalInWords({ code, reason }) {
+  if (code === 4401) return reason ? sentence(reason) : "You have to sign in.";
+  if (code === 4403) return "You are banned from this server.";
+  return reason ? sentence(reason) : "The server refused the connection.";
+}
