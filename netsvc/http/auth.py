@@ -1,0 +1,192 @@
+"""Who sends a request: credentials from its head; and the two URLs by which a browser gets a session and gives it up."""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from urllib.parse import quote
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from netsvc.core.credentials import Credentials, Guest, Password, Session, Token
+from netsvc.core.identity import Identity
+from netsvc.core.logins import Logins
+from netsvc.core.settings import AuthSettings
+from netsvc.errors import InvalidRequest, NotAuthenticated
+from netsvc.http.messages import Headers, Request, Response
+
+__all__ = ["Authenticator", "SignIn", "authorization_credentials", "session_cookie"]
+
+_COOKIE = b"netsvc_session"
+_SECURE_COOKIE = b"__Host-netsvc_session"
+"""Browsers take a cookie of this name over TLS only, for this very host and no folder of it, so nobody beside us can plant one."""
+
+
+def _cookie_name(request: Request) -> bytes:
+    return _SECURE_COOKIE if request.secure else _COOKIE
+
+
+def authorization_credentials(value: bytes) -> Credentials:
+    """The credentials of an Authorization field: ``Bearer`` (RFC 6750 section 2.1) or ``Basic`` (RFC 7617, in UTF-8).
+
+    :raises NotAuthenticated: it is neither.
+    """
+    scheme, _, rest = value.partition(b" ")
+    rest = rest.strip()
+    kind = scheme.lower()
+    try:
+        if kind == b"bearer" and rest:
+            return Token(rest.decode("ascii"))
+        if kind == b"basic":
+            name, colon, password = b64decode(rest, validate=True).decode().partition(":")
+            if colon:
+                return Password(name, password)
+    except (UnicodeDecodeError, Base64Error):
+        pass
+    raise NotAuthenticated("Authorization: expected Bearer and a token, or Basic and name:password in base64 of UTF-8")
+
+
+def session_cookie(request: Request) -> str | None:
+    """The value of the session cookie, None if the request has none."""
+    name = _cookie_name(request)
+    for field, value in request.headers:
+        if field == b"cookie" and name in value:
+            for pair in value.split(b";"):
+                key, _, secret = pair.strip().partition(b"=")
+                if key == name and secret.isascii():
+                    return secret.decode("ascii")
+    return None
+
+
+class Authenticator:
+    """Called with a request, gives who sends it: by its Authorization field, else by its session cookie, else as a guest.
+
+    A request without credentials has one guest name for each address; a WebSocket has a name of its own, since a person sits there. A
+    cookie whose session has ended is like none where guests are allowed: a browser cannot be told otherwise when it opens a WebSocket.
+
+    :param logins: proves the credentials.
+    """
+
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
+
+    def __call__(self, request: Request) -> "Identity | Deferred[Identity]":
+        """The identity, at once if it is known.
+
+        :raises NotAuthenticated: at once or by way of the Deferred, as all that Logins.login raises.
+        """
+        authorization: bytes | None = None
+        cookies = websocket = False
+        for name, value in request.headers:
+            if name == b"authorization":
+                if authorization is not None:
+                    raise NotAuthenticated("Authorization: given twice")
+                authorization = value
+            elif name == b"cookie":
+                cookies = True
+            elif name == b"upgrade":
+                websocket = True
+        if authorization is not None:
+            return self._logins.login(authorization_credentials(authorization), request.peer)
+        cookie = session_cookie(request) if cookies else None
+        if cookie is not None:
+            return self._by_session(cookie, request.peer, websocket)
+        return self._as_guest(request.peer, websocket)
+
+    def _by_session(self, cookie: str, peer: str, websocket: bool) -> "Identity | Deferred[Identity]":
+        try:
+            found = self._logins.login(Session(cookie), peer)
+        except NotAuthenticated:
+            if not self._logins.guests:
+                raise
+            return self._as_guest(peer, websocket)
+        if isinstance(found, Deferred):
+            found.addErrback(self._ended, peer, websocket)
+        return found
+
+    def _ended(self, failure: Failure, peer: str, websocket: bool) -> "Failure | Identity | Deferred[Identity]":
+        if not self._logins.guests or not failure.check(NotAuthenticated):
+            return failure
+        return self._as_guest(peer, websocket)
+
+    def _as_guest(self, peer: str, websocket: bool) -> "Identity | Deferred[Identity]":
+        return self._logins.login(Guest(), peer) if websocket else self._logins.visitor(peer)
+
+
+# No scheme, no //host, no backslash (browsers read it as /), no control character (browsers drop some, others split the head).
+_LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+
+
+def _local(target: str) -> bytes:
+    """Where to go after a login: a path on this host, ``/`` if it is anything else."""
+    if not _LOCAL_PATH.fullmatch(target):
+        return b"/"
+    return quote(target, safe="!#$%&'()*+,/:;=?@[]~").encode("ascii")
+
+
+class SignIn:
+    """The handlers of ``POST /login`` and ``POST /logout``. Both routes are public.
+
+    They answer browsers' forms with 303, and with JSON whoever accepts ``application/json``. The session cookie is out of reach of
+    scripts (HttpOnly) and is not sent with other sites' posts (SameSite=Lax).
+
+    :param logins: proves the password, keeps the sessions.
+    :param settings: [auth].
+    """
+
+    def __init__(self, logins: Logins, settings: AuthSettings) -> None:
+        self._logins = logins
+        self._lifetime = int(settings.session)
+
+    async def login(self, request: Request) -> Response:
+        """Form fields ``name``, ``password`` and, if wanted, ``next``, a path on this host. JSON: ``{name, roles}``.
+
+        :raises InvalidRequest: not a form, or not these fields.
+        :raises NotAuthenticated: wrong name or password.
+        :raises RateLimited: too many of these.
+        """
+        form = request.form()
+        name, password = form.get("name"), form.get("password")
+        if not name or not password:
+            raise InvalidRequest("the form needs name and password")
+        found = self._logins.login(Password(name, password), request.peer)
+        identity = await found if isinstance(found, Deferred) else found
+        secret = await self._logins.open_session(identity)
+        await self._end_session(request)
+        headers = self._headers(request, secret, self._lifetime)
+        if _accepts_json(request):
+            return Response.json({"name": identity.name, "roles": identity.roles}, headers=headers)
+        return _see_other(_local(form.get("next", "/")), headers)
+
+    async def logout(self, request: Request) -> Response:
+        """End the session of the cookie, if there is one, and take the cookie back. JSON: ``{}``."""
+        await self._end_session(request)
+        headers = self._headers(request, "", 0)
+        return Response.json({}, headers=headers) if _accepts_json(request) else _see_other(b"/", headers)
+
+    async def _end_session(self, request: Request) -> None:
+        cookie = session_cookie(request)
+        if cookie is None:
+            return
+        # Only what is a session costs the store a write.
+        try:
+            found = self._logins.login(Session(cookie), request.peer)
+            if isinstance(found, Deferred):
+                await found
+        except NotAuthenticated:
+            return
+        await self._logins.close_session(cookie)
+
+    def _headers(self, request: Request, secret: str, seconds: int) -> Headers:
+        cookie = b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % (_cookie_name(request), secret.encode("ascii"), seconds)
+        if request.secure:
+            cookie += b"; Secure"
+        return (b"Set-Cookie", cookie), (b"Cache-Control", b"no-store")
+
+
+def _accepts_json(request: Request) -> bool:
+    return b"application/json" in (request.header(b"accept") or b"")
+
+
+def _see_other(target: bytes, headers: Headers) -> Response:
+    return Response(303, headers=((b"Location", target), *headers))

@@ -1,0 +1,505 @@
+"""Tests for netsvc.core.logins."""
+
+from typing import Any
+from unittest.mock import patch
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from netsvc.core.credentials import Guest, Password, Session, Token
+from netsvc.core.identity import Identity
+from netsvc.core.logins import Logins
+from netsvc.core.passwords import PasswordHashes
+from netsvc.core.records import TokenRecord
+from netsvc.errors import Conflict, DeadlinePassed, Forbidden, InvalidParams, NotAuthenticated, Overloaded, RateLimited, StoreUnavailable
+from tests.core.accounts import CHEAP, AtOnce, FakeAccounts, cheap_passwords
+
+PASSWORD = "correct horse"
+PEER = "192.0.2.1"
+EPOCH = 1_700_000_000.0
+
+
+class LoginsCase(SynchronousTestCase):
+    """alice has a password; bot has the token nst_bot; the clock starts in 2023."""
+
+    guests = True
+    settings = CHEAP
+
+    def setUp(self) -> None:
+        """Logins that look for revocations every 2 s."""
+        self.accounts = FakeAccounts()
+        self.accounts.add("alice", PASSWORD, "admin")
+        self.accounts.add("bot")
+        self.issue("nst_bot", "bot")
+        self.clock = Clock()
+        self.clock.advance(EPOCH)
+        self.threads = AtOnce()
+        self.logins = Logins(self.accounts, cheap_passwords(self.threads), self.clock, self.settings, self.guests)
+        self.logins.start()
+        self.addCleanup(self.logins.stop)
+        self.closed: list[str] = []
+        self.accounts.asked.clear()
+
+    def issue(self, secret: str, user: str, expires: int = 0) -> None:
+        """Give a user a token."""
+        digest = Token(secret).digest
+        self.accounts.tokens[digest] = TokenRecord(secret, digest, user, "", "", 0, expires)
+
+    def revoke(self, secret: str) -> None:
+        """Take it away, as a command would."""
+        del self.accounts.tokens[Token(secret).digest]
+        self.accounts.number += 1
+
+    def login(self, credentials: Any, peer: str = PEER) -> Identity:
+        """A login that is answered at once."""
+        identity = self.logins.login(credentials, peer)
+        assert isinstance(identity, Identity)
+        return identity
+
+    def watched(self, credentials: Any) -> Identity:
+        """Log in on a connection that writes down why it is closed."""
+        identity = self.login(credentials)
+        self.logins.watch(identity, self.closed.append)
+        return identity
+
+
+class Remembering(LoginsCase):
+    """The way without the portal."""
+
+    def test_token(self) -> None:
+        """A token is looked up once, then answered from memory with the very same identity."""
+        first = self.login(Token("nst_bot"))
+        self.assertEqual(first, Identity("bot", ("member",), credential=Token("nst_bot").id))
+        self.assertIs(self.login(Token("nst_bot")), first)
+        self.assertEqual(self.accounts.asked, ["find_token"])
+
+    def test_password(self) -> None:
+        """A password is hashed once; after a change elsewhere the user is looked up, and nothing hashed."""
+        first = self.login(Password("alice", PASSWORD))
+        self.assertIs(self.login(Password("Alice", PASSWORD)), first)
+        self.accounts.number += 1
+        self.clock.advance(2)
+        self.assertEqual(self.login(Password("alice", PASSWORD)), first)
+        self.assertEqual(self.threads.calls, 1)
+
+    def test_changed_password(self) -> None:
+        """After a change of the password the old one is worth nothing, the new one is."""
+        self.login(Password("alice", PASSWORD))
+        self.accounts.change("alice", password=PasswordHashes(CHEAP).make("another horse"))
+        self.clock.advance(2)
+        self.assertRaises(NotAuthenticated, self.login, Password("alice", PASSWORD))
+        self.assertRaises(NotAuthenticated, self.login, Password("alice", PASSWORD))
+        self.assertEqual(self.login(Password("alice", "another horse")).name, "alice")
+
+    def test_revoked(self) -> None:
+        """A revoked token is remembered no longer than the next look."""
+        self.login(Token("nst_bot"))
+        self.revoke("nst_bot")
+        self.clock.advance(2)
+        self.assertRaises(NotAuthenticated, self.login, Token("nst_bot"))
+
+    def test_expired(self) -> None:
+        """A token expires to the millisecond, remembered or not."""
+        self.issue("nst_short", "bot", int(EPOCH * 1000) + 1500)
+        self.login(Token("nst_short"))
+        self.clock.advance(1.499)
+        self.login(Token("nst_short"))
+        self.clock.advance(0.001)
+        self.assertRaises(NotAuthenticated, self.login, Token("nst_short"))
+
+    def test_bounded(self) -> None:
+        """No more logins and addresses are remembered than the setting says."""
+        self.logins = Logins(self.accounts, cheap_passwords(), self.clock, replace(CHEAP, remembered=100), True)
+        for number in range(150):
+            self.issue(f"nst_{number}", "bot")
+            self.login(Token(f"nst_{number}"))
+        self.accounts.asked.clear()
+        self.login(Token("nst_149"))
+        self.login(Token("nst_50"))
+        self.assertEqual(self.accounts.asked, [])
+        self.login(Token("nst_49"))
+        self.assertEqual(self.accounts.asked, ["find_token"])
+
+    def test_change_while_looking_up(self) -> None:
+        """What was looked up before a change is not remembered after it."""
+        self.accounts.held = []
+        found = self.logins.login(Token("nst_bot"), PEER)
+        held, self.accounts.held = self.accounts.held, None
+        self.revoke("nst_bot")
+        self.clock.advance(2)
+        held[0][0].callback(held[0][1])
+        self.successResultOf(found)
+        self.assertRaises(NotAuthenticated, self.login, Token("nst_bot"))
+
+
+class Proving(LoginsCase):
+    """The way through the portal."""
+
+    def test_refusals(self) -> None:
+        """Every refusal is NotAuthenticated with words that do not say what was wrong."""
+        details = set()
+        for credentials in (Password("alice", "wrong"), Password("nobody", PASSWORD), Password("bot", "x"), Password("b b", "x")):
+            with self.assertRaises(NotAuthenticated) as caught:
+                self.login(credentials)
+            details.add(caught.exception.detail)
+        self.assertEqual(details, {"wrong name or password"})
+        for credentials in (Token("nst_no"), Session("no")):
+            self.assertRaises(NotAuthenticated, self.login, credentials)
+
+    def test_later(self) -> None:
+        """While the store is looking, the answer is a Deferred, and those who ask the same wait for one look-up."""
+        self.accounts.held = []
+        waiting = [self.logins.login(Token("nst_bot"), PEER) for _ in range(3)]
+        self.assertEqual(self.accounts.asked, ["find_token"])
+        for deferred in waiting:
+            self.assertNoResult(deferred)
+        self.accounts.give()
+        self.assertEqual({self.successResultOf(deferred).name for deferred in waiting}, {"bot"})
+
+    def test_refused_later(self) -> None:
+        """All who wait for one look-up are refused by it, and the next asks anew."""
+        self.accounts.held = []
+        waiting = [self.logins.login(Token("nst_no"), PEER) for _ in range(3)]
+        self.accounts.give()
+        for deferred in waiting:
+            self.failureResultOf(deferred, NotAuthenticated)
+        self.issue("nst_no", "bot")
+        self.login(Token("nst_no"))
+
+    def test_one_gives_up(self) -> None:
+        """One who no longer waits does not take the others with him."""
+        self.accounts.held = []
+        first, second = self.logins.login(Token("nst_bot"), PEER), self.logins.login(Token("nst_bot"), PEER)
+        assert isinstance(first, Deferred)
+        first.addErrback(lambda failure: None)
+        first.cancel()
+        self.accounts.give()
+        self.assertEqual(self.successResultOf(second).name, "bot")
+
+    def test_deadline(self) -> None:
+        """A store that does not answer is waited for no longer than the timeout."""
+        self.accounts.held = []
+        waiting = self.logins.login(Token("nst_bot"), PEER)
+        self.clock.advance(CHEAP.timeout)
+        self.failureResultOf(waiting, DeadlinePassed)
+
+    def test_store_failure(self) -> None:
+        """A store that cannot be read is no refusal."""
+        self.accounts.error = StoreUnavailable("disk")
+        self.assertRaises(StoreUnavailable, self.login, Token("nst_bot"))
+        self.assertRaises(StoreUnavailable, self.login, Password("alice", PASSWORD))
+
+    def test_guests(self) -> None:
+        """A guest who comes to stay has a name of its own; one who asks for a name gets it unless it is bad or a user's."""
+        self.assertNotEqual(self.login(Guest()).name, self.login(Guest()).name)
+        self.assertEqual(self.login(Guest("Bob")).name, "Bob")
+        self.assertRaises(Conflict, self.login, Guest("Alice"))
+        self.assertRaises(InvalidParams, self.login, Guest("<b>"))
+
+    def test_visitors(self) -> None:
+        """Requests from one address have one guest's name, without a look-up; another process gives other names."""
+        first = self.logins.visitor(PEER)
+        self.assertRegex(first.name, "^guest-[a-z2-7]{6}$")
+        self.assertIs(self.logins.visitor(PEER), first)
+        self.assertNotEqual(self.logins.visitor("192.0.2.2").name, first.name)
+        self.assertEqual(self.accounts.asked, [])
+        other = Logins(self.accounts, cheap_passwords(), self.clock, CHEAP, True)
+        self.assertNotEqual(other.visitor(PEER).name, first.name)
+
+
+class NoGuests(LoginsCase):
+    """Guests that are not allowed."""
+
+    guests = False
+
+    def test_refused(self) -> None:
+        """Neither visitors nor guests come in."""
+        self.assertRaises(NotAuthenticated, self.logins.visitor, PEER)
+        self.assertRaises(NotAuthenticated, self.login, Guest())
+        self.assertRaises(NotAuthenticated, self.login, Guest("bob"))
+
+
+class Guessing(LoginsCase):
+    """Wrong passwords slow their sender down."""
+
+    settings = replace(CHEAP, failures=3, failures_per_address=5)
+
+    def test_name(self) -> None:
+        """After the set number of wrong passwords even the right one has to wait; sessions and tokens do not."""
+        for number in range(3):
+            self.assertRaises(NotAuthenticated, self.login, Password("alice", "wrong"), f"192.0.2.{number}")
+        with self.assertRaises(RateLimited) as caught:
+            self.login(Password("alice", PASSWORD))
+        self.assertGreater(caught.exception.retry_after, 0)
+        self.assertEqual(self.threads.calls, 3)
+        self.login(Token("nst_bot"))
+        self.clock.advance(caught.exception.retry_after)
+        self.login(Password("alice", PASSWORD))
+
+    def test_address(self) -> None:
+        """An address that tries many names is stopped too."""
+        for number in range(5):
+            self.assertRaises(NotAuthenticated, self.login, Password(f"user{number}", "wrong"))
+        self.assertRaises(RateLimited, self.login, Password("alice", PASSWORD))
+
+    def test_remembered_logins_are_free(self) -> None:
+        """Who is known already is not held up by others' guesses."""
+        self.login(Password("alice", PASSWORD))
+        for number in range(9):
+            self.assertRaises((NotAuthenticated, RateLimited), self.login, Password("alice", f"wrong{number}"))
+        self.login(Password("alice", PASSWORD))
+
+    def test_only_wrong_passwords_count(self) -> None:
+        """An overloaded server or a store that fails costs nobody an attempt."""
+        with patch.object(self.threads, "run", side_effect=Overloaded("busy")):
+            for _ in range(9):
+                self.assertRaises(Overloaded, self.login, Password("alice", PASSWORD))
+        self.login(Password("alice", PASSWORD))
+
+    def test_all_at_once(self) -> None:
+        """Attempts are counted when they begin: many at once are no more than the set number."""
+        self.accounts.held = []
+        refused = 0
+        for number in range(20):
+            try:
+                attempt = self.logins.login(Password("alice", f"wrong{number}"), PEER)
+            except RateLimited:
+                refused += 1
+            else:
+                assert isinstance(attempt, Deferred)
+                attempt.addErrback(lambda failure: failure.trap(NotAuthenticated))
+        self.assertEqual((refused, len(self.accounts.held)), (17, 3))
+        self.accounts.give()
+
+
+class Sessions(LoginsCase):
+    """Browsers that stay signed in."""
+
+    def test_open_and_close(self) -> None:
+        """A session's secret logs in until it is closed; the store has its digest only."""
+        secret = self.successResultOf(self.logins.open_session(self.login(Password("alice", PASSWORD))))
+        self.assertEqual(list(self.accounts.sessions), [Session(secret).digest])
+        identity = self.watched(Session(secret))
+        self.assertEqual((identity.name, identity.roles), ("alice", ("admin",)))
+        self.successResultOf(self.logins.close_session(secret))
+        self.assertEqual(self.closed, ["logged out"])
+        self.assertRaises(NotAuthenticated, self.login, Session(secret))
+
+    def test_lifetime(self) -> None:
+        """It ends by itself after the set time, also for a live connection."""
+        secret = self.successResultOf(self.logins.open_session(self.login(Password("alice", PASSWORD))))
+        self.watched(Session(secret))
+        self.clock.pump([1_000_000, CHEAP.session - 1_000_000 - 3])
+        self.assertEqual(self.closed, [])
+        self.login(Session(secret))
+        self.clock.pump([2] * 3)
+        self.assertEqual(self.closed, ["the login has expired"])
+        self.assertRaises(NotAuthenticated, self.login, Session(secret))
+
+    def test_not_for_guests(self) -> None:
+        """A guest has no session."""
+        self.assertRaises(Forbidden, self.logins.open_session, self.login(Guest()))
+
+    def test_closing_while_looking_up(self) -> None:
+        """A login that began before its session was closed is not remembered after it."""
+        secret = self.successResultOf(self.logins.open_session(self.login(Password("alice", PASSWORD))))
+        self.accounts.held = []
+        found = self.logins.login(Session(secret), PEER)
+        held, self.accounts.held = self.accounts.held, None
+        self.successResultOf(self.logins.close_session(secret))
+        held[0][0].callback(held[0][1])
+        self.successResultOf(found)
+        self.assertRaises(NotAuthenticated, self.login, Session(secret))
+
+
+class Watching(LoginsCase):
+    """Live connections end with what let them in."""
+
+    def test_revoked_token(self) -> None:
+        """A revocation closes every connection of the token within 5 s, once, and no other."""
+        self.issue("nst_other", "bot")
+        self.watched(Token("nst_bot"))
+        self.watched(Token("nst_other"))
+        second: list[str] = []
+        self.logins.watch(self.login(Token("nst_bot")), second.append)
+        self.revoke("nst_bot")
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.closed, ["this token is unknown, expired or revoked"])
+        self.assertEqual(second, self.closed)
+
+    def test_removed_user(self) -> None:
+        """Removing a user closes connections by token, session and password."""
+        identity = self.watched(Password("alice", PASSWORD))
+        secret = self.successResultOf(self.logins.open_session(identity))
+        self.watched(Session(secret))
+        self.issue("nst_alice", "alice")
+        self.watched(Token("nst_alice"))
+        self.accounts.remove("alice")
+        self.clock.pump([1] * 5)
+        self.assertEqual(len(self.closed), 3)
+
+    def test_changed_password(self) -> None:
+        """A new password closes connections that came by the old one."""
+        self.watched(Password("alice", PASSWORD))
+        self.accounts.change("alice", password=PasswordHashes(CHEAP).make(PASSWORD))
+        self.clock.pump([1] * 5)
+        self.assertEqual(len(self.closed), 1)
+
+    def test_roles(self) -> None:
+        """A lesser role closes, a greater one does not."""
+        self.watched(Token("nst_bot"))
+        self.accounts.change("bot", role="admin")
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.closed, [])
+        self.watched(Password("alice", PASSWORD))
+        self.accounts.change("alice", role="member")
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.closed, ["your role has changed: log in again"])
+
+    def test_unwatched(self) -> None:
+        """A connection that is gone is not closed; one that was never there is no error."""
+        identity = self.watched(Token("nst_bot"))
+        self.logins.watch(identity, print)
+        self.logins.unwatch(identity, self.closed.append)
+        self.logins.unwatch(identity, self.closed.append)
+        self.logins.unwatch(identity, print)
+        self.logins.unwatch(identity, print)
+        self.revoke("nst_bot")
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.closed, [])
+
+    def test_guests(self) -> None:
+        """Guests have nothing that could be revoked."""
+        guest = self.watched(Guest())
+        self.accounts.number += 1
+        self.clock.pump([1] * 5)
+        self.logins.unwatch(guest, self.closed.append)
+        self.assertEqual(self.closed, [])
+
+    def test_quiet(self) -> None:
+        """While nothing changes, looking costs one question every 2 s, whatever is watched; another one's change costs one more, once."""
+        self.watched(Token("nst_bot"))
+        self.accounts.asked.clear()
+        self.clock.pump([1] * 10)
+        self.assertEqual(self.accounts.asked, ["revision"] * 5)
+        self.accounts.number += 1
+        self.clock.pump([1] * 4)
+        self.assertEqual(self.accounts.asked[5:], ["revision", "find_token", "revision"])
+
+    def test_change_between_login_and_watch(self) -> None:
+        """A revocation that is seen after the login and before the connection is watched closes it as well."""
+        identity = self.login(Token("nst_bot"))
+        self.revoke("nst_bot")
+        self.clock.advance(2)
+        self.logins.watch(identity, self.closed.append)
+        self.clock.advance(2)
+        self.assertEqual(len(self.closed), 1)
+
+    def test_unwatched_in_time(self) -> None:
+        """A connection that ends before it would be proved again costs no question."""
+        identity = self.login(Token("nst_bot"))
+        self.accounts.number += 1
+        self.clock.advance(2)
+        self.logins.watch(identity, self.closed.append)
+        self.logins.unwatch(identity, self.closed.append)
+        self.accounts.asked.clear()
+        self.clock.advance(2)
+        self.assertEqual(self.accounts.asked, ["revision"])
+
+    def test_expiry(self) -> None:
+        """Each connection is closed when its own credential expires, to the next look."""
+        self.issue("nst_1", "bot", int(EPOCH * 1000) + 3000)
+        self.issue("nst_2", "bot", int(EPOCH * 1000) + 7000)
+        for secret in ("nst_2", "nst_1", "nst_bot"):
+            self.watched(Token(secret))
+        counts = []
+        for _ in range(5):
+            self.clock.advance(2)
+            counts.append(len(self.closed))
+        self.assertEqual(counts, [0, 1, 1, 2, 2])
+
+    def test_failing_store(self) -> None:
+        """While the store fails nobody is closed, that is said once, and looking goes on."""
+        lines: list[str] = []
+        self.watch_log(lines)
+        self.watched(Token("nst_bot"))
+        self.revoke("nst_bot")
+        self.accounts.error = StoreUnavailable("disk")
+        self.clock.pump([1] * 8)
+        self.assertEqual((self.closed, len(lines)), ([], 1))
+        self.accounts.error = None
+        self.clock.pump([1] * 4)
+        self.assertEqual(len(self.closed), 1)
+
+    def test_failing_look_up(self) -> None:
+        """A credential that cannot be proved just now is proved again at the next look; that is said once."""
+        lines: list[str] = []
+        self.watch_log(lines)
+        self.watched(Token("nst_bot"))
+        self.accounts.number += 1
+        checker = self.logins.portal.checkers
+        with patch.dict(checker, clear=True):
+            self.clock.pump([1] * 6)
+        self.assertEqual(len(lines), 1)
+        self.assertEqual(self.closed, [])
+        self.revoke("nst_bot")
+        self.clock.pump([1] * 4)
+        self.assertEqual(len(self.closed), 1)
+        self.flushLoggedErrors()
+
+    def test_hanging_store(self) -> None:
+        """A look that is not answered is given up after the timeout, and looking goes on."""
+        self.watched(Token("nst_bot"))
+        self.accounts.held = []
+        self.clock.advance(2)
+        self.accounts.held = None
+        self.revoke("nst_bot")
+        self.clock.pump([CHEAP.timeout, 2, 2])
+        self.assertEqual(len(self.closed), 1)
+
+    def test_failing_close(self) -> None:
+        """A connection that cannot be closed is logged and keeps no other open."""
+        identity = self.login(Token("nst_bot"))
+        self.logins.watch(identity, lambda reason: 1 / 0)  # type: ignore[arg-type, return-value]
+        self.watched(Token("nst_bot"))
+        self.revoke("nst_bot")
+        self.clock.pump([1] * 5)
+        self.assertEqual(len(self.closed), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_many(self) -> None:
+        """However many credentials are watched, few are looked up at once, and all are."""
+        for number in range(100):
+            self.issue(f"nst_{number}", "bot")
+            self.watched(Token(f"nst_{number}"))
+        self.accounts.number += 1
+        most, count = 0, 0
+        self.accounts.held = []
+        self.clock.advance(2)
+        while self.accounts.held:
+            held, self.accounts.held = self.accounts.held, []
+            most, count = max(most, len(held)), count + len(held)
+            for deferred, answer in held:
+                deferred.callback(answer)
+        self.assertEqual((most, count), (16, 101))
+
+    def test_stop(self) -> None:
+        """After stopping nothing is looked for; to stop twice is no error."""
+        self.logins.stop()
+        self.logins.stop()
+        self.accounts.asked.clear()
+        self.clock.pump([1] * 5)
+        self.assertEqual((self.accounts.asked, self.clock.getDelayedCalls()), ([], []))
+
+    def watch_log(self, lines: list[str]) -> None:
+        """Collect what this module logs."""
+
+        def observe(event: Any) -> None:
+            if event.get("log_namespace") == "netsvc.core.logins.Logins":
+                lines.append(event["log_format"])
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
