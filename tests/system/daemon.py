@@ -45,6 +45,7 @@ class Daemon:
     :param overrides: further ``--set`` arguments, ``section.key=value``.
     :param environ: environment variables to add.
     :param listen: False: the listeners are the file's business.
+    :param own_state: False: the state directory is the file's or the overrides' business.
 
     :ivar url: ``http://127.0.0.1:PORT``.
     :ivar state: the state directory.
@@ -60,6 +61,7 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         python: str = sys.executable,
         listen: bool = True,
+        own_state: bool = True,
     ) -> None:
         self._own_directory = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="netsvc-test-"))
@@ -71,7 +73,9 @@ class Daemon:
         self.config.write_text(config)
         self._python = python
         self._environ = dict(environ or {})
-        self._overrides = [f"netsvc.state={self.state}", *overrides]
+        self._overrides = [*overrides]
+        if own_state:
+            self._overrides.append(f"netsvc.state={self.state}")
         if listen:
             self._overrides.append(f"http.listen=tcp:{self.port}:interface=127.0.0.1")
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,141 @@
+"""The shipped units under the real systemd."""
+
+import re
+from typing import ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.system.machine import Machine
+
+WAIT_FOR = """
+for attempt in $(seq 200); do {condition} && break; sleep 0.1; done
+{condition}
+"""
+
+CLOSED_BY_STOP = """
+import json, subprocess
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+clients = [connect("ws://127.0.0.1:8080/ws", proxy=None), connect("ws://127.0.0.1:8080/chat/lobby/", proxy=None)]
+clients[0].send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "chat.post", "params": ["lobby", "hello"]}))
+print(json.loads(clients[0].recv(timeout=10))["result"]["durable"])
+subprocess.run(["systemctl", "stop", "--no-block", "netsvc"], check=True)
+for client in clients:
+    try:
+        while True:
+            client.recv(timeout=20)
+    except ConnectionClosed as closed:
+        print(closed.rcvd.code)
+"""
+
+
+class ServiceTests(SynchronousTestCase):
+    """netsvc.service, on one machine for all tests."""
+
+    machine: ClassVar[Machine]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Boot it."""
+        cls.machine = Machine()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Power it off."""
+        cls.machine.close()
+
+    def setUp(self) -> None:
+        """A stopped service with the shipped settings."""
+        self.addCleanup(
+            self.machine.run,
+            "systemctl stop netsvc.service netsvc.socket; systemctl reset-failed netsvc.service netsvc.socket;"
+            "rm -rf /etc/netsvc/netsvc.ini.d /etc/systemd/system/netsvc.service.d; systemctl daemon-reload; true",
+        )
+
+    def settings(self, text: str) -> None:
+        """Add a drop-in to the settings."""
+        self.machine.run(f"mkdir -p /etc/netsvc/netsvc.ini.d; cat >/etc/netsvc/netsvc.ini.d/test.ini <<'END'\n{text}\nEND")
+
+    def unit(self, text: str) -> None:
+        """Add a drop-in to the unit."""
+        folder = "/etc/systemd/system/netsvc.service.d"
+        self.machine.run(f"mkdir -p {folder}; cat >{folder}/test.conf <<'END'\n{text}\nEND\nsystemctl daemon-reload")
+
+    def test_start(self) -> None:
+        """When `systemctl start` returns the first request is answered; the status line says where; the state is private."""
+        page = self.machine.run("systemctl start netsvc && curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/readyz")
+        self.assertEqual(page, "200")
+        active, status, result = self.machine.properties("ActiveState", "StatusText", "NRestarts")
+        self.assertEqual((active, result), ("active", "0"))
+        self.assertIn("http://127.0.0.1:8080/", status)
+        self.assertEqual(self.machine.run("stat -c %a /var/lib/private/netsvc /var/lib/private/netsvc/netsvc.db").split(), ["700", "600"])
+
+    def test_stop(self) -> None:
+        """A stop closes WebSockets with 1001, ends with status 0 in time, and loses nothing."""
+        self.machine.run("systemctl start netsvc")
+        self.assertEqual(self.machine.python(CLOSED_BY_STOP).split(), ["fsync", "1001", "1001"])
+        self.machine.run("systemctl stop netsvc")
+        self.assertEqual(self.machine.properties("ActiveState", "Result", "ExecMainCode", "ExecMainStatus"), ["inactive", "success", "1", "0"])
+        self.machine.run("systemctl start netsvc")
+        history = self.machine.run("""curl -sS -d '{"jsonrpc":"2.0","id":1,"method":"chat.history","params":["lobby"]}' http://127.0.0.1:8080/rpc""")
+        self.assertIn('"hello"', history)
+
+    def test_security(self) -> None:
+        """The unit's exposure is 1.3 or less."""
+        verdict = self.machine.run("systemd-analyze security --offline=true /etc/systemd/system/netsvc.service")
+        score = re.search(r"exposure level for netsvc.service: ([0-9.]+)", verdict)
+        assert score is not None
+        self.assertLessEqual(float(score[1]), 1.3)
+
+    def test_the_units_are_well_formed(self) -> None:
+        """systemd finds nothing to say about them."""
+        self.assertEqual(self.machine.run("systemd-analyze verify netsvc.service netsvc.socket 2>&1"), "")
+
+    def test_a_wrong_configuration(self) -> None:
+        """A fault in the settings ends it with 78, systemd does not try again, and the journal has file, line and key."""
+        self.settings("[http]\nlisten_on = 8080")
+        self.machine.run("! systemctl start netsvc")
+        self.assertEqual(self.machine.properties("ActiveState", "SubState", "ExecMainStatus", "NRestarts"), ["failed", "failed", "78", "0"])
+        self.assertIn("/etc/netsvc/netsvc.ini.d/test.ini:2: [http] listen_on", self.machine.run("journalctl -u netsvc -o cat"))
+
+    def test_killed(self) -> None:
+        """A daemon that dies comes back by itself."""
+        self.machine.run("systemctl start netsvc && systemctl kill -s KILL netsvc")
+        self.machine.run(WAIT_FOR.format(condition='[ "$(systemctl show netsvc -p NRestarts,ActiveState --value | xargs)" = "1 active" ]'))
+        self.machine.run("curl -sSf http://127.0.0.1:8080/healthz")
+
+    def test_watchdog(self) -> None:
+        """One that works is left alone for longer than the watchdog's interval; one that hangs is replaced."""
+        self.unit("[Service]\nWatchdogSec=1s")
+        self.machine.run("systemctl start netsvc")
+        first = self.machine.properties("WatchdogTimestampMonotonic", "MainPID")
+        later = int(first[0]) + 2_500_000
+        self.machine.run(WAIT_FOR.format(condition=f"[ $(systemctl show netsvc -p WatchdogTimestampMonotonic --value) -gt {later} ]"))
+        self.assertEqual(self.machine.properties("MainPID", "NRestarts"), [first[1], "0"])
+        self.machine.run(f"kill -STOP {first[1]}")
+        self.machine.run(WAIT_FOR.format(condition='[ "$(systemctl show netsvc -p NRestarts,ActiveState --value | xargs)" = "1 active" ]'))
+
+    def test_socket_activation(self) -> None:
+        """netsvc.socket opens the port, the first request starts the service, and the port stays open over a restart."""
+        self.settings("[http]\nlisten = systemd:domain=INET:name=http")
+        self.machine.run("systemctl start netsvc.socket")
+        self.assertEqual(self.machine.properties("ActiveState"), ["inactive"])
+        ask = "curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/healthz"
+        self.assertEqual(self.machine.run(ask), "200")
+        self.assertEqual(self.machine.properties("ActiveState"), ["active"])
+        self.assertEqual(self.machine.run(f"systemctl restart --no-block netsvc && {ask}"), "200")
+
+    def test_sockets_alone_need_no_network(self) -> None:
+        """With its socket from systemd it serves without any network of its own."""
+        self.settings("[http]\nlisten = systemd:domain=INET:name=http")
+        self.unit("[Service]\nPrivateNetwork=yes")
+        self.machine.run("systemctl start netsvc.socket && curl -sSf http://127.0.0.1:8080/readyz")
+
+    def test_journal(self) -> None:
+        """The journal has the level of each line as its priority, and no second time stamp."""
+        self.machine.run("systemctl start netsvc && systemctl kill -s HUP netsvc")
+        warnings = "journalctl -u netsvc -o cat -p warning --grep SIGHUP"
+        self.machine.run(WAIT_FOR.format(condition=f"[ -n \"$({warnings})\" ]"))
+        self.assertTrue(self.machine.run(warnings).startswith("warn  ["))
+        self.assertEqual(self.machine.properties("ActiveState"), ["active"])
