@@ -4,6 +4,9 @@ A line is a comment (``#`` or ``;`` first), a header (``[section]``), ``key = va
 above it, a further line of that key's value. All after the first ``=`` is the value, less the blanks around it: percent
 signs, further ``=``, quotes, ``#`` and ``;`` are part of it, so a comment needs a line of its own. A section may be opened again; a key
 may be given once in a file.
+
+``configparser`` is not used: it keeps no line numbers, takes ``:`` as well as ``=`` (endpoints are full of them), and ends at some faults
+where others would follow.
 """
 
 import re

@@ -12,6 +12,11 @@ __all__ = ["KeyReference", "describe", "render"]
 
 _WIDTH: Final = 110
 _INDENT: Final = "    "
+_PREFACE: Final = """\
+# Every key with its default. Lines that begin with # or ; are comments, and a comment needs a line of its own: all after
+# the first = is the value, also # and %. A value of several lines goes on in lines that are indented deeper than its key.
+# The files FILE.d/*.ini are read after FILE, in the order of their names; what is given last holds, lists as a whole.
+"""
 
 
 class KeyReference(NamedTuple):
@@ -66,10 +71,10 @@ def render(sections: Mapping[str, type[msgspec.Struct]], *, active: bool = False
     :param active: write the keys as they are. Otherwise each is commented out, ``#key = default``, so that a file that was copied
         from this one does not pin the defaults of its day.
     """
-    lines: list[str] = []
+    lines = [_PREFACE.rstrip()]
     for section, struct in sections.items():
         title = (struct.__doc__ or "").strip().partition("\n")[0].removeprefix(f"[{section}]").lstrip(": ")
         lines += ["", f"[{section}]", *_comment(title[:1].upper() + title[1:])]
         for key in keys_of(section, struct).values():
             lines += _key_lines(_reference(key), active)
-    return "\n".join(lines).lstrip("\n") + "\n"
+    return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
@@ -31,9 +31,10 @@ class ReferenceTests(TestCase):
         )
 
     def test_render(self) -> None:
-        """Every key stands commented out under its help, its type and its section's title."""
+        """After the rules of the format, every key stands commented out under its help, its type and its section's title."""
         text = render({"limits": LimitsSample})
-        self.assertTrue(text.startswith("[limits]\n# How much of it.\n\n# Connections in all\n# (a whole number, at least 0)\n#connections = 1000\n"))
+        self.assertTrue(text.startswith("# Every key with its default."))
+        self.assertIn("\n\n[limits]\n# How much of it.\n\n# Connections in all\n# (a whole number, at least 0)\n#connections = 1000\n", text)
         self.assertIn("\n#grace =\n", text)
         self.assertNotIn("\nidle", text)
 
@@ -55,10 +56,11 @@ class ReferenceTests(TestCase):
         for active in (False, True):
             path = Path(self.mktemp())
             path.write_text(render(SECTIONS, active=active), encoding="utf-8")
-            settings = load(SECTIONS, path, [])
-            self.assertEqual((settings.section(WebSample), settings.section(LimitsSample)), (WebSample(), LimitsSample()))
-            self.assertEqual(settings.origin("web", "listen") != "default", active)
+            loaded = load(SECTIONS, path, [])
+            self.assertEqual((loaded.section(WebSample), loaded.section(LimitsSample)), (WebSample(), LimitsSample()))
+            self.assertEqual(loaded.origin("web", "listen") != "default", active)
 
+    @settings(max_examples=40)
     @given(
         st.booleans(),
         st.integers(-(10**17), 10**17),
