@@ -13,9 +13,10 @@ __all__ = ["KeyReference", "describe", "render"]
 _WIDTH: Final = 110
 _INDENT: Final = "    "
 _PREFACE: Final = """\
-# Every key with its default. Lines that begin with # or ; are comments, and a comment needs a line of its own: all after
-# the first = is the value, also # and %. A value of several lines goes on in lines that are indented deeper than its key.
-# The files FILE.d/*.ini are read after FILE, in the order of their names; what is given last holds, lists as a whole.
+# Every key with its default. Lines that begin with # or ; are comments, and a comment needs a line of its own:
+# all after the first = is the value, also # and %. A value of several lines goes on in lines that are indented
+# deeper than its key. The files FILE.d/*.ini are read after FILE, in the order of their names; what is given last
+# holds, lists as a whole.
 """
 
 
