@@ -127,13 +127,14 @@ class Member:
 class _State:
     """A room in memory: its delivery, its presence, and how many hold it."""
 
-    __slots__ = ("holders", "loading", "presence", "room")
+    __slots__ = ("holders", "loaded", "presence", "room", "waiting")
 
     def __init__(self, name: str, grace: float) -> None:
         self.room = Room(name)
         self.presence = Presence(grace)
         self.holders = 0
-        self.loading: list[Deferred[None]] | None = None
+        self.loaded = False
+        self.waiting: list[Deferred[None]] = []
 
 
 class Rooms:
@@ -280,21 +281,25 @@ class Rooms:
         state = self._states.get(name)
         if state is None:
             state = self._states[name] = _State(name, self._settings.presence_grace)
-            state.loading = []
-            self._store.room(name).addCallbacks(self._load, self._load_failed, callbackArgs=(state,), errbackArgs=(state,))
         state.holders += 1
         return state
 
     def _release(self, state: _State) -> None:
         state.holders -= 1
-        if not state.holders and not state.presence.pending and state.loading is None:
-            self._states.pop(state.room.name, None)
+        if not state.holders and not state.presence.pending:
+            self._forget(state)
+
+    def _forget(self, state: _State) -> None:
+        if self._states.get(state.room.name) is state:
+            del self._states[state.room.name]
 
     def _loaded(self, state: _State) -> "Deferred[None]":
-        if state.loading is None:
+        if state.loaded:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
-        state.loading.append(waiting)
+        state.waiting.append(waiting)
+        if len(state.waiting) == 1:
+            self._store.room(state.room.name).addCallbacks(self._load, self._load_failed, callbackArgs=(state,), errbackArgs=(state,))
         return waiting
 
     def _load(self, info: RoomInfo | None, state: _State) -> None:
@@ -304,13 +309,14 @@ class Rooms:
             if info.head > state.room.head:
                 state.room.head = info.head
                 state.room.clear(info.head)
-        waiting, state.loading = state.loading or [], None
+        state.loaded = True
+        waiting, state.waiting = state.waiting, []
         for done in waiting:
             done.callback(None)
 
     def _load_failed(self, failure: Failure, state: _State) -> None:
-        waiting, state.loading = state.loading or [], None
-        self._states.pop(state.room.name, None)
+        waiting, state.waiting = state.waiting, []
+        self._forget(state)
         for done in waiting:
             done.errback(failure)
 
@@ -328,7 +334,7 @@ class Rooms:
         forward, backward = self._position("after", after), self._position("before", before)
         self._check_limit(limit)
         state = self._states.get(name)
-        if state is not None and state.loading is None and state.room.head:
+        if state is not None and state.loaded and state.room.head:
             return self._read(name, state.room, forward, backward, limit)
 
         def found(info: RoomInfo | None) -> "Deferred[History]":
@@ -372,7 +378,16 @@ class Rooms:
         ready = room.after(seq, limit)
         if ready is not None:
             return succeed(made(ready))
-        return self._store.read_after(name, seq, limit, head).addCallback(self._events, name).addCallback(made)
+
+        def unbroken(events: list[Event]) -> "History | Deferred[History]":
+            if events and events[0].seq == seq + 1:
+                return made(events)
+            # Retention has passed the cursor while we were asking.
+            room.first = max(room.first, events[0].seq if events else head + 1)
+            return self._backward(name, room, head + 1, head, limit, recovered=False)
+
+        reading = self._store.read_after(name, seq, limit, head).addCallback(self._events, name)
+        return reading.addCallback(unbroken)
 
     def _backward(self, name: str, room: Room, below: int, head: int, limit: int, recovered: bool) -> "Deferred[History]":
         def made(events: list[Event]) -> History:
@@ -442,7 +457,7 @@ class Rooms:
             if state.presence.pending:
                 self._sweep_later(state)
             elif not state.holders:
-                self._states.pop(state.room.name, None)
+                self._forget(state)
 
     def prune(self) -> "Deferred[None]":
         """One round of retention, as [rooms] says; a follower whose next events are gone is told by a gap."""

@@ -1,0 +1,560 @@
+"""Rooms: posting, joining, history, presence, in memory and on a Clock."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from netsvc.core.identity import Identity
+from netsvc.core.rooms import Joined, Member, Rooms
+from netsvc.core.settings import LimitsSettings, RoomsSettings
+from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable
+from netsvc.store.memory import MemoryStore
+from tests.core.fakes import FakeSink, LineFormat
+
+ALICE = Identity("alice", ("member",))
+BOB = Identity("bob", ("member",))
+GUEST = Identity("guest-abc", ("guest",), guest=True)
+OTHER_GUEST = Identity("guest-xyz", ("guest",), guest=True)
+
+
+class RoomsTestCase(TestCase):
+    """A store in memory, rooms, and words for what clients do."""
+
+    create = "guest"
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000.5)
+        self.store = MemoryStore(self.clock)
+        self.successResultOf(self.store.start())
+        self.rooms = self.make_rooms()
+        self.format = LineFormat()
+
+    def make_rooms(self, **settings: Any) -> Rooms:
+        """Rooms with small numbers."""
+        return Rooms(self.store, self.clock, RoomsSettings(ring_events=16, **settings), LimitsSettings(append_batch=8, append_queue=32), self.create)
+
+    def turn(self, turns: int = 5) -> None:
+        """Let the reactor turn."""
+        self.clock.pump([0.0] * turns)
+
+    def result(self, deferred: "Deferred[Any]") -> Any:
+        """What a Deferred gives after some turns."""
+        self.turn()
+        return self.successResultOf(deferred)
+
+    def post(self, text: str = "hi", room: str = "lobby", who: Identity = ALICE, **params: Any) -> Any:
+        """Post and wait."""
+        return self.result(self.rooms.post(who, room, text, **params))
+
+    def join(self, after: str | None = None, limit: int = 50, who: Identity = ALICE, room: str = "lobby") -> tuple[Joined, Member, FakeSink]:
+        """Join, not yet started."""
+        sink = FakeSink()
+        joined, member = self.result(self.rooms.join(who, room, after, limit, self.format, sink))
+        return joined, member, sink
+
+    def cursor(self, seq: int) -> str:
+        """The cursor behind an event."""
+        return f"{self.store.epoch}:{seq}"
+
+
+class PostTests(RoomsTestCase):
+    """chat.post."""
+
+    def test_ack(self) -> None:
+        """The answer says where the message stands and how durable it is."""
+        posted = self.post()
+        self.assertEqual((posted.room, posted.seq, posted.cursor), ("lobby", 1, self.cursor(1)))
+        self.assertEqual((posted.at, posted.durable), ("2023-11-14T22:13:20.500Z", self.store.durable))
+        self.assertEqual(self.post().seq, 2)
+
+    def test_names_are_folded(self) -> None:
+        """LOBBY is lobby; what is no name is refused."""
+        self.assertEqual(self.post(room="LOBBY").room, "lobby")
+        for name in ("", "-a", "a b", "é", "a" * 65):
+            self.assertRaises(InvalidParams, self.rooms.post, ALICE, name, "hi")
+
+    def test_text(self) -> None:
+        """Not empty, and no longer than the setting, in bytes."""
+        self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "")
+        self.rooms = self.make_rooms(text=10)
+        self.post("é" * 5)
+        error = self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "é" * 6)
+        self.assertIn("12 bytes", error.detail)
+
+    def test_reply(self) -> None:
+        """A reply carries what it replies to."""
+        self.post()
+        self.post("yes", reply_to=1)
+        history = self.result(self.rooms.history("lobby", None, None, 50))
+        self.assertEqual([event.reply_to for event in history.events], [None, 1])
+        self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "hi", None, 0)
+
+    def test_key(self) -> None:
+        """A key takes effect once; the repeat has the same answer, and nobody sees it twice."""
+        _, member, sink = self.join()
+        member.start()
+        first = self.post(key="k")
+        self.clock.advance(5)
+        self.assertEqual(self.post(key="k"), first)
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"], ["1"])
+        self.assertEqual(self.post("other", key="k2").seq, 2)
+
+    def test_key_with_other_params(self) -> None:
+        """The same key for something else is a conflict."""
+        self.post(key="k")
+        posting = self.rooms.post(ALICE, "lobby", "other", "k")
+        self.turn()
+        self.failureResultOf(posting, Conflict)
+
+    def test_scope_of_keys(self) -> None:
+        """Keys are apart for each room and user; all guests are one, since a guest who reconnects has another name."""
+        self.assertEqual(self.post(key="k").seq, 1)
+        self.assertEqual(self.post(key="k", who=BOB).seq, 2)
+        self.assertEqual(self.post(key="k", room="other").seq, 1)
+        self.assertEqual(self.post(key="k", who=GUEST).seq, 3)
+        self.assertEqual(self.post(key="k", who=OTHER_GUEST).seq, 3)
+
+    def test_bad_keys(self) -> None:
+        """A key has 1 to 200 characters."""
+        for key in ("", "x" * 201):
+            self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "hi", key)
+
+    def test_store_failure(self) -> None:
+        """A post that could not be stored fails, is delivered to nobody, and uses no seq."""
+        _, member, sink = self.join()
+        member.start()
+        self.store.fail_next(1)
+        posting = self.rooms.post(ALICE, "lobby", "hi")
+        self.turn()
+        self.failureResultOf(posting, StoreUnavailable)
+        self.assertEqual(self.post().seq, 1)
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"], ["1"])
+
+    def test_many_in_one_turn_share_transactions(self) -> None:
+        """Posts of a turn go in batches; the answers come in order."""
+        answers: list[int] = []
+        for _ in range(20):
+            self.rooms.post(ALICE, "lobby", "x").addCallback(lambda posted: answers.append(posted.seq))
+        self.turn(10)
+        self.assertEqual(answers, list(range(1, 21)))
+        self.assertEqual(self.rooms.appender.batches, 3)
+
+
+class CreateTests(RoomsTestCase):
+    """[chat] create."""
+
+    create = "member"
+
+    def test_who_may_not_start_a_room(self) -> None:
+        """A lesser role may post where there is something already."""
+        posting = self.rooms.post(GUEST, "lobby", "hi")
+        self.turn()
+        self.failureResultOf(posting, Forbidden)
+        self.post(who=ALICE)
+        self.assertEqual(self.post(who=GUEST).seq, 2)
+        _, member, _ = self.join()
+        member.start()
+        self.assertEqual(self.post(who=GUEST).seq, 3)
+
+
+class JoinTests(RoomsTestCase):
+    """chat.join."""
+
+    def test_an_empty_room(self) -> None:
+        """A room without events gives cursor 0 and stores nothing."""
+        joined, member, _ = self.join()
+        self.assertEqual((joined.cursor, joined.events, joined.more, joined.recovered), (self.cursor(0), [], False, True))
+        self.assertEqual((joined.present.count, joined.present.names), (1, ["alice"]))
+        member.leave()
+        self.assertIsNone(self.result(self.store.room("lobby")))
+
+    def test_newest(self) -> None:
+        """Without a cursor: the newest events, more says whether there are older ones."""
+        for _ in range(5):
+            self.post()
+        joined, _, _ = self.join(limit=3)
+        self.assertEqual(([event.seq for event in joined.events], joined.cursor, joined.more), ([3, 4, 5], self.cursor(5), True))
+        joined, _, _ = self.join(limit=5)
+        self.assertEqual(([event.seq for event in joined.events], joined.more), ([1, 2, 3, 4, 5], False))
+        joined, _, _ = self.join(limit=0)
+        self.assertEqual((joined.events, joined.cursor, joined.more), ([], self.cursor(5), True))
+
+    def test_after_a_cursor(self) -> None:
+        """With one: what follows; what does not fit into the answer is delivered behind it."""
+        for _ in range(30):
+            self.post()
+        joined, member, sink = self.join(after=self.cursor(3), limit=4)
+        self.assertEqual(([event.seq for event in joined.events], joined.cursor, joined.more, joined.recovered), ([4, 5, 6, 7], self.cursor(7), True, True))
+        self.assertEqual(sink.received, b"")
+        member.start()
+        self.turn()
+        self.assertEqual(sink.lines(), [str(seq) for seq in range(8, 31)])
+
+    def test_a_cursor_at_the_head(self) -> None:
+        """Nothing is missing: no events, the same cursor."""
+        self.post()
+        joined, _, _ = self.join(after=self.cursor(1))
+        self.assertEqual((joined.events, joined.cursor, joined.more, joined.recovered), ([], self.cursor(1), False, True))
+
+    def test_a_cursor_that_is_not_ours(self) -> None:
+        """Of another epoch, past the head or negative: not recovered, the newest events instead."""
+        self.post()
+        self.post()
+        for cursor in ("elsewhere:1", self.cursor(3), self.cursor(-1), ":0"):
+            joined, _, _ = self.join(after=cursor, limit=1)
+            self.assertEqual(([event.seq for event in joined.events], joined.cursor, joined.recovered), ([2], self.cursor(2), False), cursor)
+
+    def test_a_cursor_older_than_retention(self) -> None:
+        """Not recovered; the cursor before the oldest kept event still is."""
+        for _ in range(10):
+            self.post()
+        self.result(self.store.prune(0, None, 4))
+        self.assertFalse(self.join(after=self.cursor(5), limit=2)[0].recovered)
+        joined, _, _ = self.join(after=self.cursor(6), limit=2)
+        self.assertEqual(([event.seq for event in joined.events], joined.recovered), ([7, 8], True))
+
+    def test_bad_params(self) -> None:
+        """What is no cursor or limit is refused by name."""
+        for after, limit, parameter in (("x", 5, "after"), (None, 201, "limit"), (None, -1, "limit")):
+            error = self.assertRaises(InvalidParams, self.rooms.join, ALICE, "lobby", after, limit, self.format, FakeSink())
+            self.assertEqual(error.data["parameter"], parameter)
+
+    def test_live(self) -> None:
+        """Everybody in the room gets the same bytes; each event is encoded once."""
+        members = [self.join(who=who) for who in (ALICE, BOB, GUEST)]
+        for _, member, _ in members:
+            member.start()
+        for _ in range(3):
+            self.post()
+        for _, _, sink in members:
+            self.assertEqual([line for line in sink.lines() if line[0] != "+"], ["1", "2", "3"])
+        self.assertEqual(self.format.encoded, 3)
+
+    def test_posted_while_joining(self) -> None:
+        """What is committed between the answer and its delivery is not missed."""
+        _, member, sink = self.join()
+        self.post()
+        member.start()
+        self.turn()
+        self.assertEqual(sink.lines(), ["1"])
+
+    def test_posted_while_the_room_is_looked_up(self) -> None:
+        """A commit that overtakes the look-up counts."""
+        self.post()
+        joining = self.rooms.join(ALICE, "lobby", None, 50, self.format, FakeSink())
+        self.rooms.post(ALICE, "lobby", "x")
+        joined, _ = self.result(joining)
+        self.assertEqual(joined.cursor, self.cursor(len(joined.events)))
+
+    def test_leaving(self) -> None:
+        """Who has left gets nothing more; leaving twice is no error."""
+        _, member, sink = self.join()
+        member.start()
+        member.leave()
+        member.leave()
+        member.rename("someone")
+        self.post()
+        self.assertEqual(sink.received, b"")
+        self.assertEqual(sink.watchers, [])
+
+    def test_left_before_started(self) -> None:
+        """A connection that is gone before its answer was written follows nothing."""
+        _, member, sink = self.join()
+        member.leave()
+        member.start()
+        self.post()
+        self.assertEqual(sink.received, b"")
+
+    def test_store_failure(self) -> None:
+        """A join fails with the store, and the next one is tried afresh."""
+        self.store.room, room = lambda name: fail(StoreUnavailable("disk")), self.store.room  # type: ignore[method-assign]
+        joining = self.rooms.join(ALICE, "lobby", None, 50, self.format, FakeSink())
+        self.failureResultOf(joining, StoreUnavailable)
+        self.store.room = room  # type: ignore[method-assign]
+        self.join()
+
+
+class SlowReaderTests(RoomsTestCase):
+    """Followers that do not keep up."""
+
+    def test_catching_up_from_the_ring(self) -> None:
+        """A reader that paused gets what it missed, once, in order."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 0
+        for _ in range(10):
+            self.post()
+        self.assertEqual(len(sink.kept), 1, "no queue: one piece, by reference")
+        sink.read()
+        self.turn()
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"], [str(seq) for seq in range(1, 11)])
+
+    def test_catching_up_from_the_store(self) -> None:
+        """Also when the ring has moved on."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 3
+        for _ in range(300):
+            self.rooms.post(ALICE, "lobby", "x")
+        self.turn(200)
+        state = self.rooms._states["lobby"]
+        self.assertLessEqual(len(state.room.events), 16)
+        sink.read()
+        self.turn(20)
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"], [str(seq) for seq in range(1, 301)])
+
+    def test_a_gap_is_told(self) -> None:
+        """What retention has removed meanwhile is an explicit gap."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        self.result(self.rooms.prune())
+        self.result(self.store.prune(0, None, 10))
+        sink.read()
+        self.turn(10)
+        lines = [line for line in sink.lines() if line[0] != "+"]
+        self.assertEqual(lines[1:], ["2-30", *[str(seq) for seq in range(31, 41)]])
+
+    def test_everything_is_gone(self) -> None:
+        """A gap up to the head where retention has left nothing."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        self.clock.advance(1000)
+        self.result(self.store.prune(int(self.clock.seconds() * 1000), 1, None))
+        sink.read()
+        self.turn(10)
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"][1:], ["2-40"])
+
+    def test_a_failing_store_is_tried_again(self) -> None:
+        """A follower is not lost because a read failed."""
+        _, member, sink = self.join()
+        member.start()
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        self.store.read_after, read_after = lambda *_: fail(StoreUnavailable("disk")), self.store.read_after  # type: ignore[method-assign]
+        sink.read()
+        self.turn()
+        self.store.read_after = read_after  # type: ignore[method-assign]
+        self.clock.pump([0.5] * 6)
+        self.turn()
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"], [str(seq) for seq in range(1, 41)])
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        self.store.read_after = lambda *_: fail(StoreUnavailable("disk"))  # type: ignore[method-assign]
+        sink.read()
+        member.leave()
+        self.clock.pump([0.5] * 6)
+
+    def test_a_broken_connection(self) -> None:
+        """A send that fails takes the follower out; the transport tells of the loss itself."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.broken = True
+        self.post()
+        self.assertTrue(sink.full)
+        member.leave()
+
+    def test_leaving_while_reading_on(self) -> None:
+        """A read whose follower has gone comes to nothing."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        reading: Deferred[Any] = Deferred()
+        self.store.read_after = lambda *_: reading  # type: ignore[method-assign]
+        sink.read()
+        received = sink.received
+        member.leave()
+        reading.callback([])
+        self.assertEqual(sink.received, received)
+
+    def test_slices(self) -> None:
+        """A big room is served in slices, one a turn, and nobody is left out."""
+        self.rooms = self.make_rooms(fanout_slice=2)
+        members = [self.join(who=BOB) for _ in range(7)]
+        for _, member, _ in members:
+            member.start()
+        self.clock.advance(1.0)
+        self.rooms.post(ALICE, "lobby", "x")
+        before = sum(sink.writes for _, _, sink in members)
+        counts = [0]
+        turn = self.rooms.delivery._turn
+
+        def counted() -> None:
+            turn()
+            counts.append(sum(sink.writes for _, _, sink in members) - before)
+
+        self.rooms.delivery._turn = counted  # type: ignore[method-assign]
+        self.clock.advance(0)
+        self.assertEqual(counts[-1], 7)
+        self.assertTrue(all(later - earlier <= 2 for earlier, later in zip(counts[1:], counts[2:], strict=False)), counts)
+        self.assertGreaterEqual(len(counts), 4)
+        for _, _, sink in members:
+            self.assertEqual(sink.lines()[-1], "1")
+
+    def test_rings_share_a_budget(self) -> None:
+        """The ring that has been quiet longest shrinks first; nothing is lost by it."""
+        self.rooms = self.make_rooms(ring_bytes=64 * 1024)
+        rooms = [f"room-{number}" for number in range(8)]
+        sinks = []
+        for room in rooms:
+            _, member, sink = self.join(room=room)
+            member.start()
+            sinks.append(sink)
+        self.turn()
+        for room in rooms:
+            for _ in range(10):
+                self.post("x" * 1000, room=room)
+        self.assertLessEqual(self.rooms.delivery.cost, 64 * 1024)
+        self.assertGreater(len(list(self.rooms.delivery.rooms())), 0)
+        self.assertLess(len(list(self.rooms.delivery.rooms())), 8)
+        for sink in sinks:
+            self.assertEqual([line for line in sink.lines() if line[0] != "+"], [str(seq) for seq in range(1, 11)])
+
+
+class HistoryTests(RoomsTestCase):
+    """chat.history and chat.rooms."""
+
+    def history(self, before: str | None = None, after: str | None = None, limit: int = 50) -> tuple[list[int], str, bool, bool]:
+        """Seqs, cursor, more, recovered."""
+        history = self.result(self.rooms.history("lobby", before, after, limit))
+        return [event.seq for event in history.events], history.cursor, history.more, history.recovered
+
+    def check(self) -> None:
+        """Ten events, all ways of asking."""
+        cursor = self.cursor
+        self.assertEqual(self.history(limit=3), ([8, 9, 10], cursor(10), True, True))
+        self.assertEqual(self.history(), (list(range(1, 11)), cursor(10), False, True))
+        self.assertEqual(self.history(before=cursor(4), limit=2), ([2, 3], cursor(3), True, True))
+        self.assertEqual(self.history(before=cursor(3)), ([1, 2], cursor(2), False, True))
+        self.assertEqual(self.history(before=cursor(1)), ([], cursor(10), False, True))
+        self.assertEqual(self.history(before=cursor(50), limit=1), ([10], cursor(10), True, True))
+        self.assertEqual(self.history(after=cursor(0), limit=2), ([1, 2], cursor(2), True, True))
+        self.assertEqual(self.history(after=cursor(9)), ([10], cursor(10), False, True))
+        self.assertEqual(self.history(after=cursor(10)), ([], cursor(10), False, True))
+        self.assertEqual(self.history(after=cursor(11), limit=1), ([10], cursor(10), True, False))
+        self.assertEqual(self.history(limit=0), ([], cursor(10), True, True))
+
+    def test_from_the_store(self) -> None:
+        """A room that nobody follows is read from the store."""
+        for _ in range(10):
+            self.post()
+        self.check()
+
+    def test_from_the_ring(self) -> None:
+        """One that is followed is read from its ring, with the same answers."""
+        _, member, _ = self.join()
+        member.start()
+        for _ in range(10):
+            self.post()
+        for name in ("read_after", "read_before"):
+            setattr(self.store, name, lambda *_: fail(AssertionError("the ring should do")))
+        self.check()
+
+    def test_absent(self) -> None:
+        """A room without events is not found; both cursors at once are refused."""
+        self.failureResultOf(self.rooms.history("lobby", None, None, 5), NotFound)
+        self.assertRaises(InvalidParams, self.rooms.history, "lobby", "x:1", "x:1", 5)
+
+    def test_directory(self) -> None:
+        """Rooms by name, with their newest cursor and who is there."""
+        for room in ("b", "a", "c"):
+            self.post(room=room)
+        self.join(room="b")
+        listed = self.result(self.rooms.directory("", 2))
+        self.assertEqual([(room.name, room.cursor, room.count) for room in listed.rooms], [("a", self.cursor(1), 0), ("b", self.cursor(1), 1)])
+        self.assertTrue(listed.more)
+        listed = self.result(self.rooms.directory("b", 2))
+        self.assertEqual(([room.name for room in listed.rooms], listed.more), (["c"], False))
+
+
+class PresenceTests(RoomsTestCase):
+    """Who is there."""
+
+    def test_coming_and_going(self) -> None:
+        """Told once a second, leaving after ten seconds of absence."""
+        _, alice, sink = self.join(who=ALICE)
+        alice.start()
+        self.clock.advance(1.0)
+        _, bob, _ = self.join(who=BOB)
+        bob.start()
+        self.clock.advance(1.0)
+        bob.leave()
+        self.clock.pump([1.0] * 12)
+        self.assertEqual(sink.lines(), ["+alice - =1", "+bob - =2", "+ -bob =1"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who(self) -> None:
+        """Counted and named; nobody in a room with events; an absent room is not found."""
+        self.failureResultOf(self.rooms.who("lobby"), NotFound)
+        _, member, _ = self.join()
+        self.assertEqual(self.result(self.rooms.who("lobby")).names, ["alice"])
+        self.post()
+        member.leave()
+        self.clock.pump([1.0] * 12)
+        self.assertEqual(self.result(self.rooms.who("lobby")).count, 0)
+
+    def test_renaming(self) -> None:
+        """A member who logs in under another name is there under that."""
+        _, member, _ = self.join()
+        member.rename("carol")
+        member.rename("carol")
+        self.clock.pump([1.0] * 12)
+        self.assertEqual(self.result(self.rooms.who("lobby")).names, ["carol"])
+        member.leave()
+        self.clock.pump([1.0] * 12)
+        self.assertEqual(self.rooms._states, {}, "a room that nobody holds is forgotten")
+
+    def test_signals_are_not_queued(self) -> None:
+        """A reader that does not keep up is spared presence."""
+        _, alice, sink = self.join()
+        alice.start()
+        self.clock.advance(1.0)
+        sink.window = 0
+        self.post()
+        self.join(who=BOB)
+        self.clock.advance(1.0)
+        self.assertEqual(len(sink.kept), 1)
+
+
+class AppenderTests(RoomsTestCase):
+    """The bound of waiting posts."""
+
+    def test_full_and_room_again(self) -> None:
+        """At the bound it is full; who waits is called when half of it is free."""
+        for _ in range(32):
+            self.rooms.post(ALICE, "lobby", "x")
+        appender = self.rooms.appender
+        self.assertTrue(appender.full)
+        called: list[bool] = []
+        appender.when_room(lambda: called.append(appender.full))
+        idle = appender.idle()
+        self.assertNoResult(idle)
+        self.turn(20)
+        self.assertEqual(called, [False])
+        self.successResultOf(idle)
+        self.successResultOf(appender.idle())
+
+    def test_a_bug_behind_a_commit_is_logged(self) -> None:
+        """And the next batch goes on."""
+        self.rooms.appender._committed = lambda batch: 1 / 0  # type: ignore[assignment,return-value]
+        self.rooms.post(ALICE, "lobby", "x")
+        self.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
