@@ -6,27 +6,17 @@ import socket
 import sqlite3
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.exceptions import ConnectionClosed
 
 from tests.system.clients import RpcError, RpcSocket, TextRoom, post_rpc, request
 from tests.system.daemon import Daemon, twistd_command
+from tests.system.programs import eventually
 from tests.system.required import require_program, require_root, skip_or_fail
 
 DEADLINE = 20.0
-
-
-def until(condition: object, deadline: float = DEADLINE) -> None:
-    """Wait until a callable returns something true."""
-    assert callable(condition)
-    end = time.monotonic() + deadline
-    pause = 0.005
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(pause)
-        pause = min(pause * 2, 0.2)
 
 
 class Case(SynchronousTestCase):
@@ -185,7 +175,7 @@ class FullDiskTests(Case):
         self.assertEqual(request(f"{daemon.url}/healthz").status, 200)
         self.assertTrue(post_rpc(daemon.url, "chat.history", {"room": "lobby"})["events"])
         filler.unlink()
-        until(lambda: request(f"{daemon.url}/readyz").status == 200)
+        eventually(lambda: request(f"{daemon.url}/readyz").status == 200, DEADLINE, "ready again")
         acked.append(post_rpc(daemon.url, "chat.post", {"room": "lobby", "text": "after"})["seq"])
         self.assertEqual(acked, list(range(1, len(acked) + 1)))
         daemon.kill()
@@ -239,7 +229,7 @@ class LifeTests(Case):
             for call in calls:
                 try:
                     acked.append(client.answer(call)["seq"])
-                except (RpcError, OSError, Exception):
+                except (RpcError, ConnectionClosed):
                     break
         self.assertEqual(daemon.wait(), 0)
         daemon.start()
@@ -250,14 +240,14 @@ class LifeTests(Case):
         """SIGHUP does not end it."""
         daemon = self.daemon().start()
         daemon.signal(signal.SIGHUP)
-        until(lambda: "SIGHUP" in daemon.output())
+        eventually(lambda: "SIGHUP" in daemon.output(), DEADLINE, "a line about SIGHUP")
         self.assertEqual(request(f"{daemon.url}/healthz").status, 200)
 
     def test_stopped_before_ready(self) -> None:
         """A stop that comes while it starts is orderly too."""
         daemon = self.daemon()
         daemon.launch()
-        until(lambda: daemon.state.exists())
+        eventually(lambda: daemon.state.exists(), DEADLINE, "a state directory")
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.errors(), "")
 
@@ -270,7 +260,7 @@ class LifeTests(Case):
             for thread in threads:
                 thread.start()
             before = len(acked)
-            until(lambda before=before: len(acked) > before + 30)
+            eventually(lambda before=before: len(acked) > before + 30, DEADLINE, "thirty acked posts")
             daemon.kill()
             for thread in threads:
                 thread.join(DEADLINE)
@@ -297,7 +287,7 @@ class LifeTests(Case):
                 for number in range(100_000):
                     text = f"{name}-{number}"
                     acked[text] = client.call("chat.post", room="lobby", text=text, key=text)["seq"]
-        except Exception:
+        except (ConnectionClosed, OSError):
             return
 
 
@@ -311,17 +301,19 @@ class DaemonizedTests(Case):
 
     def run_command(self, daemon: Daemon) -> "subprocess.CompletedProcess[bytes]":
         """Run it to its end, that is until the daemon is up or has failed."""
+        # A file, since the daemon would keep a pipe open.
         with open(daemon.directory / "terminal", "w+b") as terminal:
-            done = subprocess.run(self.command(daemon), cwd=daemon.directory, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, timeout=60, check=False)
+            command = self.command(daemon)
+            status = subprocess.call(command, cwd=daemon.directory, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, timeout=60)
             terminal.seek(0)
-            return subprocess.CompletedProcess(done.args, done.returncode, terminal.read())
+            return subprocess.CompletedProcess(command, status, terminal.read())
 
     def test_success(self) -> None:
         """The command ends with 0 when the daemon is up."""
         daemon = self.daemon()
         done = self.run_command(daemon)
         pid = int((daemon.directory / "pid").read_text())
-        self.addCleanup(until, lambda: not (daemon.directory / "pid").exists())
+        self.addCleanup(eventually, lambda: not (daemon.directory / "pid").exists(), DEADLINE, "the end of the daemon")
         self.addCleanup(os.kill, pid, signal.SIGTERM)
         self.assertEqual((done.returncode, done.stdout), (0, b""))
         self.assertEqual(request(f"{daemon.url}/readyz").status, 200)
@@ -334,4 +326,4 @@ class DaemonizedTests(Case):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"Address already in use", done.stdout)
         self.assertIn("cannot start", (daemon.directory / "log").read_text())
-        until(lambda: not (daemon.directory / "pid").exists())
+        eventually(lambda: not (daemon.directory / "pid").exists(), DEADLINE, "the end of the daemon")

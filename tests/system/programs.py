@@ -1,0 +1,124 @@
+"""Other people's programs, as clients of the daemon: wscat, curl, Chromium."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.system.required import require_program, skip_or_fail
+
+__all__ = ["Curl", "Wscat", "browser", "eventually", "wscat_command"]
+
+WSCAT = "wscat@6"
+INSTALL_DEADLINE = 180.0
+
+
+def eventually(condition: Callable[[], Any], deadline: float, what: str) -> Any:
+    """Ask until the answer is true, and return it; AssertionError with `what` after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    pause = 0.005
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {deadline:g} s: {what}"
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
+    return value
+
+
+def wscat_command() -> list[str]:
+    """How to run wscat: the installed one, else one from npm kept in the user's cache."""
+    node = require_program("node", "nodejs")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netsvc-tests" / "wscat"
+    script = cache / "node_modules" / "wscat" / "bin" / "wscat"
+    if not script.exists():
+        npm = require_program("npm")
+        command = [npm, "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache), WSCAT]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_DEADLINE, stdin=subprocess.DEVNULL)
+        except (OSError, subprocess.SubprocessError) as error:
+            skip_or_fail(f"npm cannot install {WSCAT}: {error}")
+    return [node, str(script)]
+
+
+class Wscat:
+    """A wscat that is connected to `url`; what it hears is in `lines`."""
+
+    def __init__(self, url: str) -> None:
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [*wscat_command(), "--no-color", "--connect", url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "NO_PROXY": "*"},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            # Its prompt goes to the same pipe.
+            text = re.sub(r"^(> )+", "", line.rstrip("\n"))
+            if text:
+                self.lines.append(text)
+
+    @property
+    def running(self) -> bool:
+        """False once the connection is gone: wscat ends with it."""
+        return self._process.poll() is None
+
+    def say(self, text: str) -> None:
+        """Type a line. No error if wscat has just ended."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.write(text + "\n")
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what could not be said any more
+                pipe.close()
+
+
+class Curl:
+    """curl as a client of ``POST /rpc``."""
+
+    def __init__(self, url: str) -> None:
+        self._curl = require_program("curl")
+        self._url = f"{url}/rpc"
+
+    def call(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The JSON-RPC answer; None if there was none, because the server is not there."""
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        command = [self._curl, "-sS", "--noproxy", "*", "--max-time", "10", "-H", "Content-Type: application/json", "-d", body, self._url]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=20)
+        if done.returncode:
+            return None
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A Chromium without a window, driven by playwright."""
+    program = require_program("chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"])
+        try:
+            yield chromium
+        finally:
+            chromium.close()
