@@ -135,10 +135,11 @@ class PackagingTests(TestCase):
         self.assertNotIn("Traceback", output)
 
     def assert_works(self, python: Path, home: Path) -> None:
-        """twistd lists what was installed below `home`, run anywhere and in the checkout; nothing of the package is missing."""
+        """twistd lists and knows what was installed below `home`, run anywhere and in the checkout; no file of it is missing."""
         twistd = "from twisted.scripts.twistd import run; run()"
         self.assert_listed(python, "-P", "-c", twistd, cwd=self.elsewhere)
         self.assert_listed(python, "-c", twistd, cwd=self.source)
+        self.assertIn("--config", run(python, "-P", "-c", twistd, "netsvc", "--help", cwd=self.elsewhere))
         answers = json.loads(run(python, "-P", "-c", QUESTIONS, cwd=self.elsewhere).splitlines()[-1])
         for name in ("netsvc", "plugin"):
             self.assertTrue(Path(answers[name]).is_relative_to(home), answers)
