@@ -21,7 +21,8 @@ PREFACE = """\
 Every key with its default. `twistd -n netsvc --config FILE` reads FILE, then `FILE.d/*.ini` in the order of their names; what is given last holds.
 `--set section.key=value`, which may be repeated, comes after the files. `netsvc check --config FILE` says everything that is wrong, with file and line.
 
-A line that begins with `#` or `;` is a comment, and a comment needs a line of its own. A value of several lines goes on in lines that are indented deeper than its key.
+A line that begins with `#` or `;` is a comment, and a comment needs a line of its own.
+A value of several lines goes on in lines that are indented deeper than its key.
 """
 
 
