@@ -193,13 +193,20 @@ class Guest:
     def __init__(self, name: str | None = None) -> None:
         self.name = name
 
+    @property
+    def id(self) -> str:
+        """What `recalled` makes the same guest of; no Identity.credential, for it proves nothing."""
+        return f"guest:{self.name}"
+
 
 Credentials = Password | KnownUser | Token | Session | Guest
 
 
-def recalled(credential: str) -> KnownUser | Token | Session:
-    """The credentials that an Identity.credential is the id of; not for guests."""
-    kind, _, rest = credential.partition(":")
+def recalled(id: str) -> KnownUser | Token | Session | Guest:
+    """The credentials that have this id, which is what Identity.credential says."""
+    kind, _, rest = id.partition(":")
     if kind == "user":
         return KnownUser(*rest.split(":"))
+    if kind == "guest":
+        return Guest(rest)
     return (Token if kind == "token" else Session).of_digest(bytes.fromhex(rest))

@@ -21,12 +21,12 @@ from twisted.python.failure import Failure
 from netsvc.core.credentials import Credentials, Guest, KnownUser, Password, Session, Token, new_session_secret, recalled
 from netsvc.core.failed_logins import FailedLogins
 from netsvc.core.identity import Identity, IIdentity
-from netsvc.core.names import generated_guest_name
+from netsvc.core.names import generated_guest_name, registered_form
 from netsvc.core.passwords import Passwords
 from netsvc.core.portal import build_portal
 from netsvc.core.recent import Recent
 from netsvc.core.settings import AuthSettings
-from netsvc.errors import DeadlinePassed, Forbidden, NotAuthenticated
+from netsvc.errors import Conflict, DeadlinePassed, Forbidden, NotAuthenticated
 from netsvc.interfaces import IAccounts
 
 __all__ = ["Close", "Logins"]
@@ -219,10 +219,10 @@ class Logins:
     def watch(self, identity: Identity, close: Close) -> None:
         """Close a live connection when its credential expires or is revoked, or its user is removed or gets a lesser role.
 
-        That is 5 s after it at the latest. `close` is called once at most, and no `unwatch` is needed then. Guests need no watching, to
-        watch them does nothing.
+        A guest's is closed when somebody registers the guest's name. All that 5 s later at the latest. `close` is called once at most,
+        and no `unwatch` is needed then.
         """
-        credential = identity.credential
+        credential = _watched_as(identity)
         if not credential:
             return
         self._watched.setdefault(credential, {})[close] = identity
@@ -234,11 +234,12 @@ class Logins:
 
     def unwatch(self, identity: Identity, close: Close) -> None:
         """The connection is gone. No error if it was not watched."""
-        watchers = self._watched.get(identity.credential)
+        credential = _watched_as(identity)
+        watchers = self._watched.get(credential)
         if watchers is not None:
             watchers.pop(close, None)
             if not watchers:
-                del self._watched[identity.credential]
+                del self._watched[credential]
 
     def _close(self, credential: str, why: "Callable[[Identity], str]") -> None:
         """Close those connections of a credential for which `why` gives a reason."""
@@ -289,7 +290,7 @@ class Logins:
     async def _prove_again(self, credential: str) -> None:
         try:
             present = self._proved.get(credential) or await self._prove(recalled(credential))
-        except NotAuthenticated as error:
+        except (NotAuthenticated, Conflict) as error:
             detail = error.detail
             self._close(credential, lambda identity: detail)
         except Exception:
@@ -299,6 +300,14 @@ class Logins:
             self._blind = True
         else:
             self._close(credential, lambda identity: "your role has changed: log in again" if present.rank < identity.rank else "")
+
+
+def _watched_as(identity: Identity) -> str:
+    """What to prove again for a connection: the id of credentials, empty for a guest whose name no user can have."""
+    if identity.credential or not identity.guest:
+        return identity.credential
+    name = registered_form(identity.name)
+    return Guest(name).id if name is not None else ""
 
 
 def _at_once(deferred: "Deferred[Identity]") -> "Identity | Deferred[Identity]":

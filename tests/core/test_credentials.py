@@ -72,7 +72,7 @@ class Kinds(SynchronousTestCase):
 
     def test_recalled(self) -> None:
         """The id of a credential is enough to prove it again."""
-        for credentials in (KnownUser.of("alice", "$argon2id$"), Token("x"), Session("x")):
+        for credentials in (KnownUser.of("alice", "$argon2id$"), Token("x"), Session("x"), Guest("bob")):
             again = recalled(credentials.id)
             self.assertEqual((type(again), again.id), (type(credentials), credentials.id))
         self.assertEqual(recalled(KnownUser("al.ice", "f00").id).name, "al.ice")

@@ -372,12 +372,18 @@ class Watching(LoginsCase):
         self.assertEqual(self.closed, [])
 
     def test_guests(self) -> None:
-        """Guests have nothing that could be revoked."""
-        guest = self.watched(Guest())
+        """A guest has nothing that could be revoked but the name: when somebody registers it, the guest has to go."""
+        for name in (None, "名前", "Bob", "eve"):
+            self.watched(Guest(name))
+        self.clock.advance(2)
+        self.accounts.asked.clear()
         self.accounts.number += 1
-        self.clock.pump([1] * 5)
-        self.logins.unwatch(guest, self.closed.append)
-        self.assertEqual(self.closed, [])
+        self.clock.advance(2)
+        self.assertEqual((self.accounts.asked, self.closed), (["revision", "find_user", "find_user"], []))
+        self.accounts.add("bob")
+        self.accounts.number += 1
+        self.clock.pump([1] * 4)
+        self.assertEqual(self.closed, ["the name bob belongs to a user: choose another, or log in"])
 
     def test_quiet(self) -> None:
         """While nothing changes, looking costs one question every 2 s, whatever is watched; another one's change costs one more, once."""
