@@ -48,9 +48,13 @@ class Health:
         self._serving = False
         self._reason = "draining"
 
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return self._clock.seconds() - self._started
+
     def live(self) -> tuple[int, dict[str, Any]]:
         """Liveness. That it is answered shows that the reactor turns; it asks nobody else. Uptime is in seconds."""
-        return 200, {"status": "ok", "uptime": round(self._clock.seconds() - self._started, 3)}
+        return 200, {"status": "ok", "uptime": round(self.uptime(), 3)}
 
     def ready(self) -> "Deferred[tuple[int, dict[str, Any]]]":
         """Readiness: 200 if every listener is up and the store answered a write probe at most a second old, else 503 with the reason."""
