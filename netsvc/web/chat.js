@@ -7,10 +7,10 @@
 
 import { Outbox } from "./outbox.js";
 import { parseCursor, RoomLog } from "./rooms.js";
-import { Refused, RpcClient, RpcError } from "./rpc.js";
+import { ConnectionLost, Refused, RpcClient, RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
 import { isShown } from "./timeline.js";
-import { CODE, inWords, isPassing, judgePost } from "./words.js";
+import { CODE, inWords, isPassing, judgePost, retryAfter } from "./words.js";
 
 const GUEST = "netsvc.guest";
 const FOLLOWED = "netsvc.rooms";
@@ -44,6 +44,8 @@ export class Chat {
   #fetch;
   #after;
   #paging = new Set();
+  /** Events of rooms whose join is not answered yet; they belong after the answer. */
+  #early = new WeakMap();
   /** True while this connection is logged in, so that a room may be joined on it. */
   #admitted = false;
 
@@ -238,15 +240,19 @@ export class Chat {
   async #join(log) {
     const after = log.cursor;
     const params = after === null ? { limit: FIRST_PAGE } : { after, limit: RESUME_PAGE };
+    const early = [];
+    this.#early.set(log, early);
     try {
       log.join(await this.rpc.call("chat.join", { room: log.name, ...params }), after);
       log.problem = "";
     } catch (error) {
-      if (!(error instanceof RpcError)) throw error;
+      if (error instanceof ConnectionLost) throw error;
       log.problem = inWords(error);
-      if (isPassing(error)) this.#after(error.data.retry_after ?? 2, () => this.#joinAgain(log));
+      if (isPassing(error)) this.#after(retryAfter(error), () => this.#joinAgain(log));
     }
+    this.#early.delete(log);
     if (this.seen(log) === Infinity) this.markSeen(log);
+    for (const event of early) this.#take(event);
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);
   }
@@ -257,7 +263,11 @@ export class Chat {
 
   #take(event) {
     const log = this.rooms.get(event.room);
-    if (!log?.take(event)) return;
+    if (this.#early.has(log)) this.#early.get(log).push(event);
+    else if (log?.take(event)) this.#taken(log, event);
+  }
+
+  #taken(log, event) {
     if (this.#isNews(event)) log.arrivals += 1;
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);

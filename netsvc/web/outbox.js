@@ -41,6 +41,7 @@ export class Outbox {
   #options;
   #send = null;
   #busy = new Set();
+  #seen = new Map();
   #author = null;
 
   /**
@@ -133,6 +134,7 @@ export class Outbox {
 
   /** The log of the room is known up to `seq`: what was sent before that shows there, not here. */
   seen(room, seq) {
+    this.#seen.set(room, seq);
     const before = this.#items.length;
     this.#items = this.#items.filter((item) => item.room !== room || item.state !== "sent" || item.seq > seq);
     if (this.#items.length !== before) this.changed.emit(room);
@@ -178,6 +180,8 @@ export class Outbox {
     this.#options.storage.removeItem(PREFIX + item.key);
     item.seq = seq;
     this.#mark(item, "sent", "");
+    // After a reconnect its event may have come before this answer.
+    this.seen(item.room, this.#seen.get(item.room) ?? 0);
   }
 
   #isStale(item) {

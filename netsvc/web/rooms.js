@@ -63,6 +63,8 @@ export class RoomLog {
 
   #epoch = null;
   #head = 0;
+  /** Where a window without events stands. */
+  #start = 0;
   #first = 1;
 
   /**
@@ -238,7 +240,7 @@ export class RoomLog {
   }
 
   get #last() {
-    return this.events.at(-1)?.seq ?? this.#head;
+    return this.events.at(-1)?.seq ?? this.#start;
   }
 
   #cursorAt(seq) {
@@ -252,6 +254,7 @@ export class RoomLog {
 
   #show(events, more) {
     this.events = [];
+    this.#start = this.#head;
     this.#merge(events);
     this.#first = more ? 1 : (events[0]?.seq ?? this.#head + 1);
   }

@@ -35,9 +35,15 @@ const DETAILED = new Set([CODE.invalidParams, CODE.forbidden, CODE.conflict, COD
 /** Codes that pass by themselves. */
 const PASSING = new Set([CODE.rateLimited, CODE.overloaded, CODE.deadlinePassed]);
 
-/** True if the same call may well succeed a little later; `data.retry_after` then often says when. */
+/** True if the same call may well succeed a little later. */
 export function isPassing(error) {
-  return error instanceof RpcError && PASSING.has(error.code);
+  return error instanceof DeadlinePassed || (error instanceof RpcError && PASSING.has(error.code));
+}
+
+/** How many seconds later: as the server asks, within reason. */
+export function retryAfter(error) {
+  const seconds = error.data?.retry_after;
+  return Number.isFinite(seconds) ? Math.min(60, Math.max(0.2, seconds)) : 2;
 }
 
 /** A sentence, whatever the server left off. */
@@ -70,10 +76,8 @@ export function inWords(error) {
 export function judgePost(error) {
   const reason = inWords(error);
   if (error instanceof ConnectionLost) return { again: true, reason: "" };
-  if (error instanceof DeadlinePassed) return { again: true, after: 2, reason };
   if (isPassing(error)) {
-    const { retry_after: seconds } = error.data;
-    const after = Number.isFinite(seconds) ? Math.min(60, Math.max(0.2, seconds)) : 2;
+    const after = retryAfter(error);
     return { again: true, after, reason: `${reason} Trying again in ${formatWait(after)}.` };
   }
   return { again: false, reason };

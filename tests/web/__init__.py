@@ -1,0 +1,1 @@
+"""Tests of the chat page's modules that need no page."""

@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { backoff, ConnectionLost, DeadlinePassed, refuses, Refused, RpcClient, RpcError } from "../../netsvc/web/rpc.js";
+import { fakeSockets, FakeTimers, settle } from "./fakes.mjs";
+
+/** A client whose socket was opened, and everything it is made of. */
+function client(options = {}) {
+  const sockets = fakeSockets();
+  const timers = new FakeTimers();
+  const rpc = new RpcClient({ url: "ws://here/ws", WebSocket: sockets.FakeSocket, timers, random: () => 0.5, ...options });
+  const states = [];
+  rpc.changed.add(({ name }) => states.push(name));
+  rpc.open();
+  return { rpc, sockets, timers, states };
+}
+
+async function online(options) {
+  const parts = client(options);
+  parts.sockets.last.accept();
+  await settle();
+  return parts;
+}
+
+test("a call is answered by its id, whatever the order of the answers", async () => {
+  const { rpc, sockets } = await online();
+  const first = rpc.call("a", { x: 1 });
+  const second = rpc.call("b");
+  const [{ id: one, params, deadline }, { id: two }] = sockets.last.sent;
+  assert.deepEqual([params, deadline], [{ x: 1 }, 20]);
+  sockets.last.answer(two, "second");
+  sockets.last.answer(one, "first");
+  assert.deepEqual(await Promise.all([first, second]), ["first", "second"]);
+});
+
+test("a batch of answers is taken apart", async () => {
+  const { rpc, sockets } = await online();
+  const call = rpc.call("a");
+  sockets.last.deliver([{ jsonrpc: "2.0", id: sockets.last.sent[0].id, result: 7 }]);
+  assert.equal(await call, 7);
+});
+
+test("an error answer rejects with its code and data", async () => {
+  const { rpc, sockets } = await online();
+  const call = rpc.call("a");
+  sockets.last.fail(sockets.last.sent[0].id, -32005, "Rate limited", { retry_after: 2 });
+  await assert.rejects(call, (error) => error instanceof RpcError && error.code === -32005 && error.data.retry_after === 2);
+});
+
+test("without a connection a call fails at once, and a lost one fails every call under way", async () => {
+  const { rpc, sockets } = client();
+  await assert.rejects(rpc.call("a"), ConnectionLost);
+  sockets.last.accept();
+  await settle();
+  const call = rpc.call("a");
+  sockets.last.drop();
+  await assert.rejects(call, ConnectionLost);
+});
+
+test("a call past its deadline fails; if nothing at all was heard since, the connection counts as dead", async () => {
+  const { rpc, sockets, timers } = await online();
+  const answered = assert.rejects(rpc.call("slow", {}, { deadline: 5 }), DeadlinePassed);
+  await timers.advance(2);
+  sockets.last.notify("chat.event", {});
+  await timers.advance(3);
+  await answered;
+  assert.equal(rpc.state.name, "online");
+  const dead = assert.rejects(rpc.call("slow", {}, { deadline: 5 }), DeadlinePassed);
+  await timers.advance(5);
+  await dead;
+  assert.equal(rpc.state.name, "waiting");
+  assert.ok(sockets.last.closed);
+});
+
+test("notifications reach who asked for them; what is no JSON-RPC is ignored; unknown requests are refused", async () => {
+  const { rpc, sockets } = await online();
+  const heard = [];
+  const stop = rpc.on("chat.event", (params) => heard.push(params.seq));
+  for (const junk of ["{", "null", "3", '{"id":99,"result":1}']) sockets.last.deliver(junk);
+  sockets.last.notify("chat.event", { seq: 1 });
+  sockets.last.notify("chat.other", { seq: 2 });
+  stop();
+  sockets.last.notify("chat.event", { seq: 3 });
+  assert.deepEqual(heard, [1]);
+  sockets.last.deliver({ jsonrpc: "2.0", id: "s1", method: "do.something" });
+  assert.equal(sockets.last.sent.at(-1).error.code, -32601);
+});
+
+test("it counts as online when greeted, and not before", async () => {
+  let welcome;
+  const { rpc, sockets, states } = client({ greet: () => new Promise((resolve) => (welcome = resolve)) });
+  sockets.last.accept();
+  await settle();
+  assert.equal(rpc.state.name, "connecting");
+  welcome();
+  await settle();
+  assert.deepEqual(states, ["connecting", "online"]);
+});
+
+test("a greeting that fails is tried again; one that is refused is not, until somebody restarts", async () => {
+  let outcome = new Error("odd");
+  const { rpc, sockets, timers } = await online({
+    greet: async () => {
+      if (outcome) throw outcome;
+    },
+  });
+  assert.equal(rpc.state.name, "waiting");
+  outcome = new Refused("Sign in.");
+  await timers.advance(1);
+  sockets.last.accept();
+  await settle();
+  assert.deepEqual(rpc.state, { name: "refused", code: 4401, reason: "Sign in." });
+  await timers.advance(3600);
+  assert.equal(sockets.opened.length, 2);
+  outcome = null;
+  rpc.restart();
+  sockets.last.accept();
+  await settle();
+  assert.equal(rpc.state.name, "online");
+});
+
+test("the waits double up to the longest, half of each left to chance", () => {
+  const limits = { first: 0.5, longest: 30 };
+  assert.deepEqual([0, 1, 2, 3].map((n) => backoff(n, limits, () => 0)), [0.25, 0.5, 1, 2]);
+  assert.equal(backoff(50, limits, () => 0), 15);
+  assert.ok(backoff(50, limits, () => 0.999) < 30);
+});
+
+test("every close code leads back but those of the 44xx class", async () => {
+  for (const code of [1000, 1001, 1006, 1011, 1013, 4500, 4599]) {
+    const { rpc, sockets } = await online();
+    sockets.last.drop(code);
+    assert.equal(rpc.state.name, "waiting", String(code));
+  }
+  for (const code of [4400, 4401, 4403, 4499]) {
+    const { rpc, sockets, timers } = await online();
+    sockets.last.drop(code, "no");
+    assert.deepEqual(rpc.state, { name: "refused", code, reason: "no" });
+    await timers.advance(3600);
+    assert.equal(sockets.opened.length, 1);
+  }
+  assert.ok(refuses(4400) && !refuses(4399) && !refuses(4500));
+});
+
+test("failures in a row lengthen the wait; a connection that lasted forgives them", async () => {
+  const { rpc, sockets, timers } = await online();
+  const waits = [];
+  for (let i = 0; i < 3; i += 1) {
+    sockets.last.drop();
+    waits.push(rpc.wait);
+    await timers.advance(rpc.wait);
+  }
+  assert.deepEqual(waits, [0.375, 0.75, 1.5]);
+  sockets.last.accept();
+  await settle();
+  await timers.advance(10);
+  sockets.last.drop();
+  assert.equal(rpc.wait, 0.375);
+});
+
+test("a draining server says when to return, and is obeyed once, within reason", async () => {
+  const { rpc, sockets, timers } = await online();
+  sockets.last.notify("server.draining", { return_after: 12.5 });
+  assert.equal(rpc.state.name, "online");
+  sockets.last.drop(1001);
+  assert.equal(rpc.wait, 12.5);
+  await timers.advance(12.5);
+  sockets.last.drop();
+  assert.ok(rpc.wait < 2);
+  await timers.advance(2);
+  sockets.last.accept();
+  await settle();
+  sockets.last.notify("server.draining", { return_after: 1e9 });
+  sockets.last.notify("server.draining", { return_after: "soon" });
+  sockets.last.drop(1001);
+  assert.equal(rpc.wait, 300);
+});
+
+test("nobody has to wait who asks to try now; the old wait is then void", async () => {
+  const { rpc, sockets, timers } = await online();
+  sockets.last.drop();
+  rpc.retryNow();
+  rpc.retryNow();
+  assert.equal(rpc.state.name, "connecting");
+  assert.equal(rpc.wait, 0);
+  sockets.last.accept();
+  await timers.advance(5);
+  assert.equal(sockets.opened.length, 2);
+  assert.equal(rpc.state.name, "online");
+});
+
+test("a handshake that hangs is given up", async () => {
+  const { rpc, sockets, timers } = client();
+  await timers.advance(10);
+  assert.equal(rpc.state.name, "waiting");
+  assert.ok(sockets.opened[0].closed);
+});
+
+test("a silent connection is asked for a sign of life, and dropped if it gives none", async () => {
+  const { rpc, sockets, timers } = await online();
+  await timers.advance(30);
+  const probe = sockets.last.sent.at(-1);
+  assert.equal(probe.method, "auth.whoami");
+  sockets.last.fail(probe.id, -32001, "who are you?");
+  await timers.advance(29);
+  assert.equal(sockets.last.sent.length, 1);
+  await timers.advance(1 + 10);
+  assert.equal(rpc.state.name, "waiting");
+});
+
+test("what a socket says after it was let go is not heard", async () => {
+  const { rpc, sockets, states } = await online();
+  const old = sockets.last;
+  const late = old.onclose;
+  rpc.restart();
+  late({ code: 4403, reason: "late" });
+  assert.equal(rpc.state.name, "connecting");
+  rpc.close();
+  rpc.close();
+  assert.deepEqual(states, ["connecting", "online", "connecting", "closed", "closed"]);
+  rpc.open();
+  assert.equal(sockets.opened.length, 3);
+  rpc.open();
+  assert.equal(sockets.opened.length, 3);
+});
