@@ -1,29 +1,71 @@
 """``twistd netsvc``: from the settings to one service. The only place where everything meets."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
-from twisted.application.service import IService
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+from twisted.internet.task import LoopingCall
 from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
+from netsvc import __version__
+from netsvc.chat.formats import NotificationFormat, TextFormat
+from netsvc.chat.procedures import ChatProcedures
+from netsvc.chat.room_url import RoomUrl
 from netsvc.chat.settings import ChatSettings
+from netsvc.core.limits import Budgets
+from netsvc.core.logins import Logins
+from netsvc.core.passwords import PasswordHashes, Passwords
 from netsvc.core.procedures import Registry
+from netsvc.core.rooms import Rooms
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
+from netsvc.core.threads import BoundedThreads
 from netsvc.errors import StartError
-from netsvc.http.listeners import is_loopback
+from netsvc.http.auth import Authenticator, SignIn
+from netsvc.http.listeners import Listeners, is_loopback
+from netsvc.http.routing import Routes
+from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
-from netsvc.ops.logs import LogFormat, LogLevelName
+from netsvc.http.static import PackageFiles
+from netsvc.http.websocket import OpenWebSockets
+from netsvc.ops.composition import OrderedServices
+from netsvc.ops.daemon import Daemon
+from netsvc.ops.health import Health
+from netsvc.ops.logs import LogFormat, LogLevelName, observer_for
+from netsvc.ops.notify import Notifier, Watchdog, watchdog_interval
+from netsvc.ops.signals import install as install_signals
+from netsvc.ops.urls import HealthUrls
+from netsvc.rpc.dispatch import Dispatcher
+from netsvc.rpc.endpoint import RpcEndpoint
+from netsvc.rpc.procedures import AuthProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
+from netsvc.rpc.websocket import RpcService
 from netsvc.settings import Duration, Help, Settings, load
 from netsvc.store.settings import StoreSettings
+from netsvc.store.sqlite import SqliteStore
 
-__all__ = ["SECTIONS", "NetsvcSettings", "Options", "makeService", "read_settings"]
+__all__ = ["SECTIONS", "Composition", "NetsvcSettings", "Options", "makeService", "read_settings"]
+
+TITLE = "netsvc"
+
+PAGE_HEADERS = (
+    (
+        b"Content-Security-Policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+)
+"""What the chat page may do: nothing but talk to this very server."""
 
 
 class NetsvcSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,18 +155,169 @@ def guests_allowed(settings: Settings) -> bool:
     return guests if guests is not None else all(map(is_loopback, settings.section(HttpSettings).listen))
 
 
+class Part(Service):
+    """A part of the daemon as a service: two functions."""
+
+    def __init__(self, start: Callable[[], object], stop: Callable[[], object]) -> None:
+        self._start = start
+        self._stop = stop
+
+    def startService(self) -> Any:  # noqa: N802 - Twisted's name
+        """Start it; what the function returns may be a Deferred."""
+        super().startService()
+        return self._start()
+
+    def stopService(self) -> Any:  # noqa: N802 - Twisted's name
+        """Stop it, likewise."""
+        super().stopService()
+        return self._stop()
+
+
+class Composition:
+    """Every object of the daemon, made from the settings and given to those who need it. Nothing is opened by making it.
+
+    :param settings: what `read_settings` returned.
+    :param reactor: the reactor.
+    """
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        section = settings.section
+        self.settings = settings
+        self.reactor = reactor
+        self.limits = section(LimitsSettings)
+        self.store = SqliteStore(reactor, state_folder(settings), section(StoreSettings))
+        self.guests = guests_allowed(settings)
+        auth, rpc = section(AuthSettings), section(RpcSettings)
+        self.password_threads = BoundedThreads(reactor, "passwords", auth.hash_threads, auth.hash_queue)
+        passwords = Passwords(PasswordHashes(auth), self.password_threads)
+        self.logins = Logins(self.store.accounts, passwords, reactor, auth, self.guests)
+        self.authenticate = Authenticator(self.logins)
+        self.rooms = Rooms(self.store, reactor, section(RoomsSettings), self.limits, section(ChatSettings).create)
+        self.pruning = LoopingCall(self._prune)
+        self.pruning.clock = reactor
+        self.budgets = Budgets(self.limits, reactor.seconds)
+        self.blocking_threads = BoundedThreads(reactor, "blocking procedures", rpc.threads, rpc.blocking_queue)
+        self.health = Health(reactor, self.store.probe)
+        self.websockets = OpenWebSockets()
+        self.registry = self._procedures()
+        dispatcher = Dispatcher(self.registry, reactor, rpc, self.blocking_threads.run)
+        self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight)
+        self.http = HttpFactory(
+            self._routes(),
+            section(HttpSettings),
+            reactor,
+            self.authenticate,
+            self.websockets,
+            connections=self.limits.connections,
+            connections_per_address=self.limits.connections_per_address,
+        )
+        self.listeners = Listeners(reactor, section(HttpSettings).listen, self.http)
+
+    def _procedures(self) -> Registry:
+        registry = read_registry(self.settings)
+        registry.add(AuthProcedures(self.logins))
+        registry.add(SystemProcedures(registry, TITLE))
+        registry.add(ServerProcedures(self.health.uptime, self.counts))
+        registry.add(ChatProcedures(self.rooms, NotificationFormat(), self.limits.rooms_per_connection))
+        return registry
+
+    def _routes(self) -> Routes:
+        section = self.settings.section
+        page = PackageFiles("netsvc.web", PAGE_HEADERS)
+        sign_in = SignIn(self.logins, section(AuthSettings))
+        endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)
+        room = RoomUrl(
+            self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.limits.in_flight
+        )
+        health = HealthUrls(self.health)
+        routes = Routes()
+        routes.add("GET", "/", page.serving("index.html"), public=True)
+        routes.add("GET", "/web/{path...}", page, public=True)
+        routes.add("GET", "/chat/{room}/", room)
+        routes.add("GET", "/ws", endpoint.websocket, public=True)
+        routes.add("POST", "/rpc", endpoint.post, body_limit=section(RpcSettings).body)
+        routes.add("GET", "/openrpc.json", endpoint.openrpc)
+        routes.add("POST", "/login", sign_in.login, public=True)
+        routes.add("POST", "/logout", sign_in.logout, public=True)
+        routes.add("GET", "/healthz", health.live, public=True)
+        routes.add("GET", "/readyz", health.ready, public=True)
+        return routes
+
+    def services(self) -> OrderedServices:
+        """The parts in the order in which they start; they stop the other way round."""
+        patience = self.settings.section(NetsvcSettings).stop_timeout
+        services = OrderedServices(self.reactor)
+        services.add("store", Part(self.store.start, self.store.stop), stop_deadline=30.0)
+        services.add("threads", Part(self._start_threads, self._stop_threads), stop_deadline=patience)
+        services.add("logins", Part(self.logins.start, self.logins.stop))
+        services.add("rooms", Part(self._start_rooms, self._stop_rooms), stop_deadline=30.0)
+        services.add("http", Part(self.listeners.startService, self._stop_http), stop_deadline=patience)
+        return services
+
+    def _start_threads(self) -> None:
+        self.password_threads.start()
+        self.blocking_threads.start()
+
+    def _stop_threads(self) -> None:
+        self.password_threads.stop()
+        self.blocking_threads.stop()
+
+    def _start_rooms(self) -> None:
+        self.pruning.start(self.settings.section(RoomsSettings).retention_interval, now=False)
+
+    def _stop_rooms(self) -> "Deferred[None]":
+        if self.pruning.running:
+            self.pruning.stop()
+        return self.rooms.appender.idle()
+
+    def _prune(self) -> "Deferred[None]":
+        return self.rooms.prune().addErrback(lambda failure: self.rooms.log.warn("retention: {reason}", reason=failure.getErrorMessage()))
+
+    async def _drain(self) -> None:
+        await self.listeners.stopService()
+        await DeferredList([self.websockets.drain(self.reactor, 1001, "the server is stopping"), self.http.drain()])
+
+    def _stop_http(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self._drain())
+
+    def counts(self) -> dict[str, Any]:
+        """What server.status tells of the parts."""
+        appender = self.rooms.appender
+        return {
+            "connections": {"http": len(self.http), "websocket": len(self.websockets)},
+            "store": {"commits": appender.batches, "rows": appender.drafts, "durable": self.store.durable},
+            "rooms": {"rings": sum(1 for _ in self.rooms.delivery.rooms()), "ring_bytes": self.rooms.delivery.cost},
+        }
+
+    def describe(self) -> str:
+        """One line for the log, the terminal and systemd: what is served where, and to whom."""
+        who = "guests are welcome" if self.guests else "guests are not allowed"
+        return f"netsvc {__version__} serves {' '.join(self.listeners.urls())} ({who})"
+
+
 def makeService(options: Options) -> IService:  # noqa: N802 - the name that twistd's ServiceMaker calls
     """The daemon; nothing is opened before it is started."""
-    import sys
-
     from twisted.internet import reactor
-
-    from netsvc.daemon import build
 
     try:
         settings = read_settings(options["config"], options["set"])
     except StartError as error:
         sys.stderr.write(f"{error.detail}\n")
         raise SystemExit(error.status) from None
-    parent: Any = options.parent
-    return build(settings, reactor, parent if parent is not None else {})
+    own = settings.section(NetsvcSettings)
+    composition = Composition(settings, reactor)
+    install_signals(cast(IReactorCore, reactor))
+    notifier = Notifier(os.environ)
+    watchdog = Watchdog(composition.reactor, notifier, composition.health.answers, watchdog_interval(os.environ, os.getpid()))
+    # twistd's own options; a test that calls this has none.
+    twistd: Any = options.parent if options.parent is not None else {}
+    return Daemon(
+        cast(IReactorCore, reactor),
+        composition.services(),
+        twistd,
+        observer=observer_for(twistd, cast(IReactorFromThreads, reactor), own.log_format, own.log_level),
+        notifier=notifier,
+        health=composition.health,
+        watchdog=watchdog,
+        describe=composition.describe,
+    )

@@ -52,7 +52,7 @@ class ChatProcedures:
         if connection is None:
             raise InvalidRequest("chat.join needs a WebSocket; over HTTP read /rooms/<room>/events or call chat.history")
         key = ("room", fold_room_name(room))
-        if connection.kept() >= self._most:
+        if connection.kept(key) >= self._most:
             raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
 
         def joined(membership: Membership) -> Joined:

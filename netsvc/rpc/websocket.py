@@ -116,9 +116,10 @@ class RpcSocket:
             belonging.leave()
         return belonging is not None
 
-    def kept(self) -> int:
-        """How many things are kept."""
-        return len(self._belongings) if self._belongings else 0
+    def kept(self, key: Hashable = None) -> int:
+        """How many things are kept besides that under `key`."""
+        belongings = self._belongings
+        return len(belongings) - (key in belongings) if belongings else 0
 
     def login(self, identity: Identity) -> None:
         """Act as `identity` from now on."""

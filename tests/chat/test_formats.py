@@ -1,0 +1,67 @@
+"""Rooms as bytes."""
+
+import json
+
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from netsvc.chat.formats import NotificationFormat, TextFormat, line
+from netsvc.core.events import Event, event_of
+from netsvc.core.records import Row
+from netsvc.interfaces import IFormat
+from tests.rpc.fakes import texts
+
+
+def message(text: str = "hi", extra: str | None = None, type: str = "message") -> Event:
+    """An event."""
+    return event_of("e", "lobby", Row(4, 0, type, "alice", text, extra))
+
+
+class NotificationTests(TestCase):
+    """chat.event, chat.gap, chat.presence."""
+
+    def setUp(self) -> None:
+        self.format = NotificationFormat()
+
+    def test_event(self) -> None:
+        """One notification in one frame."""
+        verifyObject(IFormat, self.format)
+        (text,) = texts(self.format.event(message()))
+        self.assertEqual(
+            json.loads(text),
+            {
+                "jsonrpc": "2.0",
+                "method": "chat.event",
+                "params": {"room": "lobby", "seq": 4, "cursor": "e:4", "type": "message", "from": "alice", "at": "1970-01-01T00:00:00.000Z", "text": "hi"},
+            },
+        )
+
+    def test_gap_and_presence(self) -> None:
+        """The members of the protocol."""
+        (gap,) = texts(self.format.gap("lobby", 2, 5))
+        self.assertEqual(json.loads(gap), {"jsonrpc": "2.0", "method": "chat.gap", "params": {"room": "lobby", "from": 2, "to": 5}})
+        (presence,) = texts(self.format.presence("lobby", ("a",), (), 3))
+        self.assertEqual(json.loads(presence)["params"], {"room": "lobby", "joined": ["a"], "left": [], "count": 3})
+
+
+class TextTests(TestCase):
+    """``<name> text``."""
+
+    def setUp(self) -> None:
+        self.format = TextFormat()
+
+    def test_message(self) -> None:
+        """Messages are shown, other events and deleted messages are not."""
+        verifyObject(IFormat, self.format)
+        self.assertEqual(texts(self.format.event(message())), ["<alice> hi"])
+        self.assertEqual(self.format.event(message("", '{"target":1}', "delete")), b"")
+        self.assertEqual(self.format.event(message("", '{"deleted":true}')), b"")
+        self.assertEqual(self.format.presence("lobby", ("a",), (), 1), b"")
+        self.assertEqual(texts(self.format.gap("lobby", 1, 3)), ["-- messages 1 to 3 of lobby are no longer kept --"])
+
+    def test_nobody_can_forge_a_name(self) -> None:
+        """Further lines are indented, whatever some terminal takes for the end of a line."""
+        for end in ("\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"):
+            self.assertEqual(line("eve", f"hi{end}<alice> I quit"), "<eve> hi\n  <alice> I quit", repr(end))
+        self.assertEqual(line("eve", "\n"), "<eve> ")
+        self.assertEqual(line("eve", ""), "<eve> ")

@@ -1,0 +1,309 @@
+"""``/ws``: calls, notifications, pace, logins, and what is left when a connection ends."""
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from netsvc.chat.formats import NotificationFormat
+from netsvc.chat.procedures import ChatProcedures
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budgets
+from netsvc.core.logins import Logins
+from netsvc.core.passwords import Passwords
+from netsvc.core.procedures import Call, Registry, procedure
+from netsvc.core.rooms import Rooms
+from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
+from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
+from netsvc.rpc.dispatch import Dispatcher
+from netsvc.rpc.procedures import AuthProcedures
+from netsvc.rpc.settings import RpcSettings
+from netsvc.rpc.websocket import RpcService, RpcSocket, budget_key
+from netsvc.store.memory import MemoryStore
+from tests.rpc.fakes import FakeConnection
+
+GUEST = Identity("guest-1", ("guest",), guest=True)
+
+
+class Thing:
+    """Something that a procedure leaves with a connection."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.names: list[str] = []
+
+    def leave(self) -> None:
+        """End."""
+        self.left += 1
+
+    def rename(self, name: str) -> None:
+        """Another name."""
+        self.names.append(name)
+
+
+class Waiting:
+    """Procedures for these tests."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[Any]] = []
+        self.things: list[Thing] = []
+
+    @procedure("test.wait", role="guest")
+    def wait(self) -> Deferred[Any]:
+        """Answers later."""
+        done: Deferred[Any] = Deferred()
+        self.waiting.append(done)
+        return done
+
+    @procedure("test.keep", role="guest")
+    def keep(self, call: Call, key: str) -> int:
+        """Leaves something with the connection, tells of it before and after the answer."""
+        thing = Thing()
+        self.things.append(thing)
+        call.connection.keep(key, thing)
+        call.connection.after_answer(lambda: call.connection.notify(b'"after"'))
+        call.connection.notify(b'"before"')
+        return int(call.connection.kept())
+
+
+class SocketTestCase(TestCase):
+    """A service with everything real but the network, the clock and the disk."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(self.clock)
+        passwords: Passwords = None  # type: ignore[assignment]  # no test here logs in by password
+        self.logins = Logins(self.store.accounts, passwords, self.clock, AuthSettings(), guests=True)
+        limits = LimitsSettings(in_flight=3, append_queue=4, rooms_per_connection=2)
+        self.rooms = Rooms(self.store, self.clock, RoomsSettings(), limits)
+        self.procedures = Waiting()
+        registry = Registry()
+        for source in (self.procedures, AuthProcedures(self.logins), ChatProcedures(self.rooms, NotificationFormat(), limits.rooms_per_connection)):
+            registry.add(source)
+        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
+        budgets = Budgets(LimitsSettings(rate=False), self.clock.seconds)
+        self.service = RpcService(dispatcher, budgets, self.logins, self.rooms.appender, limits.in_flight)
+        self.socket, self.connection = self.connect()
+
+    def connect(self, identity: Identity | None = GUEST) -> tuple[RpcSocket, FakeConnection]:
+        """One more WebSocket."""
+        socket, connection = self.service.socket(identity, "192.0.2.1"), FakeConnection()
+        socket.connected(connection)
+        return socket, connection
+
+    def send(self, method: str, params: Any = None, identifier: Any = 1) -> None:
+        """A call, or a notification with the id None."""
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if identifier is not None:
+            message["id"] = identifier
+        if params is not None:
+            message["params"] = params
+        self.socket.text(json.dumps(message))
+
+    def turn(self) -> None:
+        """Let the reactor turn."""
+        self.clock.pump([0.0] * 10)
+
+    def call(self, method: str, params: Any = None) -> Any:
+        """A call's result or its error."""
+        self.connection.messages()
+        self.send(method, params, 77)
+        self.turn()
+        answers = [message for message in self.connection.messages() if message.get("id") == 77]
+        self.assertEqual(len(answers), 1)
+        return answers[0].get("result", answers[0].get("error"))
+
+
+class CallTests(SocketTestCase):
+    """Calls and their pace."""
+
+    def test_interfaces(self) -> None:
+        """It is what it says."""
+        verifyObject(IWebSocketApplication, self.socket)
+        verifyObject(ISinkWatcher, self.socket)
+
+    def test_answers(self) -> None:
+        """At once, later, or never for a notification."""
+        self.assertEqual(self.call("auth.whoami"), {"name": "guest-1", "roles": ["guest"], "guest": True})
+        self.send("auth.whoami", identifier=None)
+        self.assertEqual(self.connection.messages(), [])
+        self.send("test.wait", identifier="a")
+        self.send("test.wait", identifier="a")
+        self.procedures.waiting[1].callback(2)
+        self.procedures.waiting[0].callback(1)
+        self.assertEqual([message["result"] for message in self.connection.messages()], [2, 1], "ids in flight may repeat")
+
+    def test_in_flight(self) -> None:
+        """At the bound netsvc reads no further, and goes on when one is answered; nothing is refused."""
+        for _ in range(3):
+            self.assertTrue(self.connection.reading)
+            self.send("test.wait")
+        self.assertFalse(self.connection.reading)
+        self.procedures.waiting[0].callback(1)
+        self.assertTrue(self.connection.reading)
+
+    def test_full_append_queue(self) -> None:
+        """Who posts while the queue is full is not read from until there is room; everything is posted."""
+        for number in range(6):
+            socket, connection = self.connect()
+            socket.text('{"jsonrpc":"2.0","method":"chat.post","params":["lobby","%d"]}' % number)  # noqa: UP031
+            self.assertEqual(connection.reading, number < 3)
+            self.addCleanup(lambda connection=connection: self.assertTrue(connection.reading))
+        self.turn()
+        self.assertEqual(self.call("chat.history", ["lobby"])["cursor"].rpartition(":")[2], "6")
+
+    def test_a_client_that_does_not_read(self) -> None:
+        """Is not read from either, and is spared notifications."""
+        self.connection.window = 5
+        self.send("auth.whoami")
+        self.assertFalse(self.connection.reading)
+        self.socket.notify(b'"dropped"')
+        self.connection.read()
+        self.assertTrue(self.connection.reading)
+        self.assertEqual(len(self.connection.messages()), 1)
+
+    def test_binary(self) -> None:
+        """Is refused by 1003."""
+        self.socket.binary(b"x")
+        assert self.connection.closed is not None
+        self.assertEqual(self.connection.closed[0], 1003)
+
+    def test_answered_after_the_end(self) -> None:
+        """A late answer goes nowhere."""
+        self.send("test.wait")
+        self.socket.disconnected(1006, "")
+        self.procedures.waiting[0].callback(1)
+        self.socket.notify(b'"x"')
+        self.socket.sink_drained()
+        self.assertEqual(self.connection.received, b"")
+        self.assertEqual(self.connection.watchers, [])
+
+
+class BelongingTests(SocketTestCase):
+    """What procedures leave with a connection."""
+
+    def test_after_the_answer(self) -> None:
+        """What is to come behind the answer does, also in a batch and for a notification."""
+        self.send("test.keep", ["a"])
+        self.assertEqual([message if isinstance(message, str) else message["result"] for message in self.connection.messages()], ["before", 1, "after"])
+        self.send("test.keep", ["a"], None)
+        self.assertEqual(self.connection.messages(), ["before", "after"])
+        self.socket.text('[{"jsonrpc":"2.0","method":"test.keep","params":["a"],"id":1},{"jsonrpc":"2.0","method":"auth.whoami","id":2}]')
+        before, batch, after = self.connection.messages()
+        self.assertEqual((before, len(batch), after), ("before", 2, "after"))
+
+    def test_ends_with_the_connection(self) -> None:
+        """And is told of a new name; one key has one thing."""
+        self.send("test.keep", ["a"])
+        self.send("test.keep", ["b"])
+        self.send("test.keep", ["b"])
+        first, second, third = self.procedures.things
+        self.assertEqual((first.left, second.left, third.left), (0, 1, 0))
+        self.socket.login(Identity("alice", ("member",), credential="token 1"))
+        self.assertEqual((first.names, third.names), (["alice"], ["alice"]))
+        self.assertTrue(self.socket.release("a"))
+        self.assertFalse(self.socket.release("a"))
+        self.socket.disconnected(1000, "")
+        self.assertEqual((first.left, third.left), (1, 1))
+        late = Thing()
+        self.socket.keep("late", late)
+        self.assertEqual(late.left, 1)
+
+
+class LoginTests(SocketTestCase):
+    """auth.login and revocation."""
+
+    def test_guest_name(self) -> None:
+        """A guest may choose a name."""
+        self.assertEqual(self.call("auth.login", {"name": "Bob"}), {"name": "Bob", "roles": ["guest"]})
+        self.assertEqual(self.call("auth.whoami")["name"], "Bob")
+
+    def test_before_login(self) -> None:
+        """A connection without an identity may do nothing else."""
+        self.socket, self.connection = self.connect(None)
+        self.assertEqual(self.call("auth.whoami")["code"], -32001)
+        self.assertEqual(self.call("auth.login", {"token": "wrong"})["code"], -32001)
+        self.call("auth.login", {"name": "bob"})
+        self.assertEqual(self.call("auth.whoami")["name"], "bob")
+
+    def test_params(self) -> None:
+        """Token, or name and password, or name."""
+        self.assertEqual(self.call("auth.login", {"token": "x", "name": "bob"})["code"], -32602)
+        self.assertEqual(self.call("auth.login", {"password": "x"})["code"], -32602)
+
+    def test_revoked(self) -> None:
+        """A connection whose credential is revoked is closed by 4401."""
+        closes: list[Any] = []
+        self.logins.watch = lambda identity, close: closes.append(close)  # type: ignore[method-assign]
+        self.socket.login(Identity("alice", ("member",), credential="token 1"))
+        closes[0]("revoked")
+        self.assertEqual(self.connection.closed, (4401, "revoked"))
+        self.socket.disconnected(4401, "revoked")
+        closes[0]("again")
+
+    def test_budgets(self) -> None:
+        """A user's budget is the user's wherever from; a guest's is the address's."""
+        self.assertEqual(budget_key(Identity("alice", ("member",)), "192.0.2.1"), "user alice")
+        self.assertEqual(budget_key(GUEST, "192.0.2.1"), "address 192.0.2.1")
+        self.assertEqual(budget_key(None, "192.0.2.1"), "address 192.0.2.1")
+
+
+class ChatTests(SocketTestCase):
+    """The chat procedures over a WebSocket."""
+
+    def test_answer_before_own_event(self) -> None:
+        """The poster's answer precedes the poster's own event."""
+        self.call("chat.join", ["lobby"])
+        self.send("chat.post", {"room": "lobby", "text": "hi"})
+        self.turn()
+        answer, event = self.connection.messages()
+        self.assertEqual(answer["result"]["seq"], 1)
+        self.assertEqual((event["method"], event["params"]["text"], event["params"]["from"]), ("chat.event", "hi", "guest-1"))
+
+    def test_join_twice_and_leave(self) -> None:
+        """A second join replaces the first: no event comes twice; after leaving none comes."""
+        self.call("chat.join", ["lobby"])
+        self.call("chat.join", ["LOBBY"])
+        self.call("chat.post", ["lobby", "hi"])
+        joined = self.call("chat.join", ["lobby", None, 0])
+        self.assertEqual(joined["present"], {"count": 1, "names": ["guest-1"]})
+        self.send("chat.post", ["lobby", "hi"], None)
+        self.turn()
+        self.assertEqual([message["method"] for message in self.connection.messages()], ["chat.event"])
+        self.assertEqual(self.call("chat.leave", ["lobby"]), {})
+        self.send("chat.post", ["lobby", "hi"], None)
+        self.turn()
+        self.assertEqual(self.connection.messages(), [])
+
+    def test_rooms_per_connection(self) -> None:
+        """Bounded, but for a room that one is in already."""
+        for room in ("a", "b"):
+            self.call("chat.join", [room])
+        self.assertEqual(self.call("chat.join", ["c"])["code"], -32006)
+        self.assertEqual(self.call("chat.join", ["b"])["room"], "b")
+
+    def test_reading(self) -> None:
+        """History, rooms, who."""
+        self.assertEqual(self.call("chat.history", ["lobby"])["code"], -32003)
+        self.call("chat.post", {"room": "lobby", "text": "hi", "key": "k"})
+        self.assertEqual(self.call("chat.history", ["lobby"])["events"][0]["text"], "hi")
+        self.assertEqual([room["name"] for room in self.call("chat.rooms")["rooms"]], ["lobby"])
+        self.assertEqual(self.call("chat.who", ["lobby"]), {"count": 0, "names": []})
+
+    def test_presence(self) -> None:
+        """Coming is told as chat.presence, once a second."""
+        self.call("chat.join", ["lobby"])
+        self.clock.advance(1.0)
+        (presence,) = self.connection.messages()
+        self.assertEqual(presence, {"jsonrpc": "2.0", "method": "chat.presence", "params": {"room": "lobby", "joined": ["guest-1"], "left": [], "count": 1}})
+
+    def test_gone_while_joining(self) -> None:
+        """A connection that ends before its join is answered leaves nothing behind."""
+        self.send("chat.join", ["lobby"])
+        self.socket.disconnected(1006, "")
+        self.turn()
+        self.clock.pump([1.0] * 13)
+        self.assertEqual(self.rooms._states, {})
