@@ -1,7 +1,7 @@
-"""One WebSocket on a transport, from behind its handshake to its end, and the register of all that are open."""
+"""One WebSocket on a transport, from behind its handshake to its end, and the register of those that are open."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
 from netsvc.wire.websocket import BINARY, CLOSE, FAIL, PING, PONG, TEXT, CloseReason, FrameReader, close_frame, frame, text_frame
 
-__all__ = ["OpenWebSockets", "WebSocketConnection", "WebSocketLimits"]
+__all__ = ["OpenWebSockets", "WebSocketConnection", "WebSocketLimits", "WebSocketRegister"]
 
 _log = Logger()
 
@@ -102,7 +102,7 @@ class WebSocketConnection:
     )
 
     def __init__(
-        self, transport: DirectTransport, application: IWebSocketApplication, limits: WebSocketLimits, wheel: TimingWheel, registry: "OpenWebSockets"
+        self, transport: DirectTransport, application: IWebSocketApplication, limits: WebSocketLimits, wheel: TimingWheel, registry: "WebSocketRegister"
     ) -> None:
         self._transport = transport
         self._application = application
@@ -393,6 +393,20 @@ class WebSocketConnection:
         self._asked = what
         self._heard = False
         self._wheel.add(self, seconds)
+
+
+class WebSocketRegister(Protocol):
+    """Where a connection lists itself: OpenWebSockets, or what stands before it."""
+
+    @property
+    def draining(self) -> CloseReason | None:
+        """What each is told that opens from now on, None while they may stay."""
+
+    def add(self, connection: WebSocketConnection) -> None:
+        """List a connection."""
+
+    def remove(self, connection: WebSocketConnection) -> None:
+        """Its transport is gone."""
 
 
 class OpenWebSockets:
