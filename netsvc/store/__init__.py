@@ -1,3 +1,3 @@
-"""The log and the accounts: SQLite and memory behind one set of interfaces."""
+"""The log and the accounts: `sqlite` keeps them, `memory` forgets them; one contract suite runs on both."""
 
 __all__: list[str] = []

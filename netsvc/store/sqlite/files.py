@@ -1,0 +1,113 @@
+"""The files of a state directory, and who may have them open."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from netsvc.errors import StartError
+
+__all__ = ["StateFiles", "StateLock", "create_private"]
+
+
+class StateFiles:
+    """Where things are in a state directory.
+
+    :ivar database: the log and the accounts; SQLite keeps ``-wal`` and ``-shm`` beside it.
+    :ivar lock: held by the daemon while it runs; never written to (see lineage).
+    :ivar mark: how far the log had come (see lineage).
+    """
+
+    __slots__ = ("database", "directory", "lock", "mark")
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self.database = self.directory / "netsvc.db"
+        self.lock = self.directory / "netsvc.lock"
+        self.mark = self.directory / "netsvc.mark"
+
+    def prepare(self) -> None:
+        """Create what is missing, for the owner alone: the directory (0700) and an empty database (0600).
+
+        :raises StartError: the directory cannot be created or written to; the database is empty, but something has been in it.
+        """
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"cannot create the state directory {self.directory}: {error.strerror}") from error
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            raise StartError(
+                f"the state directory {self.directory} is not writable for user {os.geteuid()}: change its owner, or name another in [netsvc] state"
+            )
+        os.close(create_private(self.database))
+        if self.mark.exists() and not self.database.stat().st_size:
+            raise StartError(f"{self.database} is empty, but it was not before: {self.restoring()}")
+
+    def restoring(self) -> str:
+        """What to do about a database that cannot be used, for the end of an error."""
+        name = self.database.name
+        return (
+            f"to restore it, stop netsvc, move {name}, {name}-wal and {name}-shm out of {self.directory} and copy a backup there as {name};"
+            " without a backup netsvc starts empty"
+        )
+
+    def upgrade_backup(self, version: int) -> Path:
+        """Where the database of an older schema is kept before it is upgraded."""
+        return self.directory / f"netsvc.db.schema{version}"
+
+
+def create_private(path: Path) -> int:
+    """Open a file for reading and writing, creating it for the owner alone. The caller closes the descriptor.
+
+    What root creates belongs to the owner of the directory: ``sudo netsvc user add`` may be the first to come.
+
+    :raises StartError: it cannot be opened.
+    """
+    try:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise StartError(f"cannot open {path}: {error.strerror}") from error
+    return descriptor
+
+
+class StateLock:
+    """Keeps a second daemon out of a state directory while this one runs; the kernel gives it up when the process ends, however it ends.
+
+    :ivar witness: identifies the lock's file among all files: its inode and the time of its last change, which no copy keeps.
+    :raises StartError: another process holds it.
+    """
+
+    __slots__ = ("_descriptor", "witness")
+
+    def __init__(self, files: StateFiles) -> None:
+        fresh = not files.lock.exists()
+        self._descriptor = create_private(files.lock)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StartError(f"the state directory {files.directory} is in use by another netsvc: stop it, or name another in [netsvc] state") from error
+        if fresh:
+            # The witness must be as durable as the database that quotes it.
+            os.fsync(self._descriptor)
+            sync_directory(files.directory)
+        status = os.fstat(self._descriptor)
+        self.witness = f"{status.st_ino}:{status.st_ctime_ns}"
+
+    def release(self) -> None:
+        """Let others in."""
+        os.close(self._descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""The tables, as numbered steps from an empty file to the present."""
+
+from secrets import choice
+from sqlite3 import Connection
+from string import ascii_lowercase, digits
+from typing import Final
+
+from netsvc.store.sqlite.transactions import transaction, value_of
+
+__all__ = ["APPLICATION_ID", "STEPS", "Steps", "new_epoch", "upgrade", "version_of"]
+
+APPLICATION_ID: Final = 0x6E737663
+"""Marks the file as netsvc's (``PRAGMA application_id``): "nsvc"."""
+
+Steps = tuple[tuple[str, ...], ...]
+"""Of each step its statements."""
+
+STEPS: Final[Steps] = (
+    (
+        # epoch, revision, probe, witness
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        "INSERT INTO meta (name, value) VALUES ('revision', 1), ('probe', 0), ('witness', '')",
+        "CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER NOT NULL, head INTEGER NOT NULL, at INTEGER NOT NULL)",
+        "CREATE TABLE events (room_id INTEGER NOT NULL REFERENCES rooms (id), seq INTEGER NOT NULL, at INTEGER NOT NULL, type TEXT NOT NULL,"
+        " sender TEXT NOT NULL, text TEXT, extra TEXT, PRIMARY KEY (room_id, seq)) WITHOUT ROWID",
+        "CREATE TABLE answers (scope TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL, expires INTEGER NOT NULL,"
+        " PRIMARY KEY (scope, key)) WITHOUT ROWID",
+        "CREATE INDEX answers_expires ON answers (expires)",
+        "CREATE TABLE users (name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE tokens (id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,"
+        " label TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE INDEX tokens_user ON tokens (user)",
+        "CREATE TABLE sessions (digest BLOB PRIMARY KEY, user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,"
+        " created INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE INDEX sessions_user ON sessions (user)",
+        "CREATE INDEX sessions_expires ON sessions (expires)",
+    ),
+)
+"""Step n leads from version n - 1 to version n. A step that has been released is never changed: what is to be otherwise is a new step."""
+
+_EPOCH_LENGTH = 10
+
+
+def new_epoch() -> str:
+    """A name for a log that no other log has."""
+    return "".join(choice(ascii_lowercase + digits) for _ in range(_EPOCH_LENGTH))
+
+
+def version_of(connection: Connection) -> int:
+    """How many steps the database has behind it; 0 if it is empty."""
+    return int(value_of(connection, "PRAGMA user_version"))
+
+
+def upgrade(connection: Connection, steps: Steps = STEPS) -> None:
+    """Take the steps that are missing, in one transaction: all of them or none. Two programs may try at once.
+
+    A new database gets its epoch.
+    """
+    with transaction(connection):
+        present = version_of(connection)
+        for step in steps[present:]:
+            for statement in step:
+                connection.execute(statement)
+        if not present:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?)", (new_epoch(),))
+        # PRAGMA takes no parameters.
+        connection.execute(f"PRAGMA user_version = {len(steps)}")

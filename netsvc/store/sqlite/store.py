@@ -1,0 +1,232 @@
+"""The store on SQLite: one thread writes, a few read, and the reactor waits for neither."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
+from netsvc.errors import StoreUnavailable
+from netsvc.interfaces import IStore
+from netsvc.store.settings import StoreSettings
+from netsvc.store.sqlite import reads
+from netsvc.store.sqlite.accounts import Accounts
+from netsvc.store.sqlite.checkpoints import WalBound
+from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
+from netsvc.store.sqlite.opening import OpenState, open_state
+from netsvc.store.sqlite.pool import ReaderPool
+from netsvc.store.sqlite.pruning import pruning
+from netsvc.store.sqlite.schema import STEPS, Steps
+from netsvc.store.sqlite.transactions import unavailable
+from netsvc.store.sqlite.writing import Answer, LogWriter
+from netsvc.store.threads import Crew, Handover
+
+__all__ = ["SqliteStore"]
+
+R = TypeVar("R")
+
+_FINISHED: Final = object()
+
+
+@implementer(IStore)
+class SqliteStore:
+    """The log in the state directory, with its accounts.
+
+    :ivar accounts: IAccounts on the same database; of use while the store is open.
+    :param reactor: on whose thread results arrive.
+    :param state: the state directory; created if it is missing.
+    :param settings: [store].
+    :param steps: the schema.
+    """
+
+    log = Logger()
+    durable = "fsync"
+
+    def __init__(self, reactor: IReactorFromThreads, state: Path, settings: StoreSettings, steps: Steps = STEPS) -> None:
+        self._directory = state
+        self._settings = settings
+        self._steps = steps
+        self._handover = Handover(reactor)
+        self._writing: Crew | None = None
+        self._reading: Crew | None = None
+        self._state: OpenState | None = None
+        self._log_writer: LogWriter | None = None
+        self._readers = ReaderPool(())
+        self._troubled = False
+        self._remembering = False
+        self._to_remember: list[tuple[Answer, Deferred[None]]] = []
+        self.epoch = ""
+        self.accounts = DeferredAccounts(self._ask, self._tell)
+
+    # Its life
+
+    def start(self) -> "Deferred[None]":
+        """Open, creating what is missing. StartError: the detail says how to go on."""
+        self._writing = writing = Crew("netsvc-store-writer", 1, self._handover, _translator("write"))
+        return writing.call(self._open).addCallbacks(self._opened, self._not_opened)
+
+    def _open(self) -> OpenState:
+        """On the writer's thread, as everything that has to do with opening and closing."""
+        settings = self._settings
+        self._state = state = open_state(self._directory, settings, self._steps)
+        self._readers = ReaderPool(state.readers)
+        wal = WalBound(state.writer, state.files.database, self._readers, settings.wal, settings.busy_timeout)
+        self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads)
+        return state
+
+    def _opened(self, state: OpenState) -> None:
+        self.epoch = state.epoch
+        self._reading = Crew("netsvc-store-reader", len(state.readers), self._handover, _translator("read"))
+
+    def _not_opened(self, failure: Failure) -> Failure:
+        # Who has lost patience stops the store; it may still be opening.
+        if self._writing is not None and not failure.check(CancelledError):
+            self._writing.end()
+            self._writing = None
+        return failure
+
+    def stop(self) -> "Deferred[None]":
+        """Finish what was asked for, close. No error if it is not open."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return succeed(None)
+
+        def closed(result: R) -> R:
+            writing.end()
+            return result
+
+        return writing.call(self._close, self._reading).addBoth(closed)
+
+    def _close(self, reading: Crew | None) -> None:
+        if reading is not None:
+            reading.end()
+            reading.join()
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+    # Writing
+
+    def append(self, drafts: list[Draft]) -> "Deferred[None]":
+        """Append drafts in order, in one transaction, and fill in their outcomes; never fails."""
+        return self._write(self._append, drafts).addCallbacks(self._appended, self._not_appended, errbackArgs=(drafts,))
+
+    def _append(self, drafts: list[Draft]) -> StoreUnavailable | None:
+        return self._writer().append(drafts)
+
+    def _appended(self, trouble: StoreUnavailable | None) -> None:
+        # Said when it begins and when it is over, not for each of thousands of posts.
+        if trouble is not None and not self._troubled:
+            self.log.error("posts are refused: {detail}", detail=trouble.detail)
+        elif trouble is None and self._troubled:
+            self.log.info("posts are stored again")
+        self._troubled = trouble is not None
+
+    def _not_appended(self, failure: Failure, drafts: list[Draft]) -> None:
+        if not failure.check(StoreUnavailable):
+            self.log.failure("posts were not stored", failure)
+        for draft in drafts:
+            draft.error = StoreUnavailable(str(failure.value))
+
+    def remember(self, scope: str, key: str, digest: bytes, answer: bytes, expires: int) -> "Deferred[None]":
+        """Store the answer of a key until `expires` (ms). What comes while others are stored shares the next transaction."""
+        done: Deferred[None] = Deferred()
+        self._to_remember.append((Answer(scope, key, digest, answer, expires), done))
+        if not self._remembering:
+            self._remember_next()
+        return done
+
+    def _remember_next(self) -> None:
+        batch, self._to_remember = self._to_remember, []
+        self._remembering = bool(batch)
+        if batch:
+            answers = [answer for answer, _ in batch]
+            self._write(lambda: self._writer().remember(answers)).addBoth(self._remembered, [done for _, done in batch])
+
+    def _remembered(self, errors: "dict[int, StoreUnavailable] | Failure", waiting: "list[Deferred[None]]") -> None:
+        self._remember_next()
+        for index, done in enumerate(waiting):
+            error = errors if isinstance(errors, Failure) else errors.get(index)
+            if error is None:
+                done.callback(None)
+            else:
+                done.errback(error)
+
+    def prune(self, now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
+        """Remove what retention does not keep; the rooms whose `first` has moved."""
+        return Deferred.fromCoroutine(self._prune(now, max_age, max_events))
+
+    async def _prune(self, now: int, max_age: int | None, max_events: int | None) -> list[RoomInfo]:
+        moved: dict[str, RoomInfo] = {}
+        steps = await self._write(lambda: pruning(self._open_state().writer, now, max_age, max_events, self._settings.prune_batch, moved))
+        # Each step queues behind the posts that have come meanwhile.
+        while await self._write(next, steps, _FINISHED) is not _FINISHED:
+            pass
+        return list(moved.values())
+
+    def probe(self) -> "Deferred[None]":
+        """Prove that a write would succeed now. StoreUnavailable if not."""
+        return self._write(lambda: self._writer().probe())
+
+    # Reading
+
+    def room(self, name: str) -> "Deferred[RoomInfo | None]":
+        """The bounds of a room, None if it has no event."""
+        return self._read(lambda connection: reads.room(connection, name))
+
+    def rooms(self, after: str, limit: int) -> "Deferred[list[RoomInfo]]":
+        """Up to `limit` rooms whose names sort after `after`, by name."""
+        return self._read(lambda connection: reads.rooms(connection, after, limit))
+
+    def read_after(self, room: str, after: int, limit: int, upto: int | None = None) -> "Deferred[list[Row]]":
+        """Up to `limit` events with seq > after (and seq <= upto), ascending."""
+        return self._read(lambda connection: reads.read_after(connection, room, after, limit, upto))
+
+    def read_before(self, room: str, before: int, limit: int) -> "Deferred[list[Row]]":
+        """The last `limit` events with seq < before, ascending."""
+        return self._read(lambda connection: reads.read_before(connection, room, before, limit))
+
+    def recall(self, scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
+        """The stored answer of an idempotency key that has not expired at `now` (ms)."""
+        return self._read(lambda connection: reads.recall(connection, scope, key, now))
+
+    # Threads
+
+    def _write(self, job: "Callable[..., R]", *args: object) -> "Deferred[R]":
+        if self._writing is None:
+            return fail(StoreUnavailable("the store is not open"))
+        return self._writing.call(job, *args)
+
+    def _read(self, job: Callable[[sqlite3.Connection], R]) -> "Deferred[R]":
+        if self._writing is None or self._reading is None:
+            return fail(StoreUnavailable("the store is not open"))
+        return self._reading.call(self._with_connection, job)
+
+    def _with_connection(self, job: Callable[[sqlite3.Connection], R]) -> R:
+        with self._readers.connection() as connection:
+            return job(connection)
+
+    def _ask(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
+        return self._read(lambda connection: job(Accounts(connection)))
+
+    def _tell(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
+        return self._write(lambda: job(Accounts(self._open_state().writer)))
+
+    def _writer(self) -> LogWriter:
+        assert self._log_writer is not None
+        return self._log_writer
+
+    def _open_state(self) -> OpenState:
+        assert self._state is not None
+        return self._state
+
+
+def _translator(verb: str) -> Callable[[Exception], Exception]:
+    """Makes StoreUnavailable of SQLite's errors; `verb`: read or write."""
+    return lambda error: unavailable(verb, error) if isinstance(error, sqlite3.Error) else error

@@ -1,0 +1,247 @@
+"""What the writer thread does with the log: batches of posts and of answers, each one transaction."""
+
+from collections.abc import Sequence
+from sqlite3 import Connection
+from typing import Final, NamedTuple
+
+import msgspec
+
+from netsvc.core.records import Draft, Key
+from netsvc.errors import Conflict, StoreUnavailable
+from netsvc.store.sqlite.batches import commit_all
+from netsvc.store.sqlite.checkpoints import WalBound
+from netsvc.store.sqlite.lineage import Mark
+from netsvc.store.sqlite.transactions import Value, availability, rows_of, transaction
+
+__all__ = ["Answer", "LogWriter"]
+
+_INSERT: Final = "INSERT INTO events (room_id, seq, at, type, sender, text, extra)"
+_COLUMNS: Final = 7
+_INSERTS: Final = tuple((rows * _COLUMNS, f"{_INSERT} VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * rows)}") for rows in (128, 16, 4, 1))
+"""Many rows in a statement: sqlite3 gives up the interpreter's lock around each, and a busy reactor is slow to give it back."""
+
+_KEYS: Final = 64
+"""Idempotency keys looked up by one query."""
+
+_LARGE_PROBE: Final = 256 * 1024
+"""Bytes that must find room before a store that had trouble counts as well again."""
+
+
+class Answer(NamedTuple):
+    """An answer to be remembered; the fields are the parameters of IStore.remember."""
+
+    scope: str
+    key: str
+    digest: bytes
+    answer: bytes
+    expires: int
+
+
+class _Head:
+    """The newest position of a room."""
+
+    __slots__ = ("at", "id", "seq")
+
+    def __init__(self, id: int, seq: int, at: int) -> None:
+        self.id = id
+        self.seq = seq
+        self.at = at
+
+
+_NOWHERE: Final = _Head(0, 0, 0)
+
+
+class _First(msgspec.Struct, frozen=True):
+    """The answer that is stored for a post: where its event is."""
+
+    seq: int
+    at: int
+
+
+_decode_first: Final = msgspec.json.Decoder(_First).decode
+
+
+_Known = tuple[bytes, int, Draft | _First | None]
+"""Of a key: the digest, when it expires, and the post that it was first used for."""
+
+_UNKNOWN: Final[_Known] = (b"", 0, None)
+
+_SELECT_WANTED: Final = "SELECT scope, key, digest, expires, answer FROM wanted CROSS JOIN answers USING (scope, key)"
+"""CROSS keeps SQLite from scanning the answers for those wanted, instead of the other way round."""
+
+
+class _Batch:
+    """The drafts of one transaction, sorted: those to append, and those whose key is known."""
+
+    __slots__ = ("conflicts", "fresh", "repeats")
+
+    def __init__(self, fresh: Sequence[Draft]) -> None:
+        self.fresh = fresh
+        self.repeats: list[tuple[Draft, Draft | _First]] = []
+        self.conflicts: list[Draft] = []
+
+
+class LogWriter:
+    """Writes the log; belongs to one thread.
+
+    :param connection: the only one that writes rooms and events.
+    :param mark: told of each append.
+    :param wal: kept short after each append.
+    :param heads: rooms whose newest position is kept.
+    """
+
+    def __init__(self, connection: Connection, mark: Mark, wal: WalBound, heads: int) -> None:
+        self._connection = connection
+        self._mark = mark
+        self._wal = wal
+        self._most_heads = heads
+        self._heads: dict[str, _Head] = {}
+        self._troubled = False
+
+    def append(self, drafts: Sequence[Draft]) -> StoreUnavailable | None:
+        """IStore.append. Returns what the database or the disk had against it, None if nothing."""
+        trouble = commit_all(drafts, self._append, _refuse)
+        self._troubled = trouble is not None
+        self._wal.keep()
+        return trouble
+
+    def remember(self, answers: Sequence[Answer]) -> dict[int, StoreUnavailable]:
+        """Store answers; the errors of those that were not, by index."""
+        errors: dict[int, StoreUnavailable] = {}
+
+        def commit(part: Sequence[int]) -> None:
+            with transaction(self._connection):
+                self._store_answers([answers[index] for index in part])
+
+        commit_all(range(len(answers)), commit, errors.__setitem__)
+        return errors
+
+    def probe(self) -> None:
+        """Commit a small write; after trouble a larger one, since a full disk still has room for the smallest.
+
+        :raises StoreUnavailable: it failed.
+        """
+        with availability("write"):
+            for size in (_LARGE_PROBE, 0) if self._troubled else (0,):
+                with transaction(self._connection):
+                    self._connection.execute("UPDATE meta SET value = zeroblob(?) WHERE name = 'probe'", (size,))
+            self._troubled = False
+
+    def _append(self, drafts: Sequence[Draft]) -> None:
+        touched: dict[str, _Head] = {}
+        try:
+            with transaction(self._connection):
+                keyed = [draft for draft in drafts if draft.key is not None]
+                batch = self._sort(drafts, keyed) if keyed else _Batch(drafts)
+                self._insert(self._number(batch.fresh, touched))
+                self._connection.executemany("UPDATE rooms SET head = ?, at = ? WHERE id = ?", [(head.seq, head.at, head.id) for head in touched.values()])
+                if keyed:
+                    self._store_answers([_answer(draft.key, draft) for draft in batch.fresh if draft.key is not None])
+        except BaseException:
+            for draft in drafts:
+                draft.seq = 0
+            raise
+        self._remember_heads(touched)
+        # Only now: the outcome of a transaction that failed would be in the way of the next attempt.
+        for draft, first in batch.repeats:
+            draft.repeated = True
+            draft.seq = first.seq
+            draft.at = first.at
+        for draft in batch.conflicts:
+            draft.error = Conflict("this key was used before, with other params")
+
+    def _number(self, drafts: Sequence[Draft], touched: dict[str, _Head]) -> list[Value]:
+        """Give each draft its seq; the columns of all rows, one after the other. Every post passes here: it must cost little."""
+        values: list[Value] = []
+        add_row = values.extend
+        room: str | None = None
+        head = _NOWHERE
+        for draft in drafts:
+            if draft.room != room:
+                room = draft.room
+                head = touched.get(room) or touched.setdefault(room, self._head(draft))
+            head.seq = draft.seq = seq = head.seq + 1
+            head.at = at = draft.at
+            add_row((head.id, seq, at, draft.type, draft.sender, draft.text, draft.extra))
+        return values
+
+    def _insert(self, values: list[Value]) -> None:
+        execute, start, end = self._connection.execute, 0, len(values)
+        for width, statement in _INSERTS:
+            while end - start >= width:
+                execute(statement, values[start : start + width])
+                start += width
+
+    def _head(self, draft: Draft) -> _Head:
+        """The newest position of a draft's room, for this transaction to change; the room is created with its first event."""
+        known = self._heads.get(draft.room)
+        if known is not None:
+            return _Head(known.id, known.seq, known.at)
+        rows = rows_of(self._connection, "SELECT id, head, at FROM rooms WHERE name = ?", (draft.room,))
+        if rows:
+            return _Head(*rows[0])
+        created = self._connection.execute("INSERT INTO rooms (name, first, head, at) VALUES (?, 1, 0, ?)", (draft.room, draft.at))
+        assert created.lastrowid is not None
+        return _Head(created.lastrowid, 0, draft.at)
+
+    def _remember_heads(self, touched: dict[str, _Head]) -> None:
+        """Keep what has been committed, and drop the rooms that were looked up first if there are too many."""
+        heads = self._heads
+        heads.update(touched)
+        while len(heads) > self._most_heads:
+            del heads[next(iter(heads))]
+        if touched:
+            head = next(iter(touched.values()))
+            self._mark.note(head.id, head.seq)
+
+    def _sort(self, drafts: Sequence[Draft], keyed: Sequence[Draft]) -> _Batch:
+        """Tell the drafts whose key is known, from the database or from this very batch, from the others."""
+        known = self._known_keys(keyed)
+        fresh: list[Draft] = []
+        batch = _Batch(fresh)
+        for draft in drafts:
+            key = draft.key
+            if key is None:
+                fresh.append(draft)
+                continue
+            pair = key[:2]
+            digest, expires, first = known.get(pair, _UNKNOWN)
+            if expires <= draft.at:
+                known[pair] = (key.digest, key.expires, draft)
+                fresh.append(draft)
+            elif first is not None and digest == key.digest:
+                batch.repeats.append((draft, first))
+            else:
+                batch.conflicts.append(draft)
+        return batch
+
+    def _known_keys(self, keyed: Sequence[Draft]) -> dict[tuple[str, str], _Known]:
+        """What the database has of the keys of these drafts."""
+        known: dict[tuple[str, str], _Known] = {}
+        keys = list(dict.fromkeys(draft.key[:2] for draft in keyed if draft.key is not None))
+        for start in range(0, len(keys), _KEYS):
+            some = keys[start : start + _KEYS]
+            query = f"WITH wanted (scope, key) AS (VALUES {', '.join(['(?, ?)'] * len(some))}) {_SELECT_WANTED}"
+            for scope, key, digest, expires, answer in rows_of(self._connection, query, [part for pair in some for part in pair]):
+                known[scope, key] = (digest, expires, _first(answer))
+        return known
+
+    def _store_answers(self, answers: Sequence[Answer]) -> None:
+        if answers:
+            self._connection.executemany("INSERT OR REPLACE INTO answers (scope, key, digest, answer, expires) VALUES (?, ?, ?, ?, ?)", answers)
+
+
+def _answer(key: Key, draft: Draft) -> Answer:
+    return Answer(key.scope, key.key, key.digest, b'{"seq":%d,"at":%d}' % (draft.seq, draft.at), key.expires)
+
+
+def _first(answer: bytes) -> _First | None:
+    """What the stored answer of a post says; None if it is the answer of something else."""
+    try:
+        return _decode_first(answer)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _refuse(draft: Draft, why: StoreUnavailable) -> None:
+    draft.error = why
