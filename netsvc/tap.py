@@ -95,10 +95,10 @@ class Options(TwistedOptions):
 
     synopsis = "[--config FILE] [--set section.key=value ...]"
     longdesc = "Rooms where people and programs talk, procedures that programs call and provide, over HTTP and WebSocket."
-    optParameters = [["config", "c", None, "INI file; FILE.d/*.ini are read after it"]]  # noqa: RUF012 - usage.Options wants a list
+    optParameters = [["config", "c", None, "INI file; FILE.d/*.ini are read after it"]]  # noqa: N815, RUF012 - Twisted names it, and wants a list
 
     def __init__(self) -> None:
-        super().__init__()
+        TwistedOptions.__init__(self)
         self["set"] = []
 
     def opt_set(self, assignment: str) -> None:
@@ -164,12 +164,12 @@ class Part(Service):
 
     def startService(self) -> Any:  # noqa: N802 - Twisted's name
         """Start it; what the function returns may be a Deferred."""
-        super().startService()
+        Service.startService(self)
         return self._start()
 
     def stopService(self) -> Any:  # noqa: N802 - Twisted's name
         """Stop it, likewise."""
-        super().stopService()
+        Service.stopService(self)
         return self._stop()
 
 
@@ -307,7 +307,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - the name that twi
     own = settings.section(NetsvcSettings)
     composition = Composition(settings, reactor)
     install_signals(cast(IReactorCore, reactor))
-    notifier = Notifier(os.environ)
+    notifier = Notifier.from_environment()
     watchdog = Watchdog(composition.reactor, notifier, composition.health.answers, watchdog_interval(os.environ, os.getpid()))
     # twistd's own options; a test that calls this has none.
     twistd: Any = options.parent if options.parent is not None else {}

@@ -57,7 +57,7 @@ class Listeners(Service):
         :raises CannotListenError: by way of the Deferred; the address is in use, or not ours.
         :raises StartError: systemd passed no such socket.
         """
-        super().startService()
+        Service.startService(self)
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
@@ -73,7 +73,7 @@ class Listeners(Service):
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
         """Listen no more; connections stay as they are."""
-        super().stopService()
+        Service.stopService(self)
         ports, self._ports = self._ports, []
         closing: Deferred[Any] = DeferredList([Deferred.fromCoroutine(_stop(port)) for port in ports], consumeErrors=True)
         return closing.addCallback(lambda _: None)

@@ -2,15 +2,15 @@
 
 import platform
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import twisted
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 
 from netsvc import __version__
 from netsvc.core.credentials import Guest, Password, Token
-from netsvc.core.identity import Identity
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Call, Procedure, Registry, procedure
 from netsvc.errors import InvalidParams, InvalidRequest
@@ -41,7 +41,7 @@ class AuthProcedures:
         self._logins = logins
 
     @procedure("auth.login", role="guest", cost=5, anonymous=True)
-    def login(self, call: Call, name: str | None = None, password: str | None = None, token: str | None = None) -> Deferred[LoggedIn]:
+    async def login(self, call: Call, name: str | None = None, password: str | None = None, token: str | None = None) -> LoggedIn:
         """Act as somebody on this WebSocket from now on: a token, a name and password, or a name alone to be a guest of that name."""
         connection = call.connection
         if connection is None:
@@ -57,12 +57,10 @@ class AuthProcedures:
             credentials = Password(name, password)
         else:
             credentials = Guest(name)
-
-        def logged_in(identity: Identity) -> LoggedIn:
-            connection.login(identity)
-            return LoggedIn(identity.name, identity.roles)
-
-        return maybeDeferred(self._logins.login, credentials, call.peer).addCallback(logged_in)
+        found = self._logins.login(credentials, call.peer)
+        identity = await found if isinstance(found, Deferred) else found
+        connection.login(identity)
+        return LoggedIn(identity.name, identity.roles)
 
     @procedure("auth.whoami", role="guest")
     def whoami(self, call: Call) -> WhoAmI:
@@ -137,6 +135,9 @@ def signatures(procedure: Procedure) -> list[list[str]]:
 
 
 def _type_name(annotation: Any) -> str:
+    if getattr(annotation, "__origin__", annotation) is datetime:
+        # Its schema is a mere string unless a time zone is asked for.
+        return "dateTime.iso8601"
     schemas, components = msgspec.json.schema_components([annotation])
     schema = schemas[0]
     # A nullable type is called by what it is when it is not null.
@@ -145,8 +146,6 @@ def _type_name(annotation: Any) -> str:
     reference = chosen.get("$ref")
     if reference is not None:
         chosen = components[reference.rpartition("/")[2]]
-    if chosen.get("format") == "date-time":
-        return "dateTime.iso8601"
     if chosen.get("contentEncoding") == "base64":
         return "base64"
     if "enum" in chosen:

@@ -21,6 +21,7 @@ class NotificationTests(TestCase):
     """chat.event, chat.gap, chat.presence."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.format = NotificationFormat()
 
     def test_event(self) -> None:
@@ -48,6 +49,7 @@ class TextTests(TestCase):
     """``<name> text``."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.format = TextFormat()
 
     def test_message(self) -> None:

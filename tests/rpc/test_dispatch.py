@@ -79,6 +79,7 @@ class DispatchTests(TestCase):
     """Each test sends messages and reads the answers."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.clock = Clock()
         self.slow = Slow()
         registry = Registry()

@@ -76,6 +76,7 @@ class SpecificationExamples(TestCase):
     """Each exchange as the specification prints it; messages of errors are ours."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.procedures = SpecificationProcedures()
         registry = Registry()
         registry.add(self.procedures)

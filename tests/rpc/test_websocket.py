@@ -73,6 +73,7 @@ class SocketTestCase(TestCase):
     """A service with everything real but the network, the clock and the disk."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.clock = Clock()
         self.store = MemoryStore(self.clock)
         passwords: Passwords = None  # type: ignore[assignment]  # no test here logs in by password
