@@ -1,15 +1,17 @@
 """Accounts in memory for tests of logins: what commands of another process would change can be changed at once."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
 
+from netsvc.core.credentials import digest_of
 from netsvc.core.passwords import PasswordHashes, Passwords
-from netsvc.core.records import SessionRecord, TokenRecord, UserRecord
 from netsvc.core.settings import AuthSettings
-from netsvc.interfaces import IAccounts
+from netsvc.errors import NetsvcError
+from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
+from netsvc.store.sqlite.opening import memory_accounts
 
 CHEAP = AuthSettings(hash_memory=64 * 1024, hash_passes=1)
 """Settings with which a password costs no time."""
@@ -32,39 +34,37 @@ def cheap_passwords(threads: Any = None) -> Passwords:
     return Passwords(PasswordHashes(CHEAP), threads or AtOnce())
 
 
-@implementer(IAccounts)
-class FakeAccounts:
-    """IAccounts on dictionaries.
+class ScriptedAccounts(DeferredAccounts):
+    """The real accounts, in memory, whose answers a test can hold back or make fail.
 
+    :ivar local: what the commands of another process work on.
     :ivar held: while it is a list, the answers are put there, together with their Deferreds, instead of given.
-    :ivar error: while set, every look-up fails with it.
+    :ivar error: while set, everything fails with it.
     :ivar asked: the names of the methods called.
     """
 
     def __init__(self) -> None:
-        self.users: dict[str, UserRecord] = {}
-        self.tokens: dict[bytes, TokenRecord] = {}
-        self.sessions: dict[bytes, SessionRecord] = {}
-        self.number = 1
+        super().__init__(self._run, self._run)
+        self.local = memory_accounts()
         self.held: list[tuple[Deferred[Any], Any]] | None = None
         self.error: Exception | None = None
         self.asked: list[str] = []
+        self._opened: list[bytes] = []
+        self._others = count()
 
-    def add(self, name: str, password: str = "", role: str = "member") -> None:
-        """Register a user."""
-        kept = PasswordHashes(CHEAP).make(password) if password else ""
-        self.users[name] = UserRecord(name, role, kept, 0)
-
-    def change(self, name: str, **fields: Any) -> None:
-        """Change a user as a command would, to be seen by the revision."""
-        old = self.users[name]
-        self.users[name] = UserRecord(name, fields.get("role", old.role), fields.get("password", old.password), 0)
-        self.number += 1
-
-    def remove(self, name: str) -> None:
-        """Remove a user with all tokens and sessions."""
-        del self.users[name]
-        self.number += 1
+    def _run(self, ask: Callable[[Any], Any]) -> Deferred[Any]:
+        self.asked.append(ask.__qualname__.split(".")[1])
+        if self.error is not None:
+            return fail(self.error)
+        try:
+            answer = ask(self.local)
+        except NetsvcError as error:
+            return fail(error)
+        if self.held is None:
+            return succeed(answer)
+        deferred: Deferred[Any] = Deferred()
+        self.held.append((deferred, answer))
+        return deferred
 
     def give(self) -> None:
         """Give the answers that were held."""
@@ -72,51 +72,29 @@ class FakeAccounts:
         for deferred, answer in held:
             deferred.callback(answer)
 
-    def _answer(self, name: str, answer: Any) -> Deferred[Any]:
-        self.asked.append(name)
-        if self.error is not None:
-            return fail(self.error)
-        if self.held is None:
-            return succeed(answer)
-        deferred: Deferred[Any] = Deferred()
-        self.held.append((deferred, answer))
-        return deferred
+    def add(self, name: str, password: str = "", role: str = "member") -> None:
+        """Register a user."""
+        self.local.add_user(name, role, PasswordHashes(CHEAP).make(password) if password else "")
 
-    def _with_role(self, record: Any) -> Any:
-        if record is None or record.user not in self.users:
-            return None
-        fields = {name: getattr(record, name) for name in record.__struct_fields__}
-        return type(record)(**(fields | {"role": self.users[record.user].role}))
+    def kept(self, name: str) -> str:
+        """A user's argon2id string."""
+        user = self.local.find_user(name)
+        assert user is not None
+        return user.password
 
-    def find_user(self, name: str) -> Deferred[UserRecord | None]:
-        """See IAccounts."""
-        return self._answer("find_user", self.users.get(name))
+    def issue(self, secret: str, user: str, expires: int = 0) -> None:
+        """Give a user a token, whose id is its secret."""
+        self.local.issue_token(secret, digest_of(secret), user, "", 0, expires)
 
-    def find_token(self, digest: bytes) -> Deferred[TokenRecord | None]:
-        """See IAccounts."""
-        return self._answer("find_token", self._with_role(self.tokens.get(digest)))
-
-    def find_session(self, digest: bytes) -> Deferred[SessionRecord | None]:
-        """See IAccounts."""
-        return self._answer("find_session", self._with_role(self.sessions.get(digest)))
+    def touch(self) -> None:
+        """Change something that concerns nobody who is logged in."""
+        self.local.add_user(f"other{next(self._others)}", "member")
 
     def add_session(self, digest: bytes, user: str, created: int, expires: int) -> Deferred[None]:
         """See IAccounts."""
-        self.sessions[digest] = SessionRecord(digest, user, "", created, expires)
-        return self._answer("add_session", None)
+        self._opened.append(digest)
+        return super().add_session(digest, user, created, expires)
 
-    def remove_session(self, digest: bytes) -> Deferred[None]:
-        """See IAccounts."""
-        if self.sessions.pop(digest, None) is not None:
-            self.number += 1
-        return self._answer("remove_session", None)
-
-    def set_password(self, name: str, password: str) -> Deferred[None]:
-        """See IAccounts."""
-        user = self.users[name]
-        self.users[name] = UserRecord(name, user.role, password, user.created)
-        return self._answer("set_password", None)
-
-    def revision(self) -> Deferred[int]:
-        """See IAccounts."""
-        return self._answer("revision", self.number)
+    def sessions(self) -> list[bytes]:
+        """The digests of the sessions that are open."""
+        return [digest for digest in self._opened if self.local.find_session(digest) is not None]

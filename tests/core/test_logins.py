@@ -13,9 +13,8 @@ from netsvc.core.credentials import Guest, Password, Session, Token
 from netsvc.core.identity import Identity
 from netsvc.core.logins import Logins
 from netsvc.core.passwords import PasswordHashes
-from netsvc.core.records import TokenRecord
 from netsvc.errors import Conflict, DeadlinePassed, Forbidden, InvalidParams, NotAuthenticated, Overloaded, RateLimited, StoreUnavailable
-from tests.core.accounts import CHEAP, AtOnce, FakeAccounts, cheap_passwords
+from tests.core.accounts import CHEAP, AtOnce, ScriptedAccounts, cheap_passwords
 
 PASSWORD = "correct horse"
 PEER = "192.0.2.1"
@@ -30,10 +29,10 @@ class LoginsCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Logins that look for revocations every 2 s."""
-        self.accounts = FakeAccounts()
+        self.accounts = ScriptedAccounts()
         self.accounts.add("alice", PASSWORD, "admin")
         self.accounts.add("bot")
-        self.issue("nst_bot", "bot")
+        self.accounts.issue("nst_bot", "bot")
         self.clock = Clock()
         self.clock.advance(EPOCH)
         self.threads = AtOnce()
@@ -42,16 +41,6 @@ class LoginsCase(SynchronousTestCase):
         self.addCleanup(self.logins.stop)
         self.closed: list[str] = []
         self.accounts.asked.clear()
-
-    def issue(self, secret: str, user: str, expires: int = 0) -> None:
-        """Give a user a token."""
-        digest = Token(secret).digest
-        self.accounts.tokens[digest] = TokenRecord(secret, digest, user, "", "", 0, expires)
-
-    def revoke(self, secret: str) -> None:
-        """Take it away, as a command would."""
-        del self.accounts.tokens[Token(secret).digest]
-        self.accounts.number += 1
 
     def login(self, credentials: Any, peer: str = PEER) -> Identity:
         """A login that is answered at once."""
@@ -80,7 +69,7 @@ class Remembering(LoginsCase):
         """A password is hashed once; after a change elsewhere the user is looked up, and nothing hashed."""
         first = self.login(Password("alice", PASSWORD))
         self.assertIs(self.login(Password("Alice", PASSWORD)), first)
-        self.accounts.number += 1
+        self.accounts.touch()
         self.clock.advance(2)
         self.assertEqual(self.login(Password("alice", PASSWORD)), first)
         self.assertEqual(self.threads.calls, 1)
@@ -88,7 +77,7 @@ class Remembering(LoginsCase):
     def test_changed_password(self) -> None:
         """After a change of the password the old one is worth nothing, the new one is."""
         self.login(Password("alice", PASSWORD))
-        self.accounts.change("alice", password=PasswordHashes(CHEAP).make("another horse"))
+        self.accounts.local.set_password("alice", PasswordHashes(CHEAP).make("another horse"))
         self.clock.advance(2)
         self.assertRaises(NotAuthenticated, self.login, Password("alice", PASSWORD))
         self.assertRaises(NotAuthenticated, self.login, Password("alice", PASSWORD))
@@ -97,13 +86,13 @@ class Remembering(LoginsCase):
     def test_revoked(self) -> None:
         """A revoked token is remembered no longer than the next look."""
         self.login(Token("nst_bot"))
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.advance(2)
         self.assertRaises(NotAuthenticated, self.login, Token("nst_bot"))
 
     def test_expired(self) -> None:
         """A token expires to the millisecond, remembered or not."""
-        self.issue("nst_short", "bot", int(EPOCH * 1000) + 1500)
+        self.accounts.issue("nst_short", "bot", int(EPOCH * 1000) + 1500)
         self.login(Token("nst_short"))
         self.clock.advance(1.499)
         self.login(Token("nst_short"))
@@ -114,7 +103,7 @@ class Remembering(LoginsCase):
         """No more logins and addresses are remembered than the setting says."""
         self.logins = Logins(self.accounts, cheap_passwords(), self.clock, replace(CHEAP, remembered=100), True)
         for number in range(150):
-            self.issue(f"nst_{number}", "bot")
+            self.accounts.issue(f"nst_{number}", "bot")
             self.login(Token(f"nst_{number}"))
         self.accounts.asked.clear()
         self.login(Token("nst_149"))
@@ -128,7 +117,7 @@ class Remembering(LoginsCase):
         self.accounts.held = []
         found = self.logins.login(Token("nst_bot"), PEER)
         held, self.accounts.held = self.accounts.held, None
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.advance(2)
         held[0][0].callback(held[0][1])
         self.successResultOf(found)
@@ -166,7 +155,7 @@ class Proving(LoginsCase):
         self.accounts.give()
         for deferred in waiting:
             self.failureResultOf(deferred, NotAuthenticated)
-        self.issue("nst_no", "bot")
+        self.accounts.issue("nst_no", "bot")
         self.login(Token("nst_no"))
 
     def test_one_gives_up(self) -> None:
@@ -281,7 +270,7 @@ class Sessions(LoginsCase):
     def test_open_and_close(self) -> None:
         """A session's secret logs in until it is closed; the store has its digest only."""
         secret = self.successResultOf(self.logins.open_session(self.login(Password("alice", PASSWORD))))
-        self.assertEqual(list(self.accounts.sessions), [Session(secret).digest])
+        self.assertEqual(self.accounts.sessions(), [Session(secret).digest])
         identity = self.watched(Session(secret))
         self.assertEqual((identity.name, identity.roles), ("alice", ("admin",)))
         self.successResultOf(self.logins.close_session(secret))
@@ -320,12 +309,12 @@ class Watching(LoginsCase):
 
     def test_revoked_token(self) -> None:
         """A revocation closes every connection of the token within 5 s, once, and no other."""
-        self.issue("nst_other", "bot")
+        self.accounts.issue("nst_other", "bot")
         self.watched(Token("nst_bot"))
         self.watched(Token("nst_other"))
         second: list[str] = []
         self.logins.watch(self.login(Token("nst_bot")), second.append)
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.pump([1] * 5)
         self.assertEqual(self.closed, ["this token is unknown, expired or revoked"])
         self.assertEqual(second, self.closed)
@@ -335,27 +324,27 @@ class Watching(LoginsCase):
         identity = self.watched(Password("alice", PASSWORD))
         secret = self.successResultOf(self.logins.open_session(identity))
         self.watched(Session(secret))
-        self.issue("nst_alice", "alice")
+        self.accounts.issue("nst_alice", "alice")
         self.watched(Token("nst_alice"))
-        self.accounts.remove("alice")
+        self.accounts.local.remove_user("alice")
         self.clock.pump([1] * 5)
         self.assertEqual(len(self.closed), 3)
 
     def test_changed_password(self) -> None:
         """A new password closes connections that came by the old one."""
         self.watched(Password("alice", PASSWORD))
-        self.accounts.change("alice", password=PasswordHashes(CHEAP).make(PASSWORD))
+        self.accounts.local.set_password("alice", PasswordHashes(CHEAP).make(PASSWORD))
         self.clock.pump([1] * 5)
         self.assertEqual(len(self.closed), 1)
 
     def test_roles(self) -> None:
         """A lesser role closes, a greater one does not."""
         self.watched(Token("nst_bot"))
-        self.accounts.change("bot", role="admin")
+        self.accounts.local.set_role("bot", "admin")
         self.clock.pump([1] * 5)
         self.assertEqual(self.closed, [])
         self.watched(Password("alice", PASSWORD))
-        self.accounts.change("alice", role="member")
+        self.accounts.local.set_role("alice", "member")
         self.clock.pump([1] * 5)
         self.assertEqual(self.closed, ["your role has changed: log in again"])
 
@@ -367,7 +356,7 @@ class Watching(LoginsCase):
         self.logins.unwatch(identity, self.closed.append)
         self.logins.unwatch(identity, print)
         self.logins.unwatch(identity, print)
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.pump([1] * 5)
         self.assertEqual(self.closed, [])
 
@@ -377,11 +366,10 @@ class Watching(LoginsCase):
             self.watched(Guest(name))
         self.clock.advance(2)
         self.accounts.asked.clear()
-        self.accounts.number += 1
+        self.accounts.touch()
         self.clock.advance(2)
         self.assertEqual((self.accounts.asked, self.closed), (["revision", "find_user", "find_user"], []))
         self.accounts.add("bob")
-        self.accounts.number += 1
         self.clock.pump([1] * 4)
         self.assertEqual(self.closed, ["the name bob belongs to a user: choose another, or log in"])
 
@@ -391,14 +379,14 @@ class Watching(LoginsCase):
         self.accounts.asked.clear()
         self.clock.pump([1] * 10)
         self.assertEqual(self.accounts.asked, ["revision"] * 5)
-        self.accounts.number += 1
+        self.accounts.touch()
         self.clock.pump([1] * 4)
         self.assertEqual(self.accounts.asked[5:], ["revision", "find_token", "revision"])
 
     def test_change_between_login_and_watch(self) -> None:
         """A revocation that is seen after the login and before the connection is watched closes it as well."""
         identity = self.login(Token("nst_bot"))
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.advance(2)
         self.logins.watch(identity, self.closed.append)
         self.clock.advance(2)
@@ -407,7 +395,7 @@ class Watching(LoginsCase):
     def test_unwatched_in_time(self) -> None:
         """A connection that ends before it would be proved again costs no question."""
         identity = self.login(Token("nst_bot"))
-        self.accounts.number += 1
+        self.accounts.touch()
         self.clock.advance(2)
         self.logins.watch(identity, self.closed.append)
         self.logins.unwatch(identity, self.closed.append)
@@ -417,8 +405,8 @@ class Watching(LoginsCase):
 
     def test_expiry(self) -> None:
         """Each connection is closed when its own credential expires, to the next look."""
-        self.issue("nst_1", "bot", int(EPOCH * 1000) + 3000)
-        self.issue("nst_2", "bot", int(EPOCH * 1000) + 7000)
+        self.accounts.issue("nst_1", "bot", int(EPOCH * 1000) + 3000)
+        self.accounts.issue("nst_2", "bot", int(EPOCH * 1000) + 7000)
         for secret in ("nst_2", "nst_1", "nst_bot"):
             self.watched(Token(secret))
         counts = []
@@ -432,7 +420,7 @@ class Watching(LoginsCase):
         lines: list[str] = []
         self.watch_log(lines)
         self.watched(Token("nst_bot"))
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.accounts.error = StoreUnavailable("disk")
         self.clock.pump([1] * 8)
         self.assertEqual((self.closed, len(lines)), ([], 1))
@@ -445,13 +433,13 @@ class Watching(LoginsCase):
         lines: list[str] = []
         self.watch_log(lines)
         self.watched(Token("nst_bot"))
-        self.accounts.number += 1
+        self.accounts.touch()
         checker = self.logins.portal.checkers
         with patch.dict(checker, clear=True):
             self.clock.pump([1] * 6)
         self.assertEqual(len(lines), 1)
         self.assertEqual(self.closed, [])
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.pump([1] * 4)
         self.assertEqual(len(self.closed), 1)
         self.flushLoggedErrors()
@@ -462,7 +450,7 @@ class Watching(LoginsCase):
         self.accounts.held = []
         self.clock.advance(2)
         self.accounts.held = None
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.pump([CHEAP.timeout, 2, 2])
         self.assertEqual(len(self.closed), 1)
 
@@ -471,7 +459,7 @@ class Watching(LoginsCase):
         identity = self.login(Token("nst_bot"))
         self.logins.watch(identity, lambda reason: 1 / 0)  # type: ignore[arg-type, return-value]
         self.watched(Token("nst_bot"))
-        self.revoke("nst_bot")
+        self.accounts.local.revoke_token("nst_bot")
         self.clock.pump([1] * 5)
         self.assertEqual(len(self.closed), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -479,9 +467,9 @@ class Watching(LoginsCase):
     def test_many(self) -> None:
         """However many credentials are watched, few are looked up at once, and all are."""
         for number in range(100):
-            self.issue(f"nst_{number}", "bot")
+            self.accounts.issue(f"nst_{number}", "bot")
             self.watched(Token(f"nst_{number}"))
-        self.accounts.number += 1
+        self.accounts.touch()
         most, count = 0, 0
         self.accounts.held = []
         self.clock.advance(2)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface
@@ -17,10 +17,9 @@ from netsvc.core.credentials import Guest, KnownUser, Password, Session, Token
 from netsvc.core.identity import Identity, IIdentity
 from netsvc.core.passwords import PasswordHashes, Passwords
 from netsvc.core.portal import IdentityRealm, build_portal
-from netsvc.core.records import SessionRecord, TokenRecord
 from netsvc.errors import Conflict, InvalidParams, StoreUnavailable
 from netsvc.interfaces import IAccounts
-from tests.core.accounts import CHEAP, AtOnce, FakeAccounts, cheap_passwords
+from tests.core.accounts import CHEAP, AtOnce, ScriptedAccounts, cheap_passwords
 
 SECRET = "nst_secret"
 PASSWORD = "correct horse"
@@ -33,12 +32,11 @@ class PortalCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A portal on accounts in memory."""
-        self.accounts = FakeAccounts()
+        self.accounts = ScriptedAccounts()
         self.accounts.add("alice", PASSWORD, "admin")
         self.accounts.add("bot")
-        digest = Token(SECRET).digest
-        self.accounts.tokens[digest] = TokenRecord("t1", digest, "bot", "", "", 0, 0)
-        self.accounts.sessions[digest] = SessionRecord(digest, "alice", "", 0, 5000)
+        self.accounts.issue(SECRET, "bot")
+        self.accounts.local.add_session(Session(SECRET).digest, "alice", 0, 5000)
         self.clock = Clock()
         self.threads = AtOnce()
         self.portal = build_portal(self.accounts, cheap_passwords(self.threads), self.clock.seconds, self.guests)
@@ -60,7 +58,7 @@ class Portals(PortalCase):
     """What each kind of credentials proves."""
 
     def test_interfaces(self) -> None:
-        """The parts are what cred says they are; so is the fake of the accounts."""
+        """The parts are what cred says they are; so are the accounts."""
         self.assertTrue(verifyObject(IRealm, self.portal.realm))
         for checker in self.portal.checkers.values():
             self.assertTrue(verifyObject(ICredentialsChecker, checker))
@@ -74,7 +72,7 @@ class Portals(PortalCase):
         """A token is its user, with the user's present role."""
         identity = self.login(Token(SECRET))
         self.assertEqual(identity, Identity("bot", ("member",), credential=Token(SECRET).id))
-        self.accounts.change("bot", role="admin")
+        self.accounts.local.set_role("bot", "admin")
         self.assertEqual(self.login(Token(SECRET)).roles, ("admin",))
 
     def test_session(self) -> None:
@@ -90,14 +88,17 @@ class Portals(PortalCase):
         """Other secrets are refused, as are those of users who are gone, and one kind's as another's."""
         self.refused(Token("nst_other"))
         self.refused(Session("other"))
-        del self.accounts.sessions[Token(SECRET).digest]
+        self.accounts.local.remove_session(Session(SECRET).digest)
         self.refused(Session(SECRET))
-        self.accounts.remove("bot")
+        self.accounts.local.remove_user("bot")
         self.refused(Token(SECRET))
 
     def test_digest_is_compared(self) -> None:
         """A store that finds the wrong record lets nobody in."""
-        self.accounts.tokens[Token("other").digest] = self.accounts.tokens[Token(SECRET).digest]
+        record = self.accounts.local.find_token(Token(SECRET).digest)
+        with patch.object(self.accounts, "find_token", lambda digest: succeed(record)):
+            self.portal = build_portal(self.accounts, cheap_passwords(), self.clock.seconds, True)
+        self.login(Token(SECRET))
         self.refused(Token("other"))
 
     def test_password(self) -> None:
@@ -115,12 +116,12 @@ class Portals(PortalCase):
 
     def test_known_user_until_change(self) -> None:
         """A login by password is recalled until the password changes or the user is gone; a new role shows."""
-        known = KnownUser.of("alice", self.accounts.users["alice"].password)
-        self.accounts.change("alice", role="member")
+        known = KnownUser.of("alice", self.accounts.kept("alice"))
+        self.accounts.local.set_role("alice", "member")
         self.assertEqual(self.login(known).roles, ("member",))
-        self.accounts.change("alice", password=PasswordHashes(CHEAP).make(PASSWORD))
+        self.accounts.local.set_password("alice", PasswordHashes(CHEAP).make(PASSWORD))
         self.refused(known)
-        self.accounts.remove("alice")
+        self.accounts.local.remove_user("alice")
         self.refused(known)
 
     def test_store_failure(self) -> None:
@@ -138,22 +139,23 @@ class Renewing(PortalCase):
         super().setUp()
         hashes = PasswordHashes(replace(CHEAP, hash_passes=2))
         self.portal = build_portal(self.accounts, Passwords(hashes, self.threads), self.clock.seconds, True)
-        self.old = self.accounts.users["alice"].password
+        self.old = self.accounts.kept("alice")
 
     def test_renewed(self) -> None:
         """The login keeps a new hash; those who came by the old one stay in, and are out when the password changes."""
         earlier = KnownUser.of("alice", self.old)
         identity = self.login(Password("alice", PASSWORD))
-        kept = self.accounts.users["alice"].password
+        kept = self.accounts.kept("alice")
         self.assertIn("t=2", kept)
         self.assertEqual(identity.credential, KnownUser.of("alice", kept).id)
         self.assertEqual(self.login(earlier).credential, earlier.id)
-        self.accounts.change("alice", password=PasswordHashes(CHEAP).make("another horse"))
+        self.accounts.local.set_password("alice", PasswordHashes(CHEAP).make("another horse"))
         self.refused(earlier)
 
     def test_changed_meanwhile(self) -> None:
         """A password that another process sets while the old one is hashed anew is not overwritten."""
-        for change in (lambda: self.accounts.change("alice", password="$new"), lambda: self.accounts.remove("alice")):
+        local = self.accounts.local
+        for change in (lambda: local.set_password("alice", "$new"), lambda: local.remove_user("alice")):
             hashed: Deferred[Any] = Deferred()
             compared: list[Any] = []
             with patch.object(self.threads, "run", lambda function, *args, into=compared, result=hashed: into.append(function(*args)) or result):
@@ -163,8 +165,8 @@ class Renewing(PortalCase):
             identity = self.successResultOf(login)[1]
             self.assertEqual(identity.credential, KnownUser.of("alice", self.old).id)
             self.assertNotIn("set_password", self.accounts.asked)
-            self.accounts.add("alice")
-            self.accounts.change("alice", password=self.old)
+            if local.find_user("alice") is not None:
+                local.set_password("alice", self.old)
 
     def test_not_kept(self) -> None:
         """A store that cannot write keeps nobody out."""
