@@ -26,6 +26,7 @@ class RoomsTestCase(TestCase):
     create = "guest"
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.clock = Clock()
         self.clock.advance(1_700_000_000.5)
         self.store = MemoryStore(self.clock)

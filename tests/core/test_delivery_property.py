@@ -128,7 +128,7 @@ class Delivery(RuleBasedStateMachine):
                 assert client.cursor <= head, "an event was seen before it was committed"
                 self.join_again(client.cursor, 10)
 
-    def successResultOf(self, deferred: object) -> object:  # noqa: N802
+    def successResultOf(self, deferred: object) -> object:
         """The result that a Deferred has once the clock has turned."""
         results: list[object] = []
         deferred.addCallback(results.append)  # type: ignore[attr-defined]

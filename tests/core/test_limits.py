@@ -12,6 +12,7 @@ class BudgetTests(TestCase):
     """One caller's budget."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.clock = Clock()
         self.budgets = Budgets(LimitsSettings(calls_per_second=10.0, burst=5.0), self.clock.seconds)
 

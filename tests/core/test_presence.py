@@ -9,6 +9,7 @@ class PresenceTests(TestCase):
     """Counts, names and deltas."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.presence = Presence(10.0)
 
     def test_coming_shows_at_the_next_sweep(self) -> None:

@@ -70,6 +70,7 @@ class ParamsTests(TestCase):
     """From the JSON of the params to arguments."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.registry = Registry()
         self.registry.add(Sample())
 
@@ -113,6 +114,7 @@ class RegistryTests(TestCase):
     """Registering, finding, permitting."""
 
     def setUp(self) -> None:
+        """What each test starts with."""
         self.registry = Registry()
         self.registry.add(Sample())
         self.budgets = Budgets(LimitsSettings(), lambda: 0.0)

@@ -1,5 +1,6 @@
 """Followers that do not keep up: they catch up from the ring or the store, or are told of a gap."""
 
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -135,7 +136,7 @@ class SlowReaderTests(RoomsTestCase):
         self.rooms.delivery._turn = counted  # type: ignore[method-assign]
         self.clock.advance(0)
         self.assertEqual(counts[-1], 7)
-        self.assertTrue(all(later - earlier <= 2 for earlier, later in zip(counts[1:], counts[2:], strict=False)), counts)
+        self.assertTrue(all(later - earlier <= 2 for earlier, later in pairwise(counts[1:])), counts)
         self.assertGreaterEqual(len(counts), 4)
         for _, _, sink in members:
             self.assertEqual(sink.lines()[-1], "1")
