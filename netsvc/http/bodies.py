@@ -111,6 +111,8 @@ class Stream:
         finishes with it, breaks off if it fails, and it is cancelled when the client leaves; otherwise call `finish`.
     :param stop: called once with the stream when it is over, whichever side ended it.
     :param length: the size of the body in bytes, if known.
+    :ivar sent: bytes of the body given to `send` so far.
+    :ivar chunked: it is sent in chunks.
     :ivar over: it is finished, broken off or lost; what is sent now goes nowhere.
     """
 
@@ -125,6 +127,7 @@ class Stream:
         "length",
         "media_type",
         "over",
+        "sent",
         "start",
         "status",
         "stop",
@@ -151,6 +154,7 @@ class Stream:
         self.until_close = until_close
         self.chunked = False
         self.over = False
+        self.sent = 0
         self._left = 0
         self._transport: DirectTransport | None = None
         self._on_over: Callable[[bool], None] | None = None
@@ -163,6 +167,7 @@ class Stream:
         """Send a piece of the body. Look at `full`, or await `writable`, before sending much more."""
         if self.over or not data or self._transport is None:
             return
+        self.sent += len(data)
         if self.chunked:
             data = chunk(data)
         elif self.length is not None:
@@ -240,12 +245,11 @@ class Stream:
 
     # The channel's side
 
-    def begin(self, transport: DirectTransport, chunked: bool, on_over: Callable[[bool], None]) -> None:
-        """The head is sent. `on_over` is called with whether the body is complete when its filler has ended it."""
+    def begin(self, transport: DirectTransport, on_over: Callable[[bool], None]) -> None:
+        """The head is sent, `chunked` says what it says. `on_over` is called with whether the body is complete when its filler has ended it."""
         self._transport = transport
         self._on_over = on_over
-        self.chunked = chunked
-        self._left = 0 if chunked or self.length is None else self.length
+        self._left = self.length or 0
 
     def transport_full(self) -> None:
         """Bytes wait in the transport."""

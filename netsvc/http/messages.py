@@ -3,18 +3,18 @@
 from collections.abc import Callable, Coroutine
 from itertools import count
 from secrets import token_hex
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from netsvc.core.identity import Identity
-from netsvc.errors import InvalidRequest
+from netsvc.errors import InvalidRequest, NotFound
 from netsvc.http.bodies import RequestBody, Stream
 from netsvc.interfaces import IWebSocketApplication
 
-__all__ = ["BYTES", "HTML", "JSON", "TEXT", "Answer", "Handler", "Headers", "Request", "Response", "Upgrade"]
+__all__ = ["BYTES", "HTML", "JSON", "NO_ROUTE", "NO_VARIABLES", "TEXT", "Answer", "Handler", "Headers", "Request", "Response", "Route", "Upgrade", "parse_form"]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields to send, in order: names as they shall look on the wire, values without CR and LF."""
@@ -31,7 +31,8 @@ _MAX_PARAMETERS = 100
 _PROCESS = token_hex(4)
 _numbers = count(1)
 
-_NO_VARIABLES: dict[str, str] = {}
+NO_VARIABLES: dict[str, str] = {}
+"""The variables of a route without any. Never changed."""
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -49,9 +50,26 @@ class Request:
     :ivar stream: the body as it arrives, for routes with ``streaming=True``, else None.
     :ivar identity: who acts; None on public routes.
     :ivar variables: the route's variables, percent-decoded. Do not change it.
+    :ivar flags: what netsvc.wire.http1 found out of the ordinary; the channel's.
+    :ivar route: what is done with it; the channel's.
     """
 
-    __slots__ = ("_id", "_parameters", "body", "headers", "identity", "method", "peer", "secure", "started", "stream", "target", "variables")
+    __slots__ = (
+        "_id",
+        "_parameters",
+        "body",
+        "flags",
+        "headers",
+        "identity",
+        "method",
+        "peer",
+        "route",
+        "secure",
+        "started",
+        "stream",
+        "target",
+        "variables",
+    )
 
     def __init__(
         self,
@@ -62,6 +80,7 @@ class Request:
         secure: bool = False,
         started: float = 0.0,
         body: bytes = b"",
+        flags: int = 0,
     ) -> None:
         self.method = method
         self.target = target
@@ -70,9 +89,11 @@ class Request:
         self.secure = secure
         self.started = started
         self.body = body
+        self.flags = flags
+        self.route = NO_ROUTE
         self.stream: RequestBody | None = None
         self.identity: Identity | None = None
-        self.variables = _NO_VARIABLES
+        self.variables = NO_VARIABLES
         self._id = ""
         self._parameters: dict[str, str] | None = None
 
@@ -180,3 +201,28 @@ Answer = Response | Stream | Upgrade
 
 Handler = Callable[[Request], Answer | Deferred[Answer] | Coroutine[Any, Any, Answer]]
 """A plain function, a coroutine function or one that returns a Deferred. It may raise any of netsvc.errors."""
+
+
+class Route:
+    """What is done with a request.
+
+    :ivar body_limit: the most bytes of a body, None for the server's own limit.
+    :ivar public: no credentials are needed.
+    :ivar streaming: the handler is called at the end of the head and reads the body from ``request.stream``.
+    """
+
+    __slots__ = ("body_limit", "handler", "public", "streaming")
+
+    def __init__(self, handler: Handler, body_limit: int | None = None, public: bool = False, streaming: bool = False) -> None:
+        self.handler = handler
+        self.body_limit = body_limit
+        self.public = public
+        self.streaming = streaming
+
+
+def _nothing(request: Request) -> NoReturn:
+    raise NotFound("there is nothing at this URL")
+
+
+NO_ROUTE = Route(_nothing, public=True)
+"""That of requests for URLs where there is nothing."""

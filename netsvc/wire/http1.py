@@ -1,11 +1,459 @@
-"""HTTP/1.1 (RFC 9112) as values: a strict request reader, response heads and chunks. No transport and no clock here."""
+"""HTTP/1.1 (RFC 9112) as values: a strict reader of requests, heads of responses, chunks. No transport and no clock here.
 
-__all__ = ["LAST_CHUNK", "chunk"]
+httptools (llhttp) does the parsing; what it lets pass and the RFC does not is refused here.
+"""
+
+import re
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import NamedTuple, Protocol
+
+import httptools
+
+from netsvc.errors import InvalidRequest
+
+__all__ = [
+    "BETWEEN",
+    "CLOSE",
+    "CONTINUE",
+    "EXPECT",
+    "HEAD_ONLY",
+    "HTTP_1_0",
+    "IN_BODY",
+    "IN_HEAD",
+    "LAST_CHUNK",
+    "UPGRADE",
+    "BadMessage",
+    "Heads",
+    "Receiver",
+    "RequestLimits",
+    "RequestReader",
+    "chunk",
+    "http_date",
+]
+
+# What is out of the ordinary about a request; 0 is a plain HTTP/1.1 request on a connection that stays open.
+CLOSE = 1  # the connection ends after the answer
+HEAD_ONLY = 2  # the answer has no body: the method is HEAD
+HTTP_1_0 = 4
+UPGRADE = 8  # another protocol is asked for
+EXPECT = 16  # the client waits for 100 (Continue) before it sends the body
+
+# Where a reader stands between two feeds.
+BETWEEN = 0
+IN_HEAD = 1
+IN_BODY = 2
+
+_SLASH = ord("/")
 
 LAST_CHUNK = b"0\r\n\r\n"
 """Ends a chunked body; no trailers."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_PER_CHUNK = 16
+"""Bytes of framing granted to each chunk: its size in up to 12 digits and two CRLF."""
+
+_METHODS = {
+    name.encode(): (name, HEAD_ONLY if name == "HEAD" else 0)
+    for name in (
+        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY", "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND"),
+        *("PROPPATCH", "UNLOCK", "SEARCH", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "LINK", "UNLINK", "PURGE"),
+    )
+}
+
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
+
+_MARKED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+
+
+class BadMessage(InvalidRequest):
+    """A request that is refused for its form or size. The connection cannot go on: nobody knows where the next request begins.
+
+    :param status: the HTTP status to answer with.
+    """
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class RequestLimits(NamedTuple):
+    """The bounds of a request's head.
+
+    :ivar line: bytes of the request target; more is refused with 414.
+    :ivar head: bytes of the whole head, and likewise of all that frames a chunked body (extensions, trailers); more is refused with 431.
+        A head in one piece is measured without the white space around values.
+    :ivar headers: the number of header fields; more is refused with 431.
+    """
+
+    line: int
+    head: int
+    headers: int
+
+
+class Receiver(Protocol):
+    """Who is given the requests, in order, from inside `RequestReader.feed`. BadMessage may be raised from anywhere."""
+
+    def head_received(self, head: "RequestReader") -> int:
+        """A head is complete and right, its fields are in the reader now. Give the most bytes its body may have."""
+
+    def piece_received(self, piece: bytes) -> None:
+        """A piece of the body, if ``head.streaming`` was set."""
+
+    def request_received(self, body: bytes) -> None:
+        """The request is complete; `body` is empty if it was streamed."""
+
+
+class RequestReader:
+    """Reads the requests of one connection, strictly.
+
+    In `Receiver.head_received` these are of the request at hand:
+
+    :ivar method: for instance ``GET``.
+    :ivar target: path and query (section 3.2.1) or ``*`` (section 3.2.4), ASCII without control characters.
+    :ivar headers: names in lower case and values, in order; the list is the receiver's to keep.
+    :ivar host: the value of Host, or what the target had in its place (section 3.2.2); None if there is none (HTTP/1.0 only).
+    :ivar flags: CLOSE, HEAD_ONLY and so on, or'ed.
+    :ivar length: the Content-Length, None without one.
+    :ivar chunked: the body comes in chunks.
+    :ivar streaming: set it to be given the body in pieces.
+
+    Between two feeds:
+
+    :ivar completed: the last feed completed a request.
+    :ivar place: BETWEEN, IN_HEAD or IN_BODY. A method in the making counts as BETWEEN if it came right behind another request.
+    """
+
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_fed",
+        "_in_body",
+        "_left",
+        "_limits",
+        "_marked",
+        "_max_body",
+        "_odd",
+        "_parser",
+        "_raw",
+        "_receiver",
+        "_size",
+        "chunked",
+        "completed",
+        "flags",
+        "headers",
+        "host",
+        "length",
+        "method",
+        "place",
+        "streaming",
+        "target",
+    )
+
+    def __init__(self, receiver: Receiver, limits: RequestLimits) -> None:
+        self._receiver = receiver
+        self._limits = limits
+        self._parser = httptools.HttpRequestParser(self)
+        self.completed = False
+        self._fed = 0  # bytes of this feed
+        self._raw = 0  # bytes of the feeds before this one that belong to the head at hand; in a chunked body, those of the body
+        self._left = 0  # bytes to come of the body of a request with Upgrade: llhttp takes such a request for complete
+        self._max_body = 0
+        self._in_body = False
+        self.method = ""
+        self.flags = 0
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.host: bytes | None = None
+        self.place = BETWEEN
+        self._forget_body()
+
+    def _forget_body(self) -> None:
+        self._marked = False  # there is a body
+        self._odd = False  # there is a field for which the version must be known
+        self._body: bytes | bytearray = b""
+        self._size = 0
+        self._chunks = 0
+        self.length: int | None = None
+        self.chunked = False
+        self.streaming = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Read on. The receiver is called for whatever is complete.
+
+        :param data: not empty.
+        :returns: what follows a request with the flag UPGRADE and was not read: the next request, or whatever the receiver has agreed to
+            speak instead. Feed it again for the former.
+        :raises BadMessage: the connection is to be closed after the answer to this; feed no more.
+        """
+        self.completed = False
+        self._fed = len(data)
+        if self._left:
+            data = self._feed_upgrade_body(data)
+            if not data:
+                return b""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest: bytes = data[upgrade.args[0] :]
+            if self._left:
+                rest = self._feed_upgrade_body(rest)
+            self._raw = 0
+            self.place = IN_BODY if self._left else BETWEEN
+            return rest
+        except httptools.HttpParserCallbackError as error:
+            raise (error.__context__ or error) from None  # what the callback raised
+        except httptools.HttpParserError as error:
+            raise BadMessage(f"not HTTP/1.1: {error}") from None
+        if self._in_body:
+            self.place = IN_BODY
+            if self.chunked:
+                self._measure_framing(len(data))
+        elif self.target or not self.completed:
+            self.place = IN_HEAD
+            # What belongs to earlier requests in this feed is not known, so the first piece behind one does not count.
+            self._raw = 0 if self.completed else self._raw + len(data)
+            if self._raw > self._limits.head:
+                raise self._head_too_large()
+        else:
+            self.place = BETWEEN
+            self._raw = 0
+        return b""
+
+    def stop(self) -> None:
+        """Feed no more from now on: let go of the receiver and the parser, which hold each other. Not from inside `feed`."""
+        del self._parser, self._receiver
+
+    # Callbacks of httptools
+
+    def on_url(self, url: bytes) -> None:
+        """The target, or a piece of it."""
+        self.target += url
+        if len(self.target) > self._limits.line:
+            raise BadMessage(f"the request target is longer than {self._limits.line} bytes ([http] max_line)", 414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field, or a trailer field."""
+        name = name.lower()
+        self.headers.append((name, value))
+        if name in _MARKED:
+            if name == b"host" and self.host is None:
+                self.host = value
+            else:
+                self._mark(name, value)
+
+    def _mark(self, name: bytes, value: bytes) -> None:
+        """Heed a field that says how to read the message. llhttp has refused bad numbers, and Content-Length with Transfer-Encoding."""
+        if self._in_body:
+            return  # a trailer: none of these may mean anything there (RFC 9110 section 6.5.1)
+        if name == b"host":
+            raise BadMessage("more than one Host")
+        if name == b"content-length":
+            self._marked = True
+            self.length = int(value)
+            return
+        self._odd = True
+        if name == b"transfer-encoding":
+            if value.lower() != b"chunked":
+                raise BadMessage("the only transfer coding known here is chunked", 501)
+            self._marked = True
+            self.chunked = True
+        elif name == b"expect":
+            if value.lower() != b"100-continue":
+                raise BadMessage("the only expectation met here is 100-continue", 417)
+            self.flags |= EXPECT
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        parser = self._parser
+        known = _METHODS.get(parser.get_method())
+        if known is None:
+            raise BadMessage(f"the method {parser.get_method().decode()} is not known here", 501)
+        self.method, flags = known
+        # Without a Connection header only HTTP/1.1 keeps alive: most requests need no closer look.
+        if self._odd or not parser.should_keep_alive():
+            flags |= self._look_closer()
+        if self.host is None and not flags & HTTP_1_0:
+            raise BadMessage("Host is missing")
+        if self.target[0] != _SLASH or b"#" in self.target:
+            self._normalize_target()
+        limits = self._limits
+        if self._raw + self._fed > limits.head and self._head_size() > limits.head:
+            raise self._head_too_large()
+        if len(self.headers) > limits.headers:
+            raise BadMessage(f"more than {limits.headers} header fields ([http] max_headers)", 431)
+        self._in_body = True
+        self.flags = flags
+        self._max_body = self._receiver.head_received(self)
+        self.headers = []  # for trailers, and then the next request
+        self.host = None
+        if self._marked:
+            self._announce_body()
+
+    def _look_closer(self) -> int:
+        """The flags of a request that is not plain HTTP/1.1."""
+        parser = self._parser
+        flags = self.flags & EXPECT
+        version = parser.get_http_version()
+        if version == "1.0":
+            flags = HTTP_1_0  # an expectation does not count there (RFC 9110 section 10.1.1), nor does an upgrade (section 7.8)
+            if self.chunked:
+                raise BadMessage("HTTP/1.0 has no Transfer-Encoding")
+        elif version != "1.1":
+            raise BadMessage(f"HTTP/{version} is not spoken here")
+        if not parser.should_keep_alive():
+            flags |= CLOSE
+        if parser.should_upgrade() and version == "1.1":
+            flags |= UPGRADE
+        return flags
+
+    def _normalize_target(self) -> None:
+        """Accept the forms of a target that are not a plain path (section 3.2)."""
+        if self.target == b"*":
+            return
+        found = _ABSOLUTE.fullmatch(self.target)
+        if found is None:
+            raise BadMessage("the request target is neither a path nor an http URL")
+        self.host = found[1]
+        self.target = found[2] if found[2].startswith(b"/") else b"/" + found[2]
+
+    def _announce_body(self) -> None:
+        """Refuse a body that is too large before it is read."""
+        if self.length is not None and self.length > self._max_body:
+            raise self._body_too_large()
+        if self._odd and self._parser.should_upgrade():
+            if self.chunked:
+                raise BadMessage("a chunked body and Upgrade in one request")
+            self._left = self.length or 0
+        self._raw = -1
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._size += len(piece)
+        if self._size > self._max_body:
+            raise self._body_too_large()
+        if self.streaming:
+            self._receiver.piece_received(piece)
+        elif not self._body:
+            self._body = piece
+        else:
+            if type(self._body) is bytes:
+                self._body = bytearray(self._body)  # not a list: pieces of one byte would take fifty times their size
+            self._body += piece
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._chunks += 1
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if self._left:
+            return
+        body = self._body
+        if self._marked or self._odd or self.streaming:
+            if type(body) is bytearray:
+                body = bytes(body)
+            if self.chunked and self.headers:
+                self.headers = []
+            self._forget_body()
+        self.target = b""
+        self.flags = 0
+        self._in_body = False
+        self.completed = True
+        self._receiver.request_received(body)  # type: ignore[arg-type]  # bytes by now: a body in pieces has a length or is chunked
+
+    # Bounds
+
+    def _feed_upgrade_body(self, data: bytes) -> bytes:
+        """Take the body of a request with Upgrade off the data; llhttp does not read it."""
+        body, rest = data[: self._left], data[self._left :]
+        self._left -= len(body)
+        if body:
+            self.on_body(body)
+        if not self._left:
+            self.on_message_complete()
+        return rest
+
+    def _head_size(self) -> int:
+        """The size of the head at hand, without white space around values."""
+        return len(self.method) + len(self.target) + 14 + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _measure_framing(self, fed: int) -> None:
+        """Bound what is no body in a chunked body: extensions, trailers, zeros before a size."""
+        # The feed that had the head in it is not counted.
+        self._raw = self._size if self._raw < 0 else self._raw + fed
+        if self._raw - self._size > self._limits.head + _PER_CHUNK * self._chunks:
+            raise self._head_too_large()
+
+    def _head_too_large(self) -> BadMessage:
+        return BadMessage(f"the head, or what frames the chunks, is larger than {self._limits.head} bytes ([http] max_head)", 431)
+
+    def _body_too_large(self) -> BadMessage:
+        return BadMessage(f"the body is larger than {self._max_body} bytes", 413)
 
 
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body (section 7.1); `data` is not empty."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def http_date(seconds: float) -> bytes:
+    """A time (seconds since the Unix epoch) as RFC 9110 section 5.6.7 wants it."""
+    return formatdate(seconds, usegmt=True).encode()
+
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_NO_BODY = frozenset((204, 304))
+_MANY = 1024
+
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+class Heads:
+    """Makes heads of responses. Those of plain answers are kept, ready, for as long as their Date is right."""
+
+    __slots__ = ("_date", "_ready")
+
+    def __init__(self, seconds: float) -> None:
+        self._ready: dict[tuple[int, bytes, int], bytes] = {}
+        self.set_date(seconds)
+
+    def set_date(self, seconds: float) -> None:
+        """Say what time it is, seconds since the Unix epoch."""
+        self._date = http_date(seconds)
+        self._ready.clear()
+
+    def plain(self, status: int, media_type: bytes, length: int) -> bytes:
+        """The head of an answer without fields of its own, on an HTTP/1.1 connection that stays open."""
+        key = (status, media_type, length)
+        head = self._ready.get(key)
+        if head is None:
+            if length and status in _NO_BODY:
+                raise ValueError(f"an answer of status {status} has no body")
+            if len(self._ready) >= _MANY:
+                self._ready.clear()
+            head = self._ready[key] = self.full(status, media_type, length, ())
+        return head
+
+    def full(self, status: int, media_type: bytes, length: int | None, headers: Iterable[tuple[bytes, bytes]], chunked: bool = False) -> bytes:
+        """Any head, its empty line included.
+
+        :param length: the Content-Length, None for none. 204 and 304 never have one.
+        :raises ValueError: a name or value that would break the head (section 5.1).
+        """
+        lines = [b"HTTP/1.1 %d %b\r\nServer: netsvc\r\nDate: %b\r\n" % (status, _REASONS.get(status, b""), self._date)]
+        if media_type:
+            lines.append(b"Content-Type: %b\r\n" % media_type)
+        if chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif length is not None and status not in _NO_BODY:
+            lines.append(b"Content-Length: %d\r\n" % length)
+        for name, value in headers:
+            if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+                raise ValueError(f"{name!r}: {value!r} is no header field")
+            lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"\r\n")
+        return b"".join(lines)

@@ -1,0 +1,73 @@
+"""What a handler gave, as the bytes that are sent."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+
+from netsvc.core.identity import Identity
+from netsvc.errors import NetsvcError
+from netsvc.http.bodies import Stream
+from netsvc.http.errors import HttpError, error_response
+from netsvc.http.messages import Headers, Request, Response
+from netsvc.http.requestlog import log_failure
+from netsvc.wire.http1 import CLOSE, HEAD_ONLY, HTTP_1_0, UPGRADE, Heads
+from netsvc.wire.websocket import BadHandshake, check_handshake
+
+__all__ = ["error_answer", "handle_later", "log_unexpected", "render", "render_stream", "render_switch"]
+
+_CLOSE_FIELD = ((b"Connection", b"close"),)
+_KEEP_FIELD = ((b"Connection", b"keep-alive"),)
+
+
+def _connection(request: Request) -> Headers:
+    """The Connection field of the answer to a request (RFC 9112 section 9.3): only said where the client would not assume it."""
+    if request.flags & CLOSE:
+        return _CLOSE_FIELD
+    return _KEEP_FIELD if request.flags & HTTP_1_0 else ()
+
+
+def render(heads: Heads, request: Request, response: Response) -> tuple[bytes, bytes]:
+    """Head and body of any answer. ValueError: it cannot be written (a line break in a field)."""
+    body = response.body
+    head = heads.full(response.status, response.media_type, len(body), (*response.headers, *_connection(request)))
+    return head, b"" if request.flags & HEAD_ONLY else body
+
+
+def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
+    """The head of a streamed answer. Settles how its end is told: by length, by chunks, or, said in the request, by CLOSE."""
+    stream.chunked = stream.length is None and not stream.until_close and not request.flags & HTTP_1_0
+    if stream.length is None and not stream.chunked:
+        request.flags |= CLOSE
+    return heads.full(stream.status, stream.media_type, stream.length, (*stream.headers, *_connection(request)), stream.chunked)
+
+
+def render_switch(request: Request) -> bytes:
+    """The answer to a right opening handshake (RFC 6455 section 4.2.2). BadHandshake: it is not right."""
+    accept = check_handshake(request.method, request.headers)
+    if not request.flags & UPGRADE:
+        raise BadHandshake("a WebSocket is opened with HTTP/1.1", 426)
+    return b"HTTP/1.1 101 Switching Protocols\r\nServer: netsvc\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n" % accept
+
+
+def error_answer(request: Request, error: BaseException, failure: Failure | None = None) -> Response:
+    """The answer for an error; what nobody raised on purpose is logged, and the client gets no more than the request id."""
+    if not isinstance(error, NetsvcError):
+        log_failure(request, failure or Failure(error))
+        error = HttpError(500, "an internal error; the server's log says more under this request id")
+    return error_response(error, request.header(b"accept"), request.id)
+
+
+def log_unexpected(request: Request, failure: Failure) -> None:
+    """Log a failure that comes too late for an answer, unless it is what a leaving client causes."""
+    if not failure.check(CancelledError, NetsvcError, ConnectionDone, ConnectionLost, ConnectionAborted):
+        log_failure(request, failure)
+
+
+async def handle_later(request: Request, identity: "Deferred[Identity]") -> Any:
+    """Have a request answered once it is known who acts."""
+    request.identity = await identity
+    result: Any = request.route.handler(request)
+    return await result if isinstance(result, Awaitable) else result

@@ -1,0 +1,103 @@
+"""How errors look over HTTP: the table of statuses, and the answer as HTML or JSON."""
+
+from html import escape
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+from netsvc.errors import (
+    Conflict,
+    DeadlinePassed,
+    Forbidden,
+    InvalidParams,
+    InvalidRequest,
+    NetsvcError,
+    NotAuthenticated,
+    NotFound,
+    Overloaded,
+    ProviderGone,
+    RateLimited,
+    TooLarge,
+    UnknownProcedure,
+)
+from netsvc.http.messages import HTML, Headers, Response
+from netsvc.wire.websocket import BadHandshake
+
+__all__ = ["HttpError", "error_response", "status_of"]
+
+_STATUS: dict[type[NetsvcError], int] = {
+    InvalidRequest: 400,
+    InvalidParams: 400,
+    NotAuthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    UnknownProcedure: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    RateLimited: 429,
+    ProviderGone: 502,
+    Overloaded: 503,
+    DeadlinePassed: 504,
+}
+
+# Only Bearer is offered: at Basic browsers open a box of their own, also for what a page's scripts fetch. Basic is taken all the same.
+_CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>{status} {phrase}</title>
+<h1>{status} {phrase}</h1>
+<p>{detail}</p>
+<p><small>Request {request_id}</small></p>
+"""
+
+
+class HttpError(NetsvcError):
+    """An error that only HTTP knows.
+
+    :param status: the status.
+    :param headers: fields that go with it.
+    """
+
+    def __init__(self, status: int, detail: str = "", headers: Headers = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+
+
+def status_of(error: NetsvcError) -> int:
+    """The status of an error: its own (``status`` of an HttpError, BadMessage, BadHandshake) or that of its class in the table, else 500."""
+    if isinstance(error, HttpError | InvalidRequest):
+        own = getattr(error, "status", None)
+        if own is not None:
+            return int(own)
+    return next((status for kind in type(error).__mro__ if (status := _STATUS.get(kind))), 500)
+
+
+def error_response(error: NetsvcError, accept: bytes | None, request_id: str) -> Response:
+    """The answer for an error.
+
+    :param accept: the request's Accept; HTML is given only to who asks for it by name.
+    :param request_id: shown in the page and in ``X-Request-Id``, by which the log says more.
+    """
+    status = status_of(error)
+    headers: list[tuple[bytes, bytes]] = [(b"X-Request-Id", request_id.encode()), (b"Cache-Control", b"no-store")]
+    if status == 401:
+        headers.append(_CHALLENGE)
+    if isinstance(error, RateLimited | Overloaded):
+        headers.append((b"Retry-After", b"%d" % max(1, ceil(error.retry_after))))
+    if isinstance(error, HttpError):
+        headers += error.headers
+    if isinstance(error, BadHandshake):
+        headers.append((b"Sec-WebSocket-Version", b"13"))
+    phrase = HTTPStatus(status).phrase
+    detail = error.detail or phrase
+    if accept is not None and b"text/html" in accept.lower():
+        page = _PAGE.format(status=status, phrase=escape(phrase), detail=escape(detail), request_id=request_id)
+        headers.append((b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"))
+        return Response(status, page.encode(), HTML, tuple(headers))
+    content: dict[str, Any] = {"status": status, "message": detail, "request_id": request_id}
+    return Response.json({"error": content}, status, tuple(headers))

@@ -1,0 +1,242 @@
+"""The factory of HTTP connections: what they share, how many there may be, and how they are brought to an end."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import ip_network
+from math import ceil
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from zope.interface import implementer
+
+from netsvc.core.identity import Identity
+from netsvc.errors import Forbidden, NetsvcError
+from netsvc.http.channel import HttpChannel
+from netsvc.http.errors import HttpError
+from netsvc.http.hosts import HostRule
+from netsvc.http.messages import Request, Response, Route
+from netsvc.http.routing import Routes
+from netsvc.http.settings import HttpSettings
+from netsvc.http.websocket import OpenWebSockets, WebSocketConnection
+from netsvc.http.wheel import TimingWheel
+from netsvc.wire.http1 import UPGRADE, Heads
+from netsvc.wire.websocket import CloseReason
+
+__all__ = ["HttpFactory"]
+
+_SAFE = frozenset(("GET", "HEAD"))
+"""The methods that any web page may let a browser send here."""
+
+_REFUSED = 256
+"""Connections above the cap that are told so at a time; further ones are just closed."""
+
+
+def _raising(error: Callable[[], NetsvcError]) -> Route:
+    def refuse(request: Request) -> Response:
+        raise error()
+
+    return Route(refuse, public=True)
+
+
+_MISDIRECTED = _raising(lambda: HttpError(421, "this server is not reached under this Host; its names are in [http] hosts"))
+_FOREIGN = _raising(lambda: Forbidden("this Origin may not do that here; those that may are in [http] origins"))
+
+
+class _CountedWebSockets:
+    """A register of WebSockets that also tells the factory when a connection that it admitted is gone."""
+
+    def __init__(self, register: OpenWebSockets, gone: Callable[[str], None]) -> None:
+        self._register = register
+        self._gone = gone
+        self.add = register.add
+
+    @property
+    def draining(self) -> CloseReason | None:
+        return self._register.draining
+
+    def remove(self, connection: WebSocketConnection) -> None:
+        self._register.remove(connection)
+        self._gone(connection.peer)
+
+
+@implementer(IProtocolFactory)
+class HttpFactory:
+    """Makes the channels of any number of listeners.
+
+    :param routes: who answers what.
+    :param settings: the section [http].
+    :param clock: the reactor, or a Clock in tests.
+    :param authenticate: called for each request to a route that is not public: who acts? Raises NotAuthenticated.
+    :param websockets: the register of WebSockets; they are not drained here.
+    :param connections: the most connections, WebSockets included; 0 is no cap.
+    :param connections_per_address: the most from one IP address; 0 is no cap. UNIX sockets have none.
+    :param wall_clock: seconds since the Unix epoch, for Date.
+    :ivar wheel: times all connections; its tick is a second, or less where a setting is short.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        settings: HttpSettings,
+        clock: IReactorTime,
+        authenticate: Callable[[Request], "Identity | Deferred[Identity]"],
+        websockets: OpenWebSockets,
+        *,
+        connections: int = 0,
+        connections_per_address: int = 0,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.authenticate = authenticate
+        self.seconds = clock.seconds
+        self.request_limits = settings.request_limits()
+        self.websocket_limits = settings.websocket_limits()
+        self.websockets = cast(OpenWebSockets, _CountedWebSockets(websockets, self._forget_address))
+        self.max_body = settings.max_body
+        self.access_log = settings.access_log
+        self.draining = False
+        times = (
+            settings.idle_timeout,
+            settings.head_timeout,
+            settings.body_timeout,
+            settings.head_timeout,
+            settings.answer_timeout,
+            settings.write_timeout,
+            settings.linger_timeout,
+            settings.idle_timeout,
+        )
+        shortest = min(*times, settings.ping_interval, settings.pong_timeout, settings.close_timeout)
+        self.wheel = TimingWheel(clock, min(1.0, shortest / 2))
+        self.times = tuple(1 + ceil(seconds / self.wheel.tick) for seconds in times)
+        self._routes = routes
+        self._hosts = HostRule(settings.hosts, settings.origins)
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._heads = Heads(wall_clock())
+        self._dated = self.wheel.now
+        self._most = connections
+        self._most_per_address = connections_per_address
+        self._channels: set[HttpChannel] = set()
+        self._refused: set[HttpChannel] = set()
+        self._open = 0
+        self._addresses: Counter[str] = Counter()
+        self._drained: Deferred[None] | None = None
+        self._cut: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """The connections that are open, WebSockets included."""
+        return self._open
+
+    # IProtocolFactory
+
+    def doStart(self) -> None:  # noqa: N802
+        """See IProtocolFactory."""
+
+    def doStop(self) -> None:  # noqa: N802
+        """See IProtocolFactory."""
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol:  # noqa: N802
+        """See IProtocolFactory."""
+        return HttpChannel(self)
+
+    # For the channels
+
+    def heads(self) -> Heads:
+        """Makes heads whose Date is right to a tick."""
+        if self._dated != self.wheel.now:
+            self._dated = self.wheel.now
+            self._heads.set_date(self._wall_clock())
+        return self._heads
+
+    def admit(self, channel: HttpChannel, peer: str) -> bool:
+        """Count a new connection; False if there are as many as there may be."""
+        address = _network(peer)
+        if (self._most and self._open >= self._most) or (self._most_per_address and peer != "unix" and self._addresses[address] >= self._most_per_address):
+            return False
+        self._open += 1
+        self._addresses[address] += 1
+        self._channels.add(channel)
+        return True
+
+    def refuse(self, channel: HttpChannel) -> bool:
+        """Whether a connection that was not admitted shall be told so."""
+        if len(self._refused) >= _REFUSED:
+            return False
+        self._refused.add(channel)
+        return True
+
+    def left(self, channel: HttpChannel, peer: str) -> None:
+        """A channel's connection is gone."""
+        if channel in self._channels:
+            self._channels.remove(channel)
+            self._forget_address(peer)
+        else:
+            self._refused.discard(channel)
+        self._look_whether_drained()
+
+    def handed_over(self, channel: HttpChannel) -> None:
+        """A channel's connection is a WebSocket's now. It goes on to count."""
+        self._channels.discard(channel)
+        self._look_whether_drained()
+
+    def route(self, request: Request, host: bytes | None) -> None:
+        """Say what is done with a request: fill in `route` and `variables`.
+
+        :raises BadMessage: Host or the path are malformed.
+        """
+        if host is not None and not self._hosts.reachable_as(host):
+            request.route = _MISDIRECTED
+        elif (request.method not in _SAFE or request.flags & UPGRADE) and self._is_foreign(request, host):
+            request.route = _FOREIGN
+        else:
+            request.route, request.variables = self._routes.find(request.method, request.target)
+
+    def _is_foreign(self, request: Request, host: bytes | None) -> bool:
+        origin = request.header(b"origin")
+        return origin is not None and not self._hosts.same_site(origin, host, request.secure)
+
+    def _forget_address(self, peer: str) -> None:
+        address = _network(peer)
+        self._open -= 1
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+
+    # The end
+
+    def drain(self) -> "Deferred[None]":
+        """Finish: idle connections are closed, others end with the answer they wait for, or are cut after `drain_timeout`.
+
+        WebSockets are their register's to drain. New connections are still served, one request each.
+
+        :returns: fires when no connection is left.
+        """
+        if self._drained is None:
+            self._drained = Deferred()
+            self.draining = True
+            self._cut = self._clock.callLater(self.settings.drain_timeout, self._cut_all)
+            for channel in tuple(self._channels):
+                channel.drain()
+            self._look_whether_drained()
+        waiting: Deferred[None] = Deferred()
+        self._drained.chainDeferred(waiting)
+        return waiting
+
+    def _cut_all(self) -> None:
+        self._cut = None
+        for channel in (*self._channels, *self._refused):
+            channel.abort()
+
+    def _look_whether_drained(self) -> None:
+        if self._drained is not None and not self._drained.called and not self._channels and not self._refused:
+            if self._cut is not None:
+                self._cut.cancel()
+                self._cut = None
+            self._drained.callback(None)
+
+
+def _network(peer: str) -> str:
+    """What an address counts for: IPv4 itself, IPv6 its /64 network, of which one machine has all addresses."""
+    return str(ip_network((peer, 64), strict=False)) if ":" in peer else peer

@@ -1,0 +1,49 @@
+"""[http]: the section of the HTTP server."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from netsvc.http.websocket import WebSocketLimits
+from netsvc.settings import Duration, Endpoints, Help, Lines, Size
+from netsvc.wire.http1 import RequestLimits
+
+__all__ = ["HttpSettings"]
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[http]: where to listen, whom to answer, and the bounds of a connection."""
+
+    listen: Annotated[Endpoints, Help("Twisted endpoint strings, one a line: tcp:, tcp6:, unix:, systemd:, ssl:, tls:")] = ("tcp:8080:interface=127.0.0.1",)
+    access_log: Annotated[bool, Help("One log line for each request")] = False
+    hosts: Annotated[Lines, Help("Names under which clients may reach the server; IP addresses and localhost always may")] = ()
+    origins: Annotated[Lines, Help("Further origins (https://example.org) whose pages may open WebSockets and change things")] = ()
+    max_line: Annotated[Size, Meta(ge=256, le=1 << 20), Help("Longest request target (path and query)")] = 8 * 1024
+    max_head: Annotated[Size, Meta(ge=1024, le=1 << 24), Help("Largest head of a request, all fields together")] = 32 * 1024
+    max_headers: Annotated[int, Meta(ge=8, le=10_000), Help("Most header fields of a request")] = 100
+    max_body: Annotated[Size, Meta(ge=0), Help("Largest body of a request where the URL sets no limit of its own")] = 1024 * 1024
+    head_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request's head to arrive whole, and for a new connection to say anything")] = 15.0
+    body_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request's body to arrive whole; for a streamed one, the longest silence in it")] = 60.0
+    idle_timeout: Annotated[Duration, Meta(gt=0), Help("How long a connection may stay open between two requests")] = 75.0
+    answer_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request to be answered, then 504")] = 120.0
+    write_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may take no byte of what waits for it")] = 60.0
+    linger_timeout: Annotated[Duration, Meta(gt=0), Help("How long a refused client is read from, so that it can see the answer")] = 2.0
+    drain_timeout: Annotated[Duration, Meta(gt=0), Help("Time for requests under way to be finished when the server stops")] = 10.0
+    websocket_message: Annotated[Size, Meta(ge=125, le=1 << 30), Help("Longest WebSocket message from a client")] = 1024 * 1024
+    ping_interval: Annotated[Duration, Meta(gt=0), Help("Silence after which a WebSocket is pinged")] = 30.0
+    pong_timeout: Annotated[Duration, Meta(gt=0), Help("Silence after a ping, after which a WebSocket is given up")] = 20.0
+    close_timeout: Annotated[Duration, Meta(gt=0), Help("Time for the closing handshake of a WebSocket")] = 5.0
+
+    def request_limits(self) -> RequestLimits:
+        """The bounds of a request's head."""
+        return RequestLimits(self.max_line, self.max_head, self.max_headers)
+
+    def websocket_limits(self) -> WebSocketLimits:
+        """The numbers that each WebSocket keeps to."""
+        return WebSocketLimits(
+            max_message=self.websocket_message,
+            ping_interval=self.ping_interval,
+            pong_timeout=self.pong_timeout,
+            close_timeout=self.close_timeout,
+        )
