@@ -42,7 +42,8 @@ export function roomName(typed) {
 export function guestNameProblem(name) {
   if (name === "") return "Give a name.";
   if ([...name].length > 32) return "A name has at most 32 characters.";
-  if (!/^[\p{L}\p{N}._-]+$/u.test(name)) return "A name has letters, digits, dots, hyphens and underscores; no spaces.";
+  if (!/^[\p{L}\p{Nd}]/u.test(name)) return "A name starts with a letter or a digit.";
+  if (!/^[\p{L}\p{M}\p{Nd}._-]+$/u.test(name)) return "A name has letters, digits, dots, hyphens and underscores; no spaces.";
   return "";
 }
 

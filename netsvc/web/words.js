@@ -58,8 +58,9 @@ function sentence(text) {
  */
 export function inWords(error) {
   if (error instanceof RpcError) {
-    const detail = error.data?.detail;
-    if (DETAILED.has(error.code) && typeof detail === "string" && detail !== "") return sentence(detail);
+    const { detail, parameter } = error.data;
+    // Programs want to know the parameter's name, people know what they typed.
+    if (DETAILED.has(error.code) && typeof detail === "string" && detail !== "") return sentence(detail.replace(`${parameter}: `, ""));
     return WORDS[error.code] ?? sentence(error.message);
   }
   if (error instanceof ConnectionLost) return "The connection was lost.";
