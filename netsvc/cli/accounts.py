@@ -1,0 +1,176 @@
+"""``netsvc user`` and ``netsvc token``."""
+
+import re
+import sys
+import time
+from base64 import b32encode
+from os import urandom
+from typing import get_args
+
+import click
+
+from netsvc.cli.output import day, note, table
+from netsvc.cli.state import StateChoice, state_options
+from netsvc.core.credentials import digest_of, new_token_secret
+from netsvc.core.identity import ROLES
+from netsvc.core.names import fold_user_name
+from netsvc.core.passwords import PasswordHashes
+from netsvc.errors import InvalidParams, NotFound
+from netsvc.settings import Duration, Form
+
+__all__ = ["token", "user"]
+
+_LABEL = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
+
+_LONGEST_LINE = 1 << 20
+
+_name = click.argument("name")
+_role = click.Choice(ROLES)
+_password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A duration as the INI file writes it."""
+    if value is None:
+        return None
+    form: Form = next(part for part in get_args(Duration) if isinstance(part, Form))
+    try:
+        return float(form.read(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.group()
+def user() -> None:
+    """Keep the users of a state directory, also while the daemon runs."""
+
+
+@user.command("add")
+@_name
+@click.option("--role", type=_role, default="member", show_default=True)
+@_password_stdin
+@click.option("--no-password", is_flag=True, help="Only tokens shall log in.")
+@state_options
+def add_user(choice: StateChoice, name: str, role: str, password_stdin: bool, no_password: bool) -> None:
+    """Add a user; asks for a password."""
+    if password_stdin and no_password:
+        raise click.UsageError("--password-stdin and --no-password exclude each other")
+    name = fold_user_name(name)
+    kept = "" if no_password else _new_password(choice, password_stdin)
+    with choice.open() as accounts:
+        accounts.add_user(name, role, kept)
+    note(f"added {name}, {role}")
+
+
+@user.command("passwd")
+@_name
+@_password_stdin
+@state_options
+def set_password(choice: StateChoice, name: str, password_stdin: bool) -> None:
+    """Give a user another password; ends the user's sessions, not tokens."""
+    name = fold_user_name(name)
+    kept = _new_password(choice, password_stdin)
+    with choice.open() as accounts:
+        accounts.set_password(name, kept)
+    note(f"{name} has a new password")
+
+
+@user.command("role")
+@_name
+@click.argument("role", type=_role)
+@state_options
+def set_role(choice: StateChoice, name: str, role: str) -> None:
+    """Give a user another role."""
+    name = fold_user_name(name)
+    with choice.open() as accounts:
+        accounts.set_role(name, role)
+    note(f"{name} is {role} now")
+
+
+@user.command("remove")
+@_name
+@state_options
+def remove_user(choice: StateChoice, name: str) -> None:
+    """Remove a user with all tokens and sessions; what the user has written stays."""
+    name = fold_user_name(name)
+    with choice.open() as accounts:
+        accounts.remove_user(name)
+    note(f"removed {name}")
+
+
+@user.command("list")
+@state_options
+def list_users(choice: StateChoice) -> None:
+    """List the users by name."""
+    with choice.open() as accounts:
+        users = accounts.users()
+    table(
+        ("NAME", "ROLE", "PASSWORD", "CREATED"), [(record.name, record.role, "yes" if record.password else "no", day(record.created)) for record in users]
+    )
+
+
+def _new_password(choice: StateChoice, from_stdin: bool) -> str:
+    """A new password's argon2id string. It is never an argument: those can be seen by every user of the machine."""
+    if from_stdin:
+        line = sys.stdin.buffer.readline(_LONGEST_LINE)
+        try:
+            password = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+        except UnicodeDecodeError:
+            raise InvalidParams("password: not UTF-8", parameter="password") from None
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return PasswordHashes(choice.auth).make(password)
+
+
+@click.group()
+def token() -> None:
+    """Keep the tokens by which programs log in, also while the daemon runs."""
+
+
+@token.command("issue")
+@click.argument("user")
+@click.option("--label", default="", help="What it is for, up to 100 characters.")
+@click.option("--expires", callback=_seconds, metavar="DURATION", help="How long it is good for, like 30d; default: until it is revoked.")
+@state_options
+def issue_token(choice: StateChoice, user: str, label: str, expires: float | None) -> None:
+    """Give a user a new token. Its secret is printed once, alone on standard output, and kept nowhere."""
+    if not _LABEL.fullmatch(label):
+        raise InvalidParams("label: at most 100 characters in one line", parameter="label")
+    user = fold_user_name(user)
+    id = b32encode(urandom(5)).decode("ascii").lower()
+    secret = new_token_secret()
+    created = int(time.time() * 1000)
+    until = 0 if expires is None else created + max(1, int(expires * 1000))
+    with choice.open() as accounts:
+        accounts.issue_token(id, digest_of(secret), user, label, created, until)
+    note(f"token {id} for {user}, {_until(until)}; this is the only time its secret is shown")
+    click.echo(secret)
+
+
+@token.command("revoke")
+@click.argument("id")
+@state_options
+def revoke_token(choice: StateChoice, id: str) -> None:
+    """Revoke a token by its id; its connections are closed within 5 s."""
+    if id.startswith("nst_"):
+        raise NotFound("give the token's id, not its secret; netsvc token list shows the ids")
+    with choice.open() as accounts:
+        accounts.revoke_token(id.lower())
+    note(f"revoked {id.lower()}")
+
+
+@token.command("list")
+@click.argument("user", required=False)
+@state_options
+def list_tokens(choice: StateChoice, user: str | None) -> None:
+    """List the tokens of a user, or all."""
+    with choice.open() as accounts:
+        records = accounts.tokens(fold_user_name(user) if user is not None else None)
+    rows = [(record.id, record.user, record.role, day(record.created), _until(record.expires), record.label) for record in records]
+    table(("ID", "USER", "ROLE", "CREATED", "EXPIRES", "LABEL"), rows)
+
+
+def _until(expires: int) -> str:
+    if not expires:
+        return "never expires"
+    return f"{'expired' if expires <= time.time() * 1000 else 'until'} {day(expires)}"

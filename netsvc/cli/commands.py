@@ -1,0 +1,54 @@
+"""The commands of the console script, and what all of them do about errors."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netsvc import __version__
+from netsvc.cli.accounts import token, user
+from netsvc.cli.calls import call, status
+from netsvc.cli.output import note
+from netsvc.errors import NetsvcError, StartError
+from netsvc.settings import SettingsError
+from netsvc.tap import read_settings
+
+__all__ = ["main"]
+
+
+class Commands(click.Group):
+    """A group whose commands may raise what netsvc raises on purpose: it becomes a line on stderr and an exit status."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Click's hook."""
+        try:
+            return super().invoke(context)
+        except SettingsError as error:
+            # Its lines begin with file and line, for editors to jump to.
+            click.echo(error.detail, err=True)
+            sys.exit(error.status)
+        except NetsvcError as error:
+            note(error.detail)
+            sys.exit(error.status if isinstance(error, StartError) else 1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="netsvc")
+def main() -> None:
+    """Check settings, keep accounts, call procedures. The daemon itself is started with: twistd -n netsvc"""
+
+
+@main.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The INI file; FILE.d/*.ini are read after it.")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key, after the files; may be repeated.")
+def check(config: Path | None, overrides: tuple[str, ...]) -> None:
+    """Check the settings as the start does. Exit status 78, and a line for each fault, if something is wrong."""
+    read_settings(config, overrides)
+    click.echo(f"the settings are right: {config if config is not None else 'the defaults'}")
+
+
+main.add_command(user)
+main.add_command(token)
+main.add_command(call)
+main.add_command(status)

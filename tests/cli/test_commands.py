@@ -1,0 +1,46 @@
+"""Tests for netsvc.cli.commands."""
+
+from unittest.mock import patch
+
+from netsvc import __version__
+from netsvc.errors import StartError
+from tests.cli.commandline import CommandCase
+
+
+class Checking(CommandCase):
+    """netsvc check."""
+
+    def test_right(self) -> None:
+        """Right settings: one line and status 0; nothing is created."""
+        self.assertEqual(self.good("check", "--config", str(self.config)), f"the settings are right: {self.config}\n")
+        self.assertEqual(self.good("check"), "the settings are right: the defaults\n")
+        self.assertFalse(self.state.exists())
+
+    def test_wrong(self) -> None:
+        """Every fault has a line that begins with its place, on stderr; status 78."""
+        self.config.write_text("[http]\nlisten = nonsense:1\nhost = x\n[nonsense]\n")
+        lines = self.bad(78, "check", "--config", str(self.config), "--set", "chat.guest=no").splitlines()
+        self.assertEqual([line.partition(": ")[0] for line in lines], [f"{self.config}:{number}" for number in (2, 3, 4)] + ["--set chat.guest"])
+        self.assertIn('did you mean "hosts"?', lines[1])
+
+    def test_overrides(self) -> None:
+        """Overrides are checked with the file."""
+        self.good("check", "--config", str(self.config), "--set", "chat.guests=no", "--set", "limits.rate=off")
+
+
+class Errors(CommandCase):
+    """What is the same for all commands."""
+
+    def test_start_error(self) -> None:
+        """A StartError is one line, with its status."""
+        with patch("netsvc.cli.commands.read_settings", side_effect=StartError("no \x1b[31mway", 3)):
+            self.assertEqual(self.bad(3, "check"), "netsvc: no \\u001b[31mway\n")
+
+    def test_usage(self) -> None:
+        """Wrong options are status 2."""
+        self.bad(2, "check", "--nonsense")
+
+    def test_version_and_help(self) -> None:
+        """It says its version, and how the daemon is started."""
+        self.assertIn(__version__, self.good("--version"))
+        self.assertIn("twistd -n netsvc", self.good("-h"))
