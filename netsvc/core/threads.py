@@ -1,12 +1,13 @@
 """A few threads of one's own, with a bounded number of jobs waiting for them."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from netsvc.errors import Overloaded
 
@@ -18,6 +19,8 @@ R = TypeVar("R")
 
 class BoundedThreads:
     """Runs functions that take long, so that one kind of work cannot take all threads, nor pile up.
+
+    Unlike those of Twisted's pool, a thread that never comes back keeps neither `stop` nor the process from ending.
 
     :param reactor: on whose thread the results arrive.
     :param name: for the threads and for errors: "passwords".
@@ -31,42 +34,74 @@ class BoundedThreads:
         self._threads = threads
         self._most = threads + waiting
         self._jobs = 0
-        self._pool: ThreadPool | None = None
+        self._crew: _Crew | None = None
 
     def start(self) -> None:
         """Be ready for jobs. May follow `stop`."""
-        self._pool = ThreadPool(1, self._threads, self._name)
-        self._pool.start()
+        self._crew = _Crew(self._reactor, self._name, self._threads)
 
-    def stop(self) -> None:
-        """Wait for the jobs that are running; those that wait fail with Overloaded. No error if it has not been started."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
+    def stop(self) -> "Deferred[None]":
+        """Begin no further job: those that wait fail with Overloaded. The Deferred fires when those that run are done.
+
+        No error if it has not been started.
+        """
+        crew, self._crew = self._crew, None
+        return crew.end() if crew is not None else succeed(None)
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Deferred[R]":
         """Call a function in one of the threads; the Deferred has what it returns or raises.
 
         :raises Overloaded: as many jobs wait as may, or it is stopped.
         """
-        pool = self._pool
-        if pool is None or self._jobs >= self._most:
+        crew = self._crew
+        if crew is None or self._jobs >= self._most:
             raise Overloaded(f"too many {self._name} at once: try again")
         self._jobs += 1
         result: Deferred[R] = Deferred()
 
-        def job() -> R:
-            if self._pool is not pool:
-                raise Overloaded("shutting down")
-            return function(*args, **kwargs)
+        def done(outcome: "R | Failure") -> None:
+            # Counted here and not on the Deferred: a job whose caller has cancelled still occupies its thread.
+            self._jobs -= 1
+            result.callback(outcome)
 
-        def done(success: bool, outcome: "R | Failure") -> None:
-            self._reactor.callFromThread(self._done, result, outcome)
-
-        pool.callInThreadWithCallback(done, job)
+        crew.jobs.put((lambda: function(*args, **kwargs), done))
         return result
 
-    def _done(self, result: "Deferred[R]", outcome: "R | Failure") -> None:
-        # Counted here and not on the Deferred: one that is cancelled still occupies its thread.
-        self._jobs -= 1
-        result.callback(outcome)
+
+class _Crew:
+    """The threads of one start.
+
+    :ivar jobs: what to call, and what to call on the reactor's thread with its outcome; None ends a thread.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
+        self.jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = SimpleQueue()
+        self._reactor = reactor
+        self._left = size
+        self._ended: Deferred[None] | None = None
+        for number in range(size):
+            Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
+
+    def end(self) -> "Deferred[None]":
+        self._ended = Deferred()
+        for _ in range(self._left):
+            self.jobs.put(None)
+        return self._ended
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            function, done = job
+            outcome: Any
+            try:
+                if self._ended is not None:
+                    raise Overloaded("shutting down")
+                outcome = function()
+            except BaseException:
+                outcome = Failure()
+            self._reactor.callFromThread(done, outcome)
+        self._reactor.callFromThread(self._gone)
+
+    def _gone(self) -> None:
+        self._left -= 1
+        if self._ended is not None and not self._left:
+            self._ended.callback(None)

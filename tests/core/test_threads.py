@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -47,19 +46,14 @@ class Bounds(SynchronousTestCase):
         self.addCleanup(self.threads.stop)
 
     def busy(self) -> tuple[Event, "Deferred[bool]"]:
-        """Occupy the thread until the event is set, which stopping does at the latest."""
+        """Occupy the thread until the event is set."""
         begun, release = Event(), Event()
-        stop = ThreadPool.stop
-
-        def released(pool: ThreadPool) -> None:
-            release.set()
-            stop(pool)
+        self.addCleanup(release.set)
 
         def job() -> bool:
             begun.set()
             return release.wait(PATIENCE)
 
-        self.patch(ThreadPool, "stop", released)
         result = self.threads.run(job)
         assert begun.wait(PATIENCE)
         return release, result
@@ -70,7 +64,7 @@ class Bounds(SynchronousTestCase):
         self.assertNoResult(thread)
         self.reactor.take(1)
         self.assertNotEqual(self.successResultOf(thread), current_thread())
-        error = self.threads.run(int, "x")
+        error = self.threads.run(int, "x", base=10)
         self.reactor.take(1)
         self.failureResultOf(error, ValueError)
 
@@ -89,18 +83,42 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(self.successResultOf(again), 9)
 
     def test_stop(self) -> None:
-        """Stopping waits for the job that runs and fails those that wait; after it jobs are refused, until the next start."""
-        _, running = self.busy()
+        """Stopping waits for the job that runs without blocking, and fails those that wait; after it jobs are refused."""
+        release, running = self.busy()
         waiting = self.threads.run(int, "7")
-        self.threads.stop()
-        self.reactor.take(2)
+        stopped = self.threads.stop()
+        self.assertRaises(Overloaded, self.threads.run, int, "8")
+        self.assertNoResult(stopped)
+        release.set()
+        self.reactor.take(3)
         self.assertTrue(self.successResultOf(running))
         self.failureResultOf(waiting, Overloaded)
-        self.assertRaises(Overloaded, self.threads.run, int, "8")
+        self.successResultOf(stopped)
+        self.successResultOf(self.threads.stop())
+
+    def test_start_again(self) -> None:
+        """After stopping it can be started again."""
+        self.threads.stop()
         self.threads.start()
         again = self.threads.run(int, "9")
-        self.reactor.take(1)
+        self.reactor.take(2)
         self.assertEqual(self.successResultOf(again), 9)
+
+    def test_stop_of_several(self) -> None:
+        """Of several threads the last one to end counts."""
+        threads = BoundedThreads(self.reactor, "passwords", 3, 0)
+        threads.start()
+        stopped = threads.stop()
+        self.reactor.take(2)
+        self.assertNoResult(stopped)
+        self.reactor.take(1)
+        self.successResultOf(stopped)
+
+    def test_lost_thread(self) -> None:
+        """A job that never ends does not keep the process from ending."""
+        thread = self.threads.run(current_thread)
+        self.reactor.take(1)
+        self.assertTrue(self.successResultOf(thread).daemon)
 
     def test_cancelled_still_counts(self) -> None:
         """A job whose caller has given up keeps its place until it is done, and its result is dropped."""
