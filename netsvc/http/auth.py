@@ -85,7 +85,8 @@ class Authenticator:
             elif name == b"cookie":
                 cookies = True
             elif name == b"upgrade":
-                websocket = True
+                # curl offers h2c here.
+                websocket = value.lower() == b"websocket"
         if authorization is not None:
             return self._logins.login(authorization_credentials(authorization), request.peer)
         cookie = session_cookie(request) if cookies else None

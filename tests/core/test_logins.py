@@ -188,6 +188,14 @@ class Proving(LoginsCase):
         self.assertRaises(Conflict, self.login, Guest("Alice"))
         self.assertRaises(InvalidParams, self.login, Guest("<b>"))
 
+    def test_guests_later(self) -> None:
+        """While the store is asked whether a name is a user's, the answer is a Deferred."""
+        self.accounts.held = []
+        free, taken = self.logins.login(Guest("Bob"), PEER), self.logins.login(Guest("Alice"), PEER)
+        self.accounts.give()
+        self.assertEqual(self.successResultOf(free).name, "Bob")
+        self.failureResultOf(taken, Conflict)
+
     def test_visitors(self) -> None:
         """Requests from one address have one guest's name, without a look-up; another process gives other names."""
         first = self.logins.visitor(PEER)

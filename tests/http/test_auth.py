@@ -132,6 +132,7 @@ class Authenticating(AuthCase):
         self.assertTrue(first.guest)
         self.assertNotEqual(first.name, second.name)
         self.assertEqual(self.authenticate(request(upgrade, self.cookie)).name, "alice")
+        self.assertIs(self.authenticate(request((b"upgrade", b"h2c"))), self.authenticate(request()))
 
     def test_ended_session(self) -> None:
         """A cookie whose session is over counts for nothing: its browser is a guest, at once or later."""
