@@ -14,7 +14,7 @@ from netsvc.core.records import Draft, Key
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
 
-__all__ = ["DAY", "NOW", "ThreadlessReactor", "draft", "key", "now", "open_store"]
+__all__ = ["DAY", "DEADLINE", "NOW", "ThreadlessReactor", "draft", "key", "now", "open_store"]
 
 R = TypeVar("R")
 

@@ -38,9 +38,9 @@ class StateFiles:
             raise StartError(
                 f"the state directory {self.directory} is not writable for user {os.geteuid()}: change its owner, or name another in [netsvc] state"
             )
-        os.close(create_private(self.database))
-        if self.mark.exists() and not self.database.stat().st_size:
+        if self.mark.exists() and self.database.is_file() and not self.database.stat().st_size:
             raise StartError(f"{self.database} is empty, but it was not before: {self.restoring()}")
+        os.close(create_private(self.database))
 
     def restoring(self) -> str:
         """What to do about a database that cannot be used, for the end of an error."""

@@ -129,10 +129,12 @@ class SqliteStore:
         self._troubled = trouble is not None
 
     def _not_appended(self, failure: Failure, drafts: list[Draft]) -> None:
-        if not failure.check(StoreUnavailable):
+        error = failure.value
+        if not isinstance(error, StoreUnavailable):
             self.log.failure("posts were not stored", failure)
+            error = StoreUnavailable("the store could not write: internal error")
         for draft in drafts:
-            draft.error = StoreUnavailable(str(failure.value))
+            draft.error = error
 
     def remember(self, scope: str, key: str, digest: bytes, answer: bytes, expires: int) -> "Deferred[None]":
         """Store the answer of a key until `expires` (ms). What comes while others are stored shares the next transaction."""
