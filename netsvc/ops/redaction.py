@@ -13,6 +13,7 @@ HIDDEN = "***"
 _NAMES = r"(?:password|passwd|passphrase|secret|token|cookie|session|authorization|credentials?)"
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _SCHEME = r"(?:bearer|basic)\s+"
+_TOKEN = re.compile(r"\bnst_[\w-]{8,}")
 _SECRET = re.compile(
     rf"""
     ( (?<![A-Za-z]) {_SCHEME}                        # Authorization schemes, wherever they stand
@@ -30,5 +31,5 @@ def secret_name(name: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """`text` with every value that follows a telling name or an authorization scheme replaced by ``***``."""
-    return _SECRET.sub(rf"\1{HIDDEN}", text)
+    """`text` with every value that follows a telling name or an authorization scheme, and every token of ours, replaced by ``***``."""
+    return _TOKEN.sub(HIDDEN, _SECRET.sub(rf"\1{HIDDEN}", text))

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from netsvc.core.credentials import new_token_secret
 from netsvc.ops.redaction import redact, secret_name
 
 SECRET = "hunter2-Zm9vYmFy.x_y~z"
@@ -37,6 +38,10 @@ class RedactionTests(SynchronousTestCase):
             self.assertNotIn("hunter2", redact(line), line)
             self.assertIn("***", redact(line))
         self.assertEqual(redact("GET /ws?token=abc&name=ann HTTP/1.1"), "GET /ws?token=***&name=ann HTTP/1.1")
+
+    def test_tokens_of_ours(self) -> None:
+        """A token is known by its beginning, wherever it stands."""
+        self.assertEqual(redact(f"no such user: {new_token_secret()}!"), "no such user: ***!")
 
     def test_ordinary_text_is_left(self) -> None:
         """Text without secrets is unchanged."""

@@ -50,8 +50,9 @@ class CommandsTests(SynchronousTestCase):
 
     def run_block(self, block: str, daemon: Daemon) -> None:
         """Run it where the daemon was started, with this venv and the daemon's port in place of those written down."""
-        script = block.replace(".venv/bin/", f"{Path(sys.executable).parent}/").replace("127.0.0.1:8080", f"127.0.0.1:{daemon.port}")
-        environ = {**os.environ, "NETSVC_URL": daemon.url, "NO_PROXY": "*"}
+        script = re.sub(r"netsvc (call|status)", rf"netsvc \1 --url {daemon.url}", block)
+        script = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/").replace("127.0.0.1:8080", f"127.0.0.1:{daemon.port}")
+        environ = {**os.environ, "NO_PROXY": "*"}
         command = ["bash", "-euo", "pipefail", "-c", script]
         done = subprocess.run(command, cwd=daemon.directory, env=environ, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, f"{script}\n{done.stdout}{done.stderr}\n{daemon.output()}")

@@ -132,6 +132,15 @@ class ServiceTests(SynchronousTestCase):
         self.unit("[Service]\nPrivateNetwork=yes")
         self.machine.run("systemctl start netsvc.socket && curl -sSf http://127.0.0.1:8080/readyz")
 
+    def test_accounts(self) -> None:
+        """root adds users beside the running service, and what that leaves behind belongs to the service."""
+        self.machine.run("systemctl start netsvc")
+        netsvc = "/opt/netsvc/bin/python -m netsvc.cli"
+        state = "--state /var/lib/private/netsvc"
+        self.machine.run(f"{netsvc} user add ann --role admin --no-password {state} && {netsvc} token issue ann {state} >/run/ann.token")
+        self.assertIn("versions.netsvc", self.machine.run(f"{netsvc} status --token-file /run/ann.token"))
+        self.assertEqual(len(self.machine.run("stat -c %u /var/lib/private/netsvc/* | sort -u").split()), 1)
+
     def test_journal(self) -> None:
         """The journal has the level of each line as its priority, and no second time stamp."""
         self.machine.run("systemctl start netsvc && systemctl kill -s HUP netsvc")
