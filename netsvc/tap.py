@@ -258,9 +258,8 @@ class Composition:
         self.password_threads.start()
         self.blocking_threads.start()
 
-    def _stop_threads(self) -> None:
-        self.password_threads.stop()
-        self.blocking_threads.stop()
+    def _stop_threads(self) -> "Deferred[Any]":
+        return DeferredList([self.password_threads.stop(), self.blocking_threads.stop()])
 
     def _start_rooms(self) -> None:
         self.pruning.start(self.settings.section(RoomsSettings).retention_interval, now=False)

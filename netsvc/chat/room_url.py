@@ -14,7 +14,6 @@ from netsvc.core.rooms import Rooms
 from netsvc.errors import InvalidParams
 from netsvc.http.messages import Answer, Handler, Request, Upgrade
 from netsvc.interfaces import IFormat
-from netsvc.rpc.websocket import budget_key
 
 __all__ = ["RoomUrl"]
 
@@ -59,6 +58,6 @@ class RoomUrl:
         if identity.guest and name is not None:
             found = self._logins.login(Guest(name), request.peer)
             identity = await found if isinstance(found, Deferred) else found
-        budget = self._budgets.of(budget_key(identity, request.peer))
+        budget = self._budgets.of(identity, request.peer)
         application = TextRoom(self._rooms, self._format, self._logins, budget, identity, room, after, self._settings.welcome, self._in_flight)
         return Upgrade(application)

@@ -1,12 +1,16 @@
 """Rate budgets: one for each identity (guests: each address), whatever protocol its calls come by."""
 
-from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
+from netsvc.core.identity import Identity
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
 
 __all__ = ["Budget", "Budgets"]
+
+_LOOKED_AT = 64
+"""Budgets looked at when there are too many."""
 
 
 class Budget:
@@ -45,7 +49,7 @@ class Budget:
 
 
 class Budgets:
-    """Every caller's budget, found by a key.
+    """Every caller's budget.
 
     :param settings: [limits].
     :param seconds: the clock's time, seconds.
@@ -59,21 +63,29 @@ class Budgets:
         self.span = settings.burst / settings.calls_per_second
         """Seconds that fill an empty budget."""
         self._most = settings.budgets
-        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+        self._users: dict[str, Budget] = {}
+        self._addresses: dict[str, Budget] = {}
 
     def __len__(self) -> int:
-        return len(self._budgets)
+        return len(self._users) + len(self._addresses)
 
-    def of(self, key: str) -> Budget:
-        """The budget of a caller; hold on to it as long as the caller is connected.
+    def of(self, identity: Identity | None, address: str) -> Budget:
+        """The budget of a caller: a user's by name, a guest's by address. Hold on to it as long as the caller is connected.
 
-        Beyond the set number the one asked for longest ago is forgotten: a caller that still holds it keeps it.
+        Beyond the set number those at rest are forgotten, the oldest first, since a full budget is like a new one.
         """
-        budget = self._budgets.get(key)
+        budgets, key = (self._addresses, address) if identity is None or identity.guest else (self._users, identity.name)
+        budget = budgets.get(key)
         if budget is None:
-            budget = self._budgets[key] = Budget(self)
-            if len(self._budgets) > self._most:
-                self._budgets.popitem(last=False)
-        else:
-            self._budgets.move_to_end(key)
+            budget = budgets[key] = Budget(self)
+            if len(budgets) > self._most:
+                self._forget(budgets)
         return budget
+
+    def _forget(self, budgets: dict[str, Budget]) -> None:
+        """Make place: drop what is at rest among the oldest, at least one."""
+        now = self.seconds()
+        oldest = list(islice(budgets, _LOOKED_AT))
+        resting = [key for key in oldest if budgets[key].full_at <= now]
+        for key in resting or oldest[:1]:
+            del budgets[key]

@@ -13,16 +13,16 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from operator import attrgetter
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.limits import Budget
-from netsvc.errors import Forbidden, InvalidParams, Malformed, NotAuthenticated, StartError, UnknownProcedure
+from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, StartError, UnknownProcedure
 
-__all__ = ["Call", "Procedure", "Registry", "declared", "procedure"]
+__all__ = ["Call", "Caller", "Procedure", "Registry", "declared", "procedure"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,25 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 """What a procedure may be called: words joined by dots."""
 
 _MARK = "__netsvc_procedure__"
+
+
+class Caller(Protocol):
+    """Where calls come from.
+
+    :ivar identity: who calls; None before a login.
+    :ivar peer: the address as text.
+    :ivar budget: what may still be spent.
+    :ivar key: the Idempotency-Key of the request, None without.
+    """
+
+    identity: Identity | None
+    peer: str
+    budget: Budget
+    key: str | None
+
+    @property
+    def connection(self) -> Any:
+        """The WebSocket with its notifications, None for HTTP."""
 
 
 class Call:
@@ -121,6 +140,7 @@ class Procedure:
 
     :ivar name: as called; `doc`: its docstring, cleaned.
     :ivar rank: the least rank that may call it; `cost`: its price.
+    :ivar plain: it may be called with its arguments alone, at once.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
     """
 
@@ -137,6 +157,7 @@ class Procedure:
         "function",
         "name",
         "params",
+        "plain",
         "rank",
         "result",
     )
@@ -148,6 +169,7 @@ class Procedure:
         self.cost = declaration.cost
         self.blocking = declaration.blocking
         self._is_coroutine = inspect.iscoroutinefunction(function)
+        self.plain = False
         self.anonymous = declaration.anonymous
         self.doc = inspect.getdoc(function) or ""
         try:
@@ -160,6 +182,7 @@ class Procedure:
             self._decode_array = msgspec.json.Decoder(array).decode
         except (TypeError, NameError) as error:
             raise StartError(f"procedure {self.name}: its signature cannot be a schema: {error}") from None
+        self.plain = not (self._takes_call or self._is_coroutine or self.blocking)
         names = [field[0] for field in fields]
         self._values: Callable[[Any], Any] | None
         if not names:
@@ -179,16 +202,15 @@ class Procedure:
         """The values of the params, in order, from their JSON text (empty: none given).
 
         :raises InvalidParams: naming the parameter and the expected type.
+        :raises InvalidRequest: neither an object nor an array.
         :raises Malformed: the text is no JSON, or nested too deeply.
         """
         try:
-            if not params:
-                struct = self._decode_object(b"{}")
-            elif memoryview(params)[0] == 0x5B:
-                struct = self._decode_array(params)
-            else:
-                struct = self._decode_object(params)
+            text = bytes(params)
+            struct = self._decode_array(text) if text[:1] == b"[" else self._decode_object(text or b"{}")
         except msgspec.ValidationError as error:
+            if text[:1] not in (b"", b"[", b"{"):
+                raise InvalidRequest('"params" must be an object or an array') from None
             raise _explained(error, self.fields) from None
         except (msgspec.DecodeError, RecursionError) as error:
             # A message is not looked into before its procedure is known: what is wrong inside of the params shows only now.
@@ -287,7 +309,7 @@ class Registry:
         except KeyError:
             raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods names them all") from None
 
-    def admit(self, procedure: Procedure, call: Call) -> None:
+    def admit(self, procedure: Procedure, call: "Call | Caller") -> None:
         """Check that the caller may call this now, and charge its budget.
 
         :raises NotAuthenticated: nobody has logged in.
@@ -298,7 +320,7 @@ class Registry:
         if identity is None:
             if not procedure.anonymous:
                 raise NotAuthenticated("log in first, with auth.login")
-        elif identity.rank < procedure.rank:
+        elif procedure.rank and identity.rank < procedure.rank:
             role = next(role for role, rank in RANKS.items() if rank == procedure.rank)
             raise Forbidden(f"{procedure.name} is for role {role}, and {identity.name} has {', '.join(identity.roles) or 'none'}")
         call.budget.charge(procedure.cost)

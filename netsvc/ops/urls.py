@@ -7,8 +7,6 @@ from netsvc.ops.health import Health
 
 __all__ = ["HealthUrls"]
 
-_NO_STORE = ((b"Cache-Control", b"no-store"),)
-
 
 class HealthUrls:
     """The handlers of the two URLs."""
@@ -19,8 +17,9 @@ class HealthUrls:
     def live(self, request: Request) -> Answer:
         """``GET /healthz``: the reactor turns."""
         status, state = self._health.live()
-        return Response.json(state, status, _NO_STORE)
+        # Without a validator or an age no cache keeps it (RFC 9111 section 4.2.2): no header is needed for that.
+        return Response.json(state, status)
 
     def ready(self, request: Request) -> "Deferred[Answer]":
         """``GET /readyz``: every listener is up and the store can write."""
-        return self._health.ready().addCallback(lambda outcome: Response.json(outcome[1], outcome[0], _NO_STORE))
+        return self._health.ready().addCallback(lambda outcome: Response.json(outcome[1], outcome[0]))

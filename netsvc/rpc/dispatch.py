@@ -1,7 +1,7 @@
 """From the text of a JSON-RPC message to the bytes of its answer, whatever the transport."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -9,43 +9,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netsvc.core.identity import Identity
-from netsvc.core.limits import Budget
-from netsvc.core.procedures import Call, Registry
+from netsvc.core.procedures import Call, Caller, Registry
 from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, parse, parse_element
 
-__all__ = ["Caller", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
 TICK = 0.1
 """Resolution of deadlines, seconds."""
 
 Answer = bytes | None
-
-
-class Caller(Protocol):
-    """Where a message came from.
-
-    :ivar connection: the WebSocket with its notifications, None for HTTP.
-    :ivar key: the Idempotency-Key of the request, None without.
-    """
-
-    @property
-    def identity(self) -> Identity | None: ...
-
-    @property
-    def peer(self) -> str: ...
-
-    @property
-    def budget(self) -> Budget: ...
-
-    @property
-    def connection(self) -> Any: ...
-
-    @property
-    def key(self) -> str | None: ...
 
 
 class Dispatcher:
@@ -90,21 +65,24 @@ class Dispatcher:
         return failure(Malformed("not valid UTF-8"))
 
     def _one(self, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
-        call = Call(caller.identity, caller.peer, caller.budget, caller.connection, caller.key)
         try:
             procedure = self._find(request.method)
-            self._admit(procedure, call)
+            self._admit(procedure, caller)
             arguments = procedure.arguments(request.params)
-            result = self._run_blocking(procedure.call, call, arguments) if procedure.blocking else procedure.call(call, arguments)
+            if procedure.plain:
+                result = procedure.function(*arguments)
+                if not isinstance(result, Deferred):
+                    return None if request.id is ABSENT else answer(request.id, self._encode(result))
+            call = Call(caller.identity, caller.peer, caller.budget, caller.connection, caller.key)
+            if not procedure.plain:
+                result = self._run_blocking(procedure.call, call, arguments) if procedure.blocking else procedure.call(call, arguments)
         except Exception as error:
-            return self._failed(error, request, call)
+            return self._failed(error, request, caller)
         if isinstance(result, Deferred):
             return self._later(result, request, call, deadline)
-        if request.id is ABSENT:
-            return None
-        return self._answer(result, request, call)
+        return None if request.id is ABSENT else self._answer(result, request, call)
 
-    def _answer(self, result: Any, request: Request, call: Call) -> bytes:
+    def _answer(self, result: Any, request: Request, call: Caller) -> bytes:
         try:
             return answer(request.id, self._encode(result))
         except Exception as error:
@@ -112,22 +90,23 @@ class Dispatcher:
             assert failed is not None
             return failed
 
-    def _failed(self, error: BaseException, request: Request, call: Call) -> Failed | None:
+    def _failed(self, error: BaseException, request: Request, call: Caller) -> Failed | None:
         identifier = request.id
+        request_id = ""
         if not isinstance(error, NetsvcError):
             self._serial += 1
-            call.request_id = call.request_id or f"call-{self._serial}"
+            request_id = f"call-{self._serial}"
             self.log.failure(
                 "procedure {method} failed",
                 Failure(error, type(error), error.__traceback__),
                 method=request.method,
                 identity=call.identity.name if call.identity else None,
                 peer=call.peer,
-                request_id=call.request_id,
+                request_id=request_id,
             )
         if identifier is ABSENT:
             return None
-        return failure(error, identifier, call.request_id)
+        return failure(error, identifier, request_id)
 
     def _later(self, result: "Deferred[Any]", request: Request, call: Call, asked: float | None) -> "Answer | Deferred[Answer]":
         if result.called and not result.paused and not isinstance(result.result, Failure | Deferred):

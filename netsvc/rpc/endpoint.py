@@ -10,7 +10,7 @@ from netsvc.core.limits import Budget
 from netsvc.errors import InvalidRequest, NotAuthenticated
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
 from netsvc.rpc.openrpc import document
-from netsvc.rpc.websocket import RpcService, budget_key
+from netsvc.rpc.websocket import RpcService
 from netsvc.wire.jsonrpc import Failed
 
 __all__ = ["HTTP_STATUS", "RpcEndpoint"]
@@ -32,6 +32,8 @@ HTTP_STATUS = {
     -32009: 502,
 }
 """The status of the answer to a single call that failed."""
+
+_OURS = frozenset((b"x-deadline", b"idempotency-key"))
 
 KEY_LENGTH = 200
 """Characters of an Idempotency-Key at the most."""
@@ -63,38 +65,42 @@ class RpcEndpoint:
         self._title = title
         self._version = version
         self._handle = service.dispatcher.handle
+        self._budget_of = service.budgets.of
 
     def post(self, request: Request) -> "Answer | Deferred[Answer]":
         """``POST /rpc``: a call, a notification (204) or a batch."""
         identity, peer = request.identity, request.peer
-        caller = _HttpCaller(identity, peer, self._service.budgets.of(budget_key(identity, peer)))
-        deadline = self._read_headers(request, caller)
+        caller = _HttpCaller(identity, peer, self._budget_of(identity, peer))
+        deadline = None
+        for name, value in request.headers:
+            if name in _OURS:
+                deadline = self._heed(name, value, caller) or deadline
         try:
             message = request.body.decode()
         except UnicodeDecodeError:
             return _response(self._service.dispatcher.not_utf8())
         answer = self._handle(message, caller, deadline)
+        if type(answer) is bytes:
+            return Response(200, answer, JSON)
         if isinstance(answer, Deferred):
             later: Deferred[Answer] = answer.addCallback(_response)
             return later
         return _response(answer)
 
-    def _read_headers(self, request: Request, caller: _HttpCaller) -> float | None:
-        """Take the key and the deadline from the headers; InvalidRequest if one is not what it should be."""
-        deadline: float | None = None
-        for name, value in request.headers:
-            if name == b"x-deadline":
-                try:
-                    deadline = float(value)
-                except ValueError:
-                    deadline = -1.0
-                if not 0 < deadline < float("inf"):
-                    raise InvalidRequest("X-Deadline: expected a number of seconds, like 2.5")
-            elif name == b"idempotency-key":
-                # RFC draft-ietf-httpapi-idempotency-key: a quoted string; a bare one is common.
-                caller.key = value.decode("latin-1").strip('"')
-                if not 0 < len(caller.key) <= KEY_LENGTH:
-                    raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
+    def _heed(self, name: bytes, value: bytes, caller: _HttpCaller) -> float | None:
+        """Take the deadline, which is returned, or the key; InvalidRequest if it is not what it should be."""
+        if name == b"idempotency-key":
+            # draft-ietf-httpapi-idempotency-key-header: a quoted string; a bare one is common.
+            caller.key = value.decode("latin-1").strip('"')
+            if not 0 < len(caller.key) <= KEY_LENGTH:
+                raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
+            return None
+        try:
+            deadline = float(value)
+        except ValueError:
+            deadline = -1.0
+        if not 0 < deadline < float("inf"):
+            raise InvalidRequest("X-Deadline: expected a number of seconds, like 2.5")
         return deadline
 
     async def websocket(self, request: Request) -> Answer:

@@ -14,7 +14,7 @@ from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.wire.websocket import text_frame
 
-__all__ = ["Belonging", "RpcService", "RpcSocket", "budget_key"]
+__all__ = ["Belonging", "RpcService", "RpcSocket"]
 
 UNAUTHENTICATED = 4401
 BINARY_REFUSED = 1003
@@ -28,11 +28,6 @@ class Belonging(Protocol):
 
     def rename(self, name: str) -> None:
         """The connection acts under another name now."""
-
-
-def budget_key(identity: Identity | None, peer: str) -> str:
-    """The key of a caller's budget: the identity's name, and for guests the address."""
-    return f"address {peer}" if identity is None or identity.guest else f"user {identity.name}"
 
 
 class RpcService:
@@ -64,7 +59,7 @@ class RpcSocket:
         self._service = service
         self.identity = identity
         self.peer = peer
-        self.budget: Budget = service.budgets.of(budget_key(identity, peer))
+        self.budget: Budget = service.budgets.of(identity, peer)
         self.key: str | None = None
         self._transport: Any = None
         self._in_flight = 0
@@ -127,7 +122,7 @@ class RpcSocket:
         if self.identity is not None:
             service.logins.unwatch(self.identity, self._revoked)
         self.identity = identity
-        self.budget = service.budgets.of(budget_key(identity, self.peer))
+        self.budget = service.budgets.of(identity, self.peer)
         if self._transport is not None:
             service.logins.watch(identity, self._revoked)
         for belonging in list(self._belongings.values()) if self._belongings else ():

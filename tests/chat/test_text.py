@@ -44,7 +44,7 @@ class TextRoomTestCase(TestCase):
 
     def enter(self, identity: Identity = BOB, after: str | None = None, welcome: str = "Welcome {name}!", most: int = 2) -> tuple[TextRoom, FakeConnection]:
         """One more client in the room."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(identity.name), identity, "lobby", after, welcome, most)
+        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(identity, "192.0.2.1"), identity, "lobby", after, welcome, most)
         connection = FakeConnection()
         room.connected(connection)
         self.turn()
@@ -75,7 +75,7 @@ class TalkTests(TextRoomTestCase):
 
     def test_nothing_is_read_before_the_welcome(self) -> None:
         """A post cannot come before the room is there."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of("bob"), BOB, "lobby", None, "hi", 2)
+        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", 2)
         connection = FakeConnection()
         answer: Deferred[Any] = Deferred()
         self.store.room = lambda name: answer  # type: ignore[method-assign]
@@ -185,7 +185,7 @@ class EndTests(TextRoomTestCase):
 
     def test_gone_before_the_welcome(self) -> None:
         """A join that is answered too late is left again."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of("bob"), BOB, "lobby", None, "hi", 2)
+        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", 2)
         answer: Deferred[Any] = Deferred()
         self.store.room = lambda name: answer  # type: ignore[method-assign]
         room.connected(FakeConnection())

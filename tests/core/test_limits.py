@@ -3,9 +3,14 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
+
+ALICE = Identity("alice", ("member",))
+BOB = Identity("bob", ("member",))
+GUEST = Identity("guest-1", ("guest",), guest=True)
 
 
 class BudgetTests(TestCase):
@@ -18,7 +23,7 @@ class BudgetTests(TestCase):
 
     def test_a_burst_then_the_steady_rate(self) -> None:
         """A rested caller may spend the burst at once, then as much as time earns."""
-        budget = self.budgets.of("alice")
+        budget = self.budgets.of(ALICE, "192.0.2.1")
         for _ in range(5):
             budget.charge(1.0)
         self.assertRaises(RateLimited, budget.charge, 1.0)
@@ -28,7 +33,7 @@ class BudgetTests(TestCase):
 
     def test_it_says_when_to_try_again(self) -> None:
         """retry_after is the time after which the same call is let through, and no sooner."""
-        budget = self.budgets.of("alice")
+        budget = self.budgets.of(ALICE, "192.0.2.1")
         budget.charge(5.0)
         error = self.assertRaises(RateLimited, budget.charge, 2.0)
         self.assertAlmostEqual(error.retry_after, 0.2, places=2)
@@ -37,7 +42,7 @@ class BudgetTests(TestCase):
 
     def test_a_refused_call_costs_nothing(self) -> None:
         """Whoever keeps asking does not wait longer for it."""
-        budget = self.budgets.of("alice")
+        budget = self.budgets.of(ALICE, "192.0.2.1")
         budget.charge(5.0)
         for _ in range(100):
             self.assertRaises(RateLimited, budget.charge, 1.0)
@@ -46,7 +51,7 @@ class BudgetTests(TestCase):
 
     def test_what_is_left(self) -> None:
         """`left` is what could be spent now."""
-        budget = self.budgets.of("alice")
+        budget = self.budgets.of(ALICE, "192.0.2.1")
         self.assertEqual(budget.left, 5.0)
         budget.charge(2.0)
         self.assertAlmostEqual(budget.left, 3.0)
@@ -55,24 +60,35 @@ class BudgetTests(TestCase):
 
     def test_callers_are_apart(self) -> None:
         """One caller's spending is not another's; the same key is the same budget."""
-        self.budgets.of("alice").charge(5.0)
-        self.budgets.of("bob").charge(5.0)
-        self.assertRaises(RateLimited, self.budgets.of("alice").charge, 1.0)
+        self.budgets.of(ALICE, "192.0.2.1").charge(5.0)
+        self.budgets.of(BOB, "192.0.2.1").charge(5.0)
+        self.assertRaises(RateLimited, self.budgets.of(ALICE, "192.0.2.1").charge, 1.0)
 
     def test_off_is_endless(self) -> None:
         """With rate = off the check stays and never refuses."""
-        budget = Budgets(LimitsSettings(rate=False), self.clock.seconds).of("alice")
+        budget = Budgets(LimitsSettings(rate=False), self.clock.seconds).of(ALICE, "192.0.2.1")
         for _ in range(100_000):
             budget.charge(10.0)
         self.assertEqual(budget.left, LimitsSettings().burst)
 
+    def test_whose_it_is(self) -> None:
+        """A user's is the user's wherever from; guests, and those who have not logged in, share their address's."""
+        of = self.budgets.of
+        self.assertIs(of(ALICE, "192.0.2.1"), of(ALICE, "192.0.2.2"))
+        self.assertIs(of(GUEST, "192.0.2.1"), of(None, "192.0.2.1"))
+        self.assertIsNot(of(GUEST, "192.0.2.1"), of(GUEST, "192.0.2.2"))
+        self.assertIsNot(of(Identity("192.0.2.1", ("member",)), "192.0.2.1"), of(GUEST, "192.0.2.1"))
+
     def test_the_number_remembered_is_bounded(self) -> None:
-        """Beyond the bound, the budget asked for longest ago is forgotten."""
+        """Beyond the bound those at rest are forgotten first; if none of the oldest is, the oldest."""
         budgets = Budgets(LimitsSettings(budgets=100), self.clock.seconds)
-        first = budgets.of("0")
-        for number in range(1, 100):
-            budgets.of(str(number))
-        self.assertIs(budgets.of("0"), first)
-        budgets.of("one more")
-        self.assertEqual(len(budgets), 100)
-        self.assertIs(budgets.of("0"), first)
+        spent = budgets.of(None, "0")
+        spent.charge(10.0)
+        for number in range(1, 101):
+            budgets.of(None, str(number))
+        self.assertLessEqual(len(budgets), 100)
+        self.assertIs(budgets.of(None, "0"), spent)
+        for number in range(1000, 1200):
+            budgets.of(None, str(number)).charge(10.0)
+        self.assertLessEqual(len(budgets), 100)
+        self.assertIsNot(budgets.of(None, "0"), spent)

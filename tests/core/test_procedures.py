@@ -121,7 +121,7 @@ class RegistryTests(TestCase):
 
     def call(self, identity: Identity | None) -> Call:
         """A call by somebody."""
-        return Call(identity, "127.0.0.1", self.budgets.of(identity.name if identity else ""))
+        return Call(identity, "127.0.0.1", self.budgets.of(identity, "127.0.0.1"))
 
     def test_a_module(self) -> None:
         """A module's declared functions are taken, in order."""

@@ -71,7 +71,7 @@ class Guest:
     connection = None
 
     def __init__(self, key: str | None = None) -> None:
-        self.budget = Budgets(LimitsSettings(burst=100.0), lambda: 0.0).of("guest")
+        self.budget = Budgets(LimitsSettings(burst=100.0), lambda: 0.0).of(None, "192.0.2.1")
         self.key = key
 
 

@@ -60,7 +60,7 @@ class ExampleCaller:
     key = None
 
     def __init__(self) -> None:
-        self.budget = Budgets(LimitsSettings(), lambda: 0.0).of("guest")
+        self.budget = Budgets(LimitsSettings(), lambda: 0.0).of(None, "192.0.2.1")
 
 
 def without_details(answer: Any) -> Any:

@@ -21,7 +21,7 @@ from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.procedures import AuthProcedures
 from netsvc.rpc.settings import RpcSettings
-from netsvc.rpc.websocket import RpcService, RpcSocket, budget_key
+from netsvc.rpc.websocket import RpcService, RpcSocket
 from netsvc.store.memory import MemoryStore
 from tests.rpc.fakes import FakeConnection
 
@@ -244,12 +244,6 @@ class LoginTests(SocketTestCase):
         self.assertEqual(self.connection.closed, (4401, "revoked"))
         self.socket.disconnected(4401, "revoked")
         closes[0]("again")
-
-    def test_budgets(self) -> None:
-        """A user's budget is the user's wherever from; a guest's is the address's."""
-        self.assertEqual(budget_key(Identity("alice", ("member",)), "192.0.2.1"), "user alice")
-        self.assertEqual(budget_key(GUEST, "192.0.2.1"), "address 192.0.2.1")
-        self.assertEqual(budget_key(None, "192.0.2.1"), "address 192.0.2.1")
 
 
 class ChatTests(SocketTestCase):
