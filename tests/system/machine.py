@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from itertools import count
 from pathlib import Path
+
+import twisted
 
 from tests.system.required import require_program, require_root, skip_or_fail
 
@@ -15,6 +16,7 @@ __all__ = ["Machine"]
 
 ROOT = Path(__file__).parent.parent.parent
 TESTBED = Path(__file__).parent / "testbed_systemd.sh"
+PACKAGES = Path(twisted.__file__).parent.parent
 DEADLINE = 90.0
 _numbers = count()
 
@@ -59,7 +61,7 @@ class Machine:
         wheel = Path(self._folder) / "wheel"
         build(wheel)
         base = sys.base_prefix
-        arguments = ["--copy", f"{ROOT}/etc:/opt/etc", "--copy", f"{wheel}:/opt/wheel", "--bind", f"{sysconfig.get_path('purelib')}:/opt/packages"]
+        arguments = ["--copy", f"{ROOT}/etc:/opt/etc", "--copy", f"{wheel}:/opt/wheel", "--bind", f"{PACKAGES}:/opt/packages"]
         if base != "/usr":
             # Where it really is, for instance a home directory, a service's user may not read.
             arguments += ["--bind", f"{base}:/opt/python"]
