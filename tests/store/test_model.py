@@ -110,5 +110,5 @@ class ModelTests(SynchronousTestCase):
     def test_histories(self) -> None:
         """No history makes a difference between the two stores."""
         case = Histories.TestCase
-        case.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
+        case.settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
         case("runTest").runTest()

@@ -13,6 +13,9 @@ __all__ = ["WalBound"]
 _PATIENCE: Final = 0.5
 """Seconds that posts wait for readers to finish; a read takes milliseconds."""
 
+_ROWS: Final = 256
+"""Rows between two looks at the length: each look is a chance for the reactor to take the interpreter away from the writer."""
+
 
 class WalBound:
     """Cuts the write-ahead log when it has grown past a bound.
@@ -34,9 +37,17 @@ class WalBound:
         self._bound = bound
         self._busy_timeout = busy_timeout
         self._next = bound
+        self._rows = 0
 
-    def keep(self) -> None:
-        """Cut the log if it is too long. Called after a commit, so an error is not of interest: nothing is lost by it."""
+    def keep(self, rows: int) -> None:
+        """Cut the log if it is too long. Called after a commit, so an error is not of interest: nothing is lost by it.
+
+        :param rows: how many have been written since the last time.
+        """
+        self._rows += rows
+        if self._rows < _ROWS:
+            return
+        self._rows = 0
         try:
             size = os.stat(self._path).st_size
             if size > self._next:

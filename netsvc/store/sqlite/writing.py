@@ -102,7 +102,7 @@ class LogWriter:
         """IStore.append. Returns what the database or the disk had against it, None if nothing."""
         trouble = commit_all(drafts, self._append, _refuse)
         self._troubled = trouble is not None
-        self._wal.keep()
+        self._wal.keep(len(drafts))
         return trouble
 
     def remember(self, answers: Sequence[Answer]) -> dict[int, StoreUnavailable]:
