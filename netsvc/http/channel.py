@@ -11,15 +11,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netsvc.errors import DeadlinePassed, NetsvcError, Overloaded
-from netsvc.http.answers import error_answer, handle_later, log_unexpected, render, render_stream, render_switch
+from netsvc.http.answers import error_answer, handle_later, render, render_stream, render_switch
 from netsvc.http.bodies import RequestBody, Stream
 from netsvc.http.deadline import ANSWER, BODY, END, IDLE, OPEN, SILENCE, WRITE, Deadline
 from netsvc.http.errors import HttpError
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.http.requestlog import log_access
 from netsvc.http.transport import DirectTransport, direct
+from netsvc.http.turn import Turn
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.wire.http1 import CLOSE, CONTINUE, EXPECT, HEAD_ONLY, BadMessage, RequestReader
+from netsvc.wire.http1 import BETWEEN, CLOSE, CONTINUE, EXPECT, HEAD_ONLY, BadMessage, RequestReader
 from netsvc.wire.websocket import BadHandshake
 
 if TYPE_CHECKING:  # the factory makes channels
@@ -29,10 +30,9 @@ __all__ = ["HttpChannel"]
 
 # Whose turn it is.
 READY = 0  # the client's: the next request is answered as soon as it is there
-ANSWERING = 1  # a handler's
-STREAMING = 2  # a stream's
-SWITCHING = 3  # a WebSocket's, as soon as the rest of the present read is known
-ENDING = 4  # nobody's: what was written is on its way, then the connection ends
+BUSY = 1  # a handler's or a stream's
+SWITCHING = 2  # a WebSocket's, as soon as the rest of the present read is known
+ENDING = 3  # nobody's: what was written is on its way, then the connection ends
 
 # Why nothing is read from the client.
 _UNREAD = 1  # there is something that was not parsed yet
@@ -60,7 +60,6 @@ class HttpChannel:
 
     __slots__ = (
         "_arriving",
-        "_current",
         "_deadline",
         "_factory",
         "_feeding",
@@ -68,15 +67,14 @@ class HttpChannel:
         "_last",
         "_out",
         "_peer",
-        "_pending",
         "_queue",
         "_reader",
         "_running",
         "_secure",
         "_state",
-        "_stream",
         "_switching",
         "_transport",
+        "_turn",
         "_unread",
     )
 
@@ -87,9 +85,7 @@ class HttpChannel:
         self._deadline = Deadline(factory.wheel, factory.times, self._passed)
         self._state = READY
         self._arriving: Request | None = None  # its head is here, its body is not
-        self._current: Request | None = None  # it is being answered
-        self._pending: Deferred[Any] | None = None  # by this
-        self._stream: Stream | None = None  # or this
+        self._turn: Turn | None = None  # while BUSY
         self._switching: tuple[Request, Upgrade, bytes] | None = None
         self._queue: deque[Request | NetsvcError] | None = None  # what was read and has to wait for its turn
         self._out: list[bytes] = []  # answers that are not written yet
@@ -122,40 +118,46 @@ class HttpChannel:
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """See IProtocol."""
-        if self._state or self._queue or self._transport.full:
-            if self._reader is None:
-                return  # what a refused client goes on sending
-            if self._current is None or self._current is not self._arriving:
+        if (self._state or self._queue or self._transport.full) and not self._reads_on():
+            if self._reader is not None:  # else it is what a refused client goes on sending
                 self._unread += data
                 self._hold(_UNREAD)
-                return
+            return
         self._read(data)
-        if self._out:
+        out = self._out
+        if len(out) == 1:
+            self._transport.write(out.pop())
+        elif out:
             self._flush()
-        self._settle()
+        reader = self._reader
+        if reader is not None and reader.place == BETWEEN and not self._state and not self._transport.full:
+            self._deadline.wait_for(IDLE)
+        else:
+            self._settle()
+
+    def _reads_on(self) -> bool:
+        """Whether what arrives now is the body that the handler at work is reading."""
+        return self._turn is not None and self._turn.request is self._arriving
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802
         """See IProtocol. What is done for the client is cancelled."""
         factory = self._factory
         self._deadline.cancel()
         self._drop_reader()
-        request, self._current = self._current, None
-        pending, self._pending = self._pending, None
-        stream, self._stream = self._stream, None
-        unfinished = [item for item in (*(self._queue or ()), self._arriving) if isinstance(item, Request) and item.stream is not None]
+        turn, self._turn = self._turn, None
+        unfinished = [item.stream for item in (*(self._queue or ()), self._arriving) if isinstance(item, Request)]
         self._state = ENDING
         self._queue = None
         self._arriving = None
         factory.left(self, self._peer)
-        if request is not None and factory.access_log:
-            log_access(request, stream.status if stream else _CLIENT_LEFT, stream.sent if stream else 0, factory.seconds())
-        for item in unfinished:
-            assert item.stream is not None
-            item.stream.failed(reason)
-        if stream is not None:
-            stream.lost()
-        if pending is not None:
-            pending.cancel()
+        if turn is not None and factory.access_log:
+            stream = turn.stream
+            log_access(turn.request, stream.status if stream else _CLIENT_LEFT, stream.sent if stream else 0, factory.seconds())
+        for body in unfinished:
+            if body is not None:
+                body.failed(reason)
+        if turn is not None:
+            turn.cancel()
 
     def readConnectionLost(self) -> None:  # noqa: N802
         """The client sends no more. It still gets what waits for it; what has no answer yet is taken as not wanted any more."""
@@ -166,46 +168,47 @@ class HttpChannel:
 
     def transport_full(self) -> None:
         """See TransportOwner."""
-        if self._stream is not None:
-            self._stream.transport_full()
+        if self._turn is not None and self._turn.stream is not None:
+            self._turn.stream.transport_full()
         self._settle()
 
     def transport_drained(self) -> None:
         """See TransportOwner."""
-        if self._stream is not None:
-            self._stream.transport_drained()
+        if self._turn is not None and self._turn.stream is not None:
+            self._turn.stream.transport_drained()
         self._go_on()
 
     # What is read
 
     def _read(self, data: bytes) -> None:
         """Parse, and answer what is complete."""
-        while data:
-            reader = self._reader
-            if reader is None:
-                return
+        reader = self._reader
+        while reader is not None:
             self._feeding = True
             try:
-                data = reader.feed(data)
+                rest = reader.feed(data)
             except BadMessage as error:
-                data = b""
+                rest = b""
                 self._break(error)
             finally:
                 self._feeding = False
             if self._reader is None:
                 reader.stop()
-            elif data and (self._state or self._queue or self._transport.full):
-                self._unread = data + self._unread
-                break
-        if self._switching is not None:
-            self._switch(*self._switching)
+            elif rest:
+                # Behind a request with Upgrade. Whether it is another request depends on the answer.
+                if not (self._state or self._queue or self._transport.full):
+                    data = rest
+                    continue
+                self._unread = rest + self._unread
+            if self._switching is not None:
+                self._switch(*self._switching)
+            return
 
     def head_received(self, head: RequestReader) -> int:
         """See Receiver."""
         factory = self._factory
-        request = Request(head.method, head.target, head.headers, self._peer, self._secure, factory.seconds(), b"", head.flags)
+        self._arriving = request = Request(head.method, head.target, head.headers, self._peer, self._secure, factory.seconds(), b"", head.flags)
         factory.route(request, head.host)
-        self._arriving = request
         route = request.route
         if route.streaming:
             head.streaming = True
@@ -242,9 +245,9 @@ class HttpChannel:
                 self._queue = deque()
             self._queue.append(item)
         else:
-            self._turn(item)
+            self._act_on(item)
 
-    def _turn(self, item: Request | NetsvcError) -> None:
+    def _act_on(self, item: Request | NetsvcError) -> None:
         if isinstance(item, Request):
             self._handle(item)
         else:
@@ -309,35 +312,35 @@ class HttpChannel:
         if isinstance(result, Response):
             self._send(request, result)
         elif isinstance(result, Deferred):
-            self._state = ANSWERING
-            self._current = request
-            self._pending = result
-            self._deadline.wait_for(ANSWER)
-            result.addCallbacks(self._answered, self._failed, callbackArgs=(request,), errbackArgs=(request,))
+            self._begin(request).wait(result)
         elif isinstance(result, Stream):
-            self._begin_stream(request, result)
+            self._stream(request, result)
         elif isinstance(result, Upgrade):
             self._upgrade(request, result)
         else:
             self._send(request, error_answer(request, TypeError(f"a handler gave {result!r}, which is no answer")))
 
-    def _answered(self, result: Any, request: Request) -> None:
-        if self._current is request:
-            self._release()
-            self._deliver(request, result)
-            self._go_on()
+    def _begin(self, request: Request) -> Turn:
+        self._state = BUSY
+        self._turn = turn = Turn(self, request)
+        self._deadline.wait_for(ANSWER)
+        return turn
 
-    def _failed(self, failure: Failure, request: Request) -> None:
-        if self._current is request:
-            self._release()
-            self._send(request, error_answer(request, failure.value or failure, failure))
-            self._go_on()
-        else:
-            log_unexpected(request, failure)
-
-    def _release(self) -> None:
+    def answered(self, request: Request, result: Any) -> None:
+        """See TurnOwner."""
         self._state = READY
-        self._current = self._pending = None
+        self._turn = None
+        self._deliver(request, result)
+        self._go_on()
+
+    def streamed(self, request: Request, stream: Stream, complete: bool) -> None:
+        """See TurnOwner."""
+        self._state = READY
+        self._turn = None
+        if not complete:
+            self.abort()
+        self._done(request, stream.status, stream.sent)
+        self._go_on()
 
     def _go_on(self) -> None:
         """Do what had to wait, until there is something to wait for again."""
@@ -346,7 +349,7 @@ class HttpChannel:
         self._running = True
         while not self._state and not self._transport.full:
             if self._queue:
-                self._turn(self._queue.popleft())
+                self._act_on(self._queue.popleft())
             elif self._unread:
                 data, self._unread = self._unread, b""
                 self._read(data)
@@ -362,14 +365,15 @@ class HttpChannel:
 
     def _send(self, request: Request, response: Response) -> None:
         """Put an answer in the row."""
-        heads = self._factory.heads()
+        factory = self._factory
         body = response.body
         try:
             if request.flags or self._last or response.headers:
                 self._conclude(request)
-                head, body = render(heads, request, response)
+                head, body = render(factory.heads, request, response)
             else:
-                head = heads.plain(response.status, response.media_type, len(body))
+                key = (response.status, response.media_type, len(body))
+                head = factory.heads.ready.get(key) or factory.heads.plain(*key)
         except ValueError as error:  # a bug of the handler: such an answer cannot be written
             self._send(request, error_answer(request, error))
             return
@@ -381,7 +385,8 @@ class HttpChannel:
             self._out.append(head)
             self._flush()
             self._transport.write(body)
-        self._done(request, response.status, len(body))
+        if request.flags or factory.access_log:
+            self._done(request, response.status, len(body))
 
     def _conclude(self, request: Request) -> None:
         """Say CLOSE in a request whose answer ends the connection."""
@@ -404,7 +409,7 @@ class HttpChannel:
         factory = self._factory
         if factory.access_log:
             log_access(request, status, size, factory.seconds())
-        if request.flags & CLOSE:
+        if request.flags & CLOSE and self._state != ENDING:
             self._end()
 
     def _refuse(self, error: NetsvcError) -> None:
@@ -416,45 +421,16 @@ class HttpChannel:
         request.flags |= CLOSE
         self._send(request, error_answer(request, error))
 
-    def _begin_stream(self, request: Request, stream: Stream) -> None:
+    def _stream(self, request: Request, stream: Stream) -> None:
+        """Send the head of a stream and have it filled."""
         self._conclude(request)
-        self._out.append(render_stream(self._factory.heads(), request, stream))
+        self._out.append(render_stream(self._factory.heads, request, stream))
         self._flush()
         if request.flags & HEAD_ONLY:
             stream.lost()
             self._done(request, stream.status, 0)
-            return
-        self._state = STREAMING
-        self._current = request
-        self._stream = stream
-        stream.begin(self._transport, self._stream_over)
-        try:
-            filling = stream.start(stream)
-        except Exception as error:
-            self._stream_failed(Failure(error), request, stream)
-            return
-        if isinstance(filling, Coroutine):
-            filling = Deferred.fromCoroutine(filling)
-        if isinstance(filling, Deferred):
-            self._pending = filling
-            filling.addCallbacks(lambda _: stream.finish(), self._stream_failed, errbackArgs=(request, stream))
-
-    def _stream_failed(self, failure: Failure, request: Request, stream: Stream) -> None:
-        log_unexpected(request, failure)
-        stream.break_off()
-
-    def _stream_over(self, complete: bool) -> None:
-        """A stream's filler has ended it."""
-        request, stream = self._current, self._stream
-        assert request is not None
-        assert stream is not None
-        self._stream = None
-        self._release()
-        self._done(request, stream.status, stream.sent)
-        if complete:
-            self._go_on()
         else:
-            self.abort()
+            self._begin(request).pour(stream, self._transport)
 
     def _upgrade(self, request: Request, upgrade: Upgrade) -> None:
         try:
@@ -463,7 +439,6 @@ class HttpChannel:
             self._send(request, error_answer(request, error))
             return
         self._state = SWITCHING
-        self._current = request
         self._switching = (request, upgrade, head)
         if not self._feeding:
             self._switch(*self._switching)
@@ -473,7 +448,7 @@ class HttpChannel:
         factory = self._factory
         self._out.append(head)
         self._flush()
-        self._switching = self._current = None
+        self._switching = None
         self._state = ENDING
         self._deadline.cancel()
         self._drop_reader()
@@ -497,20 +472,19 @@ class HttpChannel:
         self._state = ENDING
         self._queue = None
         self._unread = b""
-        self._deadline.wait_for(END)
         if self._reader is None:
-            if self._held:
-                self._held = 0
-                self._transport.resume_reading()
+            self._let_go(_UNREAD | _BODY)
             self._transport.lose_write_connection()
         else:
             self._drop_reader()
             self._transport.loseConnection()
+        self._settle()
 
     def abort(self) -> None:
         """Close at once."""
         self._state = ENDING
         self._transport.abortConnection()
+        self._settle()
 
     def drain(self) -> None:
         """End with the request at hand, at once if there is none."""
@@ -522,52 +496,43 @@ class HttpChannel:
 
     def _settle(self) -> None:
         """Wait for the right thing."""
-        state = self._state
-        reader = self._reader
         arriving = self._arriving
-        if arriving is not None and arriving.flags & EXPECT and (arriving is self._current or not (state or self._queue or self._transport.full)):
+        if arriving is not None and arriving.flags & EXPECT and (self._reads_on() or not (self._state or self._queue or self._transport.full)):
             arriving.flags &= ~EXPECT
             self._transport.write(CONTINUE)
-        if self._transport.full:
-            what = WRITE
-        elif state == ENDING:
-            what = END
-        elif state == STREAMING:
-            what = OPEN
-        elif state == ANSWERING:
-            what = BODY if arriving is not None and arriving is self._current and not self._held else ANSWER
-        else:
-            assert reader is not None, "without a reader there is an answer on its way, or the end"
-            what = reader.place
-        # A client that sends steadily may be in the midst of something at the end of each read, but of another thing each time.
-        another = what <= BODY and reader is not None and (reader.completed or state == ANSWERING)
-        if what != self._deadline.what or what == IDLE or another:
+        what, anew = self._awaited()
+        if anew or what != self._deadline.what:
             self._deadline.wait_for(what)
+
+    def _awaited(self) -> tuple[int, bool]:
+        """What is waited for now, and whether that is surely another thing than before."""
+        reader, turn = self._reader, self._turn
+        if self._transport.full:
+            return WRITE, False
+        if self._state == ENDING:
+            return END, False
+        if turn is not None:
+            if turn.stream is not None:
+                return OPEN, False
+            # The next piece of a body, or the handler, if it has that body already or is behind with it.
+            return (BODY, True) if self._reads_on() and not self._held else (ANSWER, False)
+        assert reader is not None, "without a reader there is an answer on its way, or the end"
+        # A client that sends steadily may be in the midst of something at the end of each read, but of another thing each time.
+        return reader.place, reader.place == IDLE or reader.completed
 
     def _passed(self, what: int) -> None:
         """A deadline has passed."""
-        if what == WRITE:
-            if self._transport.stalled():
-                self.abort()
-            else:
-                self._deadline.wait_for(WRITE)
-        elif what == END:
+        if what == OPEN or (what == WRITE and not self._transport.stalled()):
+            self._deadline.wait_for(what)
+        elif what in (WRITE, END):
             self.abort()
         elif what in (IDLE, SILENCE):
             self._end()
-        elif what == OPEN:
-            self._deadline.wait_for(OPEN)
         elif what == ANSWER:
-            self._answer_late()
+            turn, self._turn = self._turn, None
+            assert turn is not None
+            turn.cancel()
+            self.answered(turn.request, error_answer(turn.request, DeadlinePassed("the answer was not ready in time")))
         else:
             self._break(HttpError(408, "the request did not arrive in time"))
             self._go_on()
-
-    def _answer_late(self) -> None:
-        request, pending = self._current, self._pending
-        assert request is not None
-        assert pending is not None
-        self._release()
-        pending.cancel()
-        self._send(request, error_answer(request, DeadlinePassed("the answer was not ready in time")))
-        self._go_on()

@@ -44,28 +44,26 @@ class HostRule:
 
     :param hosts: further names under which the server may be reached.
     :param origins: further origins that may change things; one that is none matches nothing.
+    :ivar known: what `reachable_as` has found out, by Host value.
     """
 
-    __slots__ = ("_known", "_names", "_origins")
+    __slots__ = ("_names", "_origins", "known")
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
         self._names = {"localhost", *map(_fold, hosts)}
         self._origins = {origin for origin in map(parse_origin, origins) if origin is not None}
-        self._known: dict[bytes, bool] = {}
+        self.known: dict[bytes, bool] = {}
 
     def reachable_as(self, host: bytes) -> bool:
         """Whether a Host value is an IP literal, localhost or one of ours. BadMessage if it is no Host value at all."""
-        known = self._known.get(host)
-        if known is None:
-            found = _HOST.fullmatch(host)
-            if found is None:
-                raise BadMessage("Host is not a host and a port")
-            name = _fold(found[1].decode())
-            known = name in self._names or _is_address(name)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[host] = known
-        return known
+        found = _HOST.fullmatch(host)
+        if found is None:
+            raise BadMessage("Host is not a host and a port")
+        name = _fold(found[1].decode())
+        if len(self.known) >= _REMEMBERED:
+            self.known.clear()
+        reachable = self.known[host] = name in self._names or _is_address(name)
+        return reachable
 
     def same_site(self, origin: bytes, host: bytes | None, secure: bool) -> bool:
         """Whether an Origin value is that of this very host, or one of ours.

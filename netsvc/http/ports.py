@@ -4,6 +4,7 @@
 # mypy: disable-error-code="no-untyped-call"
 # ruff: noqa: N802, N803
 
+import select
 from socket import AF_UNIX
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
+from netsvc.http.poller import Poller
 from netsvc.http.transport import DirectServer, DirectUnixServer
 
 __all__ = ["DirectPort", "DirectReactor", "DirectUnixPort"]
@@ -21,14 +23,19 @@ LISTEN_BACKLOG = 1024
 
 
 class DirectPort(tcp.Port):
-    """A listening TCP socket whose connections are DirectServers."""
+    """A listening TCP socket whose connections are DirectServers.
+
+    :ivar poller: watches the connections; None leaves them to the reactor.
+    """
 
     transport = DirectServer
+    poller: Poller | None = None
 
 
 class DirectUnixPort(unix.Port):
-    """A listening UNIX socket whose connections are DirectUnixServers."""
+    """A listening UNIX socket whose connections are DirectUnixServers. See DirectPort."""
 
+    poller: Poller | None = None
     transport = DirectUnixServer  # type: ignore[assignment]  # unix.Server also passes descriptors
 
 
@@ -43,6 +50,7 @@ class DirectReactor:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._poller = Poller(reactor) if hasattr(select, "epoll") else None
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
@@ -66,8 +74,8 @@ class DirectReactor:
             return self._listening(DirectUnixPort._fromListeningDescriptor(self._reactor, fileDescriptor, factory))
         return self._listening(DirectPort._fromListeningDescriptor(self._reactor, fileDescriptor, addressFamily, factory))
 
-    @staticmethod
-    def _listening(port: Any) -> IListeningPort:
+    def _listening(self, port: Any) -> IListeningPort:
+        port.poller = self._poller
         port.startListening()
         listening: IListeningPort = port
         return listening

@@ -97,6 +97,7 @@ class HttpFactory:
         self.max_body = settings.max_body
         self.access_log = settings.access_log
         self.draining = False
+        self.wheel_slot: int | None = None
         times = (
             settings.idle_timeout,
             settings.head_timeout,
@@ -114,8 +115,7 @@ class HttpFactory:
         self._hosts = HostRule(settings.hosts, settings.origins)
         self._clock = clock
         self._wall_clock = wall_clock
-        self._heads = Heads(wall_clock())
-        self._dated = self.wheel.now
+        self.heads = Heads(wall_clock())
         self._most = connections
         self._most_per_address = connections_per_address
         self._channels: set[HttpChannel] = set()
@@ -143,16 +143,21 @@ class HttpFactory:
 
     # For the channels
 
-    def heads(self) -> Heads:
-        """Makes heads whose Date is right to a tick."""
-        if self._dated != self.wheel.now:
-            self._dated = self.wheel.now
-            self._heads.set_date(self._wall_clock())
-        return self._heads
+    def expired(self) -> None:
+        """See WheelEntry: a tick has passed."""
+        if self._open or self._refused:
+            self._renew_date()
+
+    def _renew_date(self) -> None:
+        """Set the Date of the heads, and again with each tick for as long as there are connections."""
+        self.heads.set_date(self._wall_clock())
+        self.wheel.add(self, 0)
 
     def admit(self, channel: HttpChannel, peer: str) -> bool:
         """Count a new connection; False if there are as many as there may be."""
         address = _network(peer)
+        if self.wheel_slot is None:
+            self._renew_date()
         if (self._most and self._open >= self._most) or (self._most_per_address and peer != "unix" and self._addresses[address] >= self._most_per_address):
             return False
         self._open += 1
@@ -186,7 +191,8 @@ class HttpFactory:
 
         :raises BadMessage: Host or the path are malformed.
         """
-        if host is not None and not self._hosts.reachable_as(host):
+        hosts = self._hosts
+        if host is not None and not (hosts.known.get(host) or hosts.reachable_as(host)):
             request.route = _MISDIRECTED
         elif (request.method not in _SAFE or request.flags & UPGRADE) and self._is_foreign(request, host):
             request.route = _FOREIGN

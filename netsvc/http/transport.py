@@ -162,7 +162,7 @@ class DirectServer(tcp.Server):
         self.socket = sock
         self.protocol = protocol
         self.client: Any = client
-        self.server = server
+        self.server: Any = server
         self.owner: TransportOwner | None = None
         self.full = False
         self._backlog: _Backlog | None = None
@@ -177,8 +177,8 @@ class DirectServer(tcp.Server):
 
     @property
     def reactor(self) -> Any:  # type: ignore[override]  # an attribute per connection in the base
-        """The reactor: that of the port."""
-        return self.server.reactor
+        """What watches the descriptor: the poller of the port, else its reactor."""
+        return self.server.poller or self.server.reactor
 
     @property
     def peer(self) -> str:

@@ -65,6 +65,10 @@ _METHODS = {
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 
+# Marks of a request at hand.
+_WITH_BODY = 1
+_UNUSUAL = 2  # and above: there is a field for which the version must be known
+
 _MARKED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 
 
@@ -132,10 +136,11 @@ class RequestReader:
         "_fed",
         "_in_body",
         "_left",
-        "_limits",
-        "_marked",
+        "_marks",
         "_max_body",
-        "_odd",
+        "_max_head",
+        "_max_headers",
+        "_max_line",
         "_parser",
         "_raw",
         "_receiver",
@@ -154,7 +159,7 @@ class RequestReader:
 
     def __init__(self, receiver: Receiver, limits: RequestLimits) -> None:
         self._receiver = receiver
-        self._limits = limits
+        self._max_line, self._max_head, self._max_headers = limits
         self._parser = httptools.HttpRequestParser(self)
         self.completed = False
         self._fed = 0  # bytes of this feed
@@ -171,8 +176,7 @@ class RequestReader:
         self._forget_body()
 
     def _forget_body(self) -> None:
-        self._marked = False  # there is a body
-        self._odd = False  # there is a field for which the version must be known
+        self._marks = 0
         self._body: bytes | bytearray = b""
         self._size = 0
         self._chunks = 0
@@ -193,6 +197,7 @@ class RequestReader:
         if self._left:
             data = self._feed_upgrade_body(data)
             if not data:
+                self.place = IN_BODY if self._left else BETWEEN
                 return b""
         try:
             self._parser.feed_data(data)
@@ -215,7 +220,7 @@ class RequestReader:
             self.place = IN_HEAD
             # What belongs to earlier requests in this feed is not known, so the first piece behind one does not count.
             self._raw = 0 if self.completed else self._raw + len(data)
-            if self._raw > self._limits.head:
+            if self._raw > self._max_head:
                 raise self._head_too_large()
         else:
             self.place = BETWEEN
@@ -231,8 +236,8 @@ class RequestReader:
     def on_url(self, url: bytes) -> None:
         """The target, or a piece of it."""
         self.target += url
-        if len(self.target) > self._limits.line:
-            raise BadMessage(f"the request target is longer than {self._limits.line} bytes ([http] max_line)", 414)
+        if len(self.target) > self._max_line:
+            raise BadMessage(f"the request target is longer than {self._max_line} bytes ([http] max_line)", 414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer field."""
@@ -251,14 +256,14 @@ class RequestReader:
         if name == b"host":
             raise BadMessage("more than one Host")
         if name == b"content-length":
-            self._marked = True
+            self._marks |= _WITH_BODY
             self.length = int(value)
             return
-        self._odd = True
+        self._marks |= _UNUSUAL
         if name == b"transfer-encoding":
             if value.lower() != b"chunked":
                 raise BadMessage("the only transfer coding known here is chunked", 501)
-            self._marked = True
+            self._marks |= _WITH_BODY
             self.chunked = True
         elif name == b"expect":
             if value.lower() != b"100-continue":
@@ -273,23 +278,22 @@ class RequestReader:
             raise BadMessage(f"the method {parser.get_method().decode()} is not known here", 501)
         self.method, flags = known
         # Without a Connection header only HTTP/1.1 keeps alive: most requests need no closer look.
-        if self._odd or not parser.should_keep_alive():
+        if self._marks >= _UNUSUAL or not parser.should_keep_alive():
             flags |= self._look_closer()
         if self.host is None and not flags & HTTP_1_0:
             raise BadMessage("Host is missing")
         if self.target[0] != _SLASH or b"#" in self.target:
             self._normalize_target()
-        limits = self._limits
-        if self._raw + self._fed > limits.head and self._head_size() > limits.head:
+        if self._raw + self._fed > self._max_head and self._head_size() > self._max_head:
             raise self._head_too_large()
-        if len(self.headers) > limits.headers:
-            raise BadMessage(f"more than {limits.headers} header fields ([http] max_headers)", 431)
+        if len(self.headers) > self._max_headers:
+            raise BadMessage(f"more than {self._max_headers} header fields ([http] max_headers)", 431)
         self._in_body = True
         self.flags = flags
         self._max_body = self._receiver.head_received(self)
         self.headers = []  # for trailers, and then the next request
         self.host = None
-        if self._marked:
+        if self._marks or self.streaming:
             self._announce_body()
 
     def _look_closer(self) -> int:
@@ -323,10 +327,11 @@ class RequestReader:
         """Refuse a body that is too large before it is read."""
         if self.length is not None and self.length > self._max_body:
             raise self._body_too_large()
-        if self._odd and self._parser.should_upgrade():
+        if self._marks >= _UNUSUAL and self._parser.should_upgrade():
             if self.chunked:
                 raise BadMessage("a chunked body and Upgrade in one request")
             self._left = self.length or 0
+        self._marks |= _WITH_BODY
         self._raw = -1
 
     def on_body(self, piece: bytes) -> None:
@@ -352,7 +357,7 @@ class RequestReader:
         if self._left:
             return
         body = self._body
-        if self._marked or self._odd or self.streaming:
+        if self._marks:
             if type(body) is bytearray:
                 body = bytes(body)
             if self.chunked and self.headers:
@@ -384,11 +389,11 @@ class RequestReader:
         """Bound what is no body in a chunked body: extensions, trailers, zeros before a size."""
         # The feed that had the head in it is not counted.
         self._raw = self._size if self._raw < 0 else self._raw + fed
-        if self._raw - self._size > self._limits.head + _PER_CHUNK * self._chunks:
+        if self._raw - self._size > self._max_head + _PER_CHUNK * self._chunks:
             raise self._head_too_large()
 
     def _head_too_large(self) -> BadMessage:
-        return BadMessage(f"the head, or what frames the chunks, is larger than {self._limits.head} bytes ([http] max_head)", 431)
+        return BadMessage(f"the head, or what frames the chunks, is larger than {self._max_head} bytes ([http] max_head)", 431)
 
     def _body_too_large(self) -> BadMessage:
         return BadMessage(f"the body is larger than {self._max_body} bytes", 413)
@@ -413,29 +418,29 @@ _FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Heads:
-    """Makes heads of responses. Those of plain answers are kept, ready, for as long as their Date is right."""
+    """Makes heads of responses.
 
-    __slots__ = ("_date", "_ready")
+    :ivar ready: those that `plain` has made since the Date was set, by its arguments.
+    """
+
+    __slots__ = ("_date", "ready")
 
     def __init__(self, seconds: float) -> None:
-        self._ready: dict[tuple[int, bytes, int], bytes] = {}
+        self.ready: dict[tuple[int, bytes, int], bytes] = {}
         self.set_date(seconds)
 
     def set_date(self, seconds: float) -> None:
         """Say what time it is, seconds since the Unix epoch."""
         self._date = http_date(seconds)
-        self._ready.clear()
+        self.ready.clear()
 
     def plain(self, status: int, media_type: bytes, length: int) -> bytes:
         """The head of an answer without fields of its own, on an HTTP/1.1 connection that stays open."""
-        key = (status, media_type, length)
-        head = self._ready.get(key)
-        if head is None:
-            if length and status in _NO_BODY:
-                raise ValueError(f"an answer of status {status} has no body")
-            if len(self._ready) >= _MANY:
-                self._ready.clear()
-            head = self._ready[key] = self.full(status, media_type, length, ())
+        if length and status in _NO_BODY:
+            raise ValueError(f"an answer of status {status} has no body")
+        if len(self.ready) >= _MANY:
+            self.ready.clear()
+        head = self.ready[status, media_type, length] = self.full(status, media_type, length, ())
         return head
 
     def full(self, status: int, media_type: bytes, length: int | None, headers: Iterable[tuple[bytes, bytes]], chunked: bool = False) -> bytes:
