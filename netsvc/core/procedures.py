@@ -52,36 +52,23 @@ class Caller(Protocol):
 
 
 class Call:
-    """One call: who makes it, and how long it may take.
+    """One call: who makes it, and by what.
 
     :ivar identity: who calls; None before a login where guests are not allowed.
     :ivar peer: the caller's address as text.
     :ivar budget: what the caller may still spend.
     :ivar connection: the WebSocket it came by, for notifications and clean-up; None for a call over plain HTTP.
     :ivar key: the Idempotency-Key header, None without.
-    :ivar deadline: seconds of the clock by which the answer must be there.
-    :ivar request_id: by which the log speaks of this call; "" where none was made.
     """
 
-    __slots__ = ("budget", "connection", "deadline", "identity", "key", "peer", "request_id")
+    __slots__ = ("budget", "connection", "identity", "key", "peer")
 
-    def __init__(
-        self,
-        identity: Identity | None,
-        peer: str,
-        budget: Budget,
-        connection: Any = None,
-        key: str | None = None,
-        deadline: float = 0.0,
-        request_id: str = "",
-    ) -> None:
+    def __init__(self, identity: Identity | None, peer: str, budget: Budget, connection: Any = None, key: str | None = None) -> None:
         self.identity = identity
         self.peer = peer
         self.budget = budget
         self.connection = connection
         self.key = key
-        self.deadline = deadline
-        self.request_id = request_id
 
     @property
     def caller(self) -> Identity:

@@ -44,6 +44,8 @@ class Dispatcher:
         self._encode = msgspec.json.Encoder().encode
         self._serial = 0
         self.deadlines = TimingWheel(clock, TICK)
+        """Of calls that named theirs."""
+        self._defaults = _Defaults(clock, min(settings.deadline, settings.deadline_max))
 
     def handle(self, message: str, caller: Caller, deadline: float | None = None) -> "Answer | Deferred[Answer]":
         """Carry out one message: a call, a notification or a batch.
@@ -73,7 +75,7 @@ class Dispatcher:
                 result = procedure.function(*arguments)
                 if not isinstance(result, Deferred):
                     return None if request.id is ABSENT else answer(request.id, self._encode(result))
-            call = Call(caller.identity, caller.peer, caller.budget, caller.connection, caller.key)
+            call = _Pending(self, request, caller)
             if not procedure.plain:
                 result = self._run_blocking(procedure.call, call, arguments) if procedure.blocking else procedure.call(call, arguments)
         except Exception as error:
@@ -108,16 +110,18 @@ class Dispatcher:
             return None
         return failure(error, identifier, request_id)
 
-    def _later(self, result: "Deferred[Any]", request: Request, call: Call, asked: float | None) -> "Answer | Deferred[Answer]":
+    def _later(self, result: "Deferred[Any]", request: Request, call: "_Pending", asked: float | None) -> "Answer | Deferred[Answer]":
         if result.called and not result.paused and not isinstance(result.result, Failure | Deferred):
             # It is there already: no deadline to keep.
             return None if request.id is ABSENT else self._answer(result.result, request, call)
-        if asked is None or request.deadline is not None:
+        call.result = result
+        if request.deadline is not None:
             asked = request.deadline
-        seconds = self._settings.deadline if asked is None else asked
-        pending = _Pending(self, request, call, result)
-        self.deadlines.add(pending, max(0.0, min(seconds, self._settings.deadline_max)))
-        result.addCallbacks(pending.succeeded, pending.failed)
+        if asked is None:
+            self._defaults.add(call)
+        else:
+            self.deadlines.add(call, max(0.0, min(asked, self._settings.deadline_max)))
+        result.addCallbacks(call.succeeded, call.failed)
         return result
 
     def _batch(self, elements: list[msgspec.Raw], caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
@@ -150,34 +154,81 @@ class _Keyless:
         self.key: str | None = None
 
 
-class _Pending:
-    """A call whose answer is not there yet; an entry of the wheel of deadlines."""
+class _Pending(Call):
+    """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default."""
 
-    __slots__ = ("_call", "_dispatcher", "_late", "_request", "_result", "wheel_slot")
+    __slots__ = ("_dispatcher", "_late", "_request", "due", "result", "wheel_slot")
 
-    def __init__(self, dispatcher: Dispatcher, request: Request, call: Call, result: "Deferred[Any]") -> None:
+    result: Deferred[Any]
+
+    def __init__(self, dispatcher: Dispatcher, request: Request, caller: Caller) -> None:
+        # Not by way of Call's: it is made for every call that is not plain.
+        self.identity = caller.identity
+        self.peer = caller.peer
+        self.budget = caller.budget
+        self.connection = caller.connection
+        self.key = caller.key
         self._dispatcher = dispatcher
         self._request = request
-        self._call = call
-        self._result = result
         self._late = False
+        self.due = 0.0
         self.wheel_slot: int | None = None
 
     def expired(self) -> None:
         """The deadline has passed: nobody waits any more."""
         self._late = True
-        self._result.cancel()
+        self.result.cancel()
+
+    def _ended(self) -> None:
+        if self.due:
+            self._dispatcher._defaults.remove(self)
+        else:
+            self._dispatcher.deadlines.cancel(self)
 
     def succeeded(self, result: Any) -> Answer:
-        self._dispatcher.deadlines.cancel(self)
-        return None if self._request.id is ABSENT else self._dispatcher._answer(result, self._request, self._call)
+        self._ended()
+        return None if self._request.id is ABSENT else self._dispatcher._answer(result, self._request, self)
 
     def failed(self, failure: Failure) -> Answer:
-        self._dispatcher.deadlines.cancel(self)
+        self._ended()
         error: BaseException = failure.value or RuntimeError("a failure without a value")
         if isinstance(error, CancelledError):
             error = DeadlinePassed("the deadline passed; the call may or may not have taken effect" if self._late else "cancelled")
-        return self._dispatcher._failed(error, self._request, self._call)
+        return self._dispatcher._failed(error, self._request, self)
+
+
+class _Defaults:
+    """The calls that have the default deadline: they expire in the order in which they came, so a queue does."""
+
+    def __init__(self, clock: IReactorTime, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._calls: dict[_Pending, None] = {}
+        self._looking = False
+
+    def add(self, call: _Pending) -> None:
+        call.due = self._clock.seconds() + self._seconds
+        self._calls[call] = None
+        if not self._looking:
+            self._looking = True
+            self._clock.callLater(self._seconds, self._look)
+
+    def remove(self, call: _Pending) -> None:
+        self._calls.pop(call, None)
+
+    def _look(self) -> None:
+        """Expire those that are due; look again when the next one is."""
+        now = self._clock.seconds()
+        due = []
+        self._looking = False
+        for call in self._calls:
+            if call.due > now:
+                self._looking = True
+                self._clock.callLater(max(call.due - now, TICK), self._look)
+                break
+            due.append(call)
+        for call in due:
+            call.expired()
 
 
 class _Batch:

@@ -107,6 +107,7 @@ class DispatchTests(TestCase):
         self.assertNoResult(answer)
         self.slow.waiting[0].callback([1])
         self.assertEqual(json.loads(self.successResultOf(answer)), {"jsonrpc": "2.0", "id": 1, "result": [1]})
+        self.clock.advance(10.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_there_already(self) -> None:
