@@ -1,8 +1,8 @@
 """People and programs talk in one room, and the daemon is killed in the middle of it."""
 
+import contextlib
 import threading
 import uuid
-from contextlib import suppress
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +15,7 @@ ROOM = "garden"
 WELCOME = "You are {name} at {cursor}"
 DEADLINE = 30.0
 KILLS = 3
+PAUSE = 0.1
 ROUNDS_BETWEEN = 6
 
 ROWS = """
@@ -38,7 +39,8 @@ class WscatPerson:
         self._wscat: Wscat | None = None
         self._seq = 0
 
-    def _connected(self) -> Wscat:
+    def connect(self) -> Wscat:
+        """The running wscat, started again if it has ended."""
         while self._wscat is None:
             after = f"&after={self._cursor}" if self._cursor else ""
             wscat = Wscat(f"{self._url}/chat/{ROOM}/?name=walter{after}")
@@ -75,12 +77,12 @@ class WscatPerson:
             self.listen()
             return any(text == other for _, other in self.heard)
 
-        self._connected().say(text)
+        self.connect().say(text)
         while True:
             eventually(lambda: heard() or self._wscat is None, DEADLINE, f"the echo of {text}")
             if heard():
                 break
-            self._connected()
+            self.connect()
             # What came after the cursor may have it: only then is it known not to be stored.
             head = eventually(self._head, DEADLINE, "the head of the log")
             eventually(lambda head=head: heard() or self._wscat is None or self._seq >= head, DEADLINE, "catching up")
@@ -90,7 +92,7 @@ class WscatPerson:
 
     def _head(self) -> int | None:
         """The newest seq, None while the server is away."""
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             history = post_rpc(self._url.replace("ws", "http", 1), "chat.history", {"room": ROOM, "limit": 0})
             return int(history["cursor"].rpartition(":")[2])
         return None
@@ -100,7 +102,7 @@ class WscatPerson:
 
         def caught_up() -> bool:
             self.listen()
-            self._connected()
+            self.connect()
             return self._seq >= seq
 
         eventually(caught_up, DEADLINE, "the wscat to catch up")
@@ -140,7 +142,7 @@ class Talker(threading.Thread):
         """Talk."""
         number = 0
         try:
-            while not self.enough.wait(0.03):
+            while not self.enough.wait(PAUSE):
                 number += 1
                 self.who.say(f"{self.label} {number}")
         except BaseException as error:
@@ -168,6 +170,7 @@ class TalkTests(SynchronousTestCase):
             pages = [self.open_page(chromium, daemon) for _ in range(2)]
             person, program = WscatPerson(daemon.websocket_url), CurlProgram(daemon.url)
             self.addCleanup(person.close)
+            person.connect()
             talkers = [Talker(person, "wscat"), Talker(program, "curl")]
             typed = [f"page {index} {number}" for number in range((KILLS + 1) * ROUNDS_BETWEEN) for index in range(len(pages))]
             self.talk(daemon, pages, typed, talkers)
