@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Coroutine
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -12,15 +11,16 @@ from zope.interface import implementer
 
 from netsvc.errors import DeadlinePassed, NetsvcError, Overloaded
 from netsvc.http.answers import error_answer, handle_later, render, render_stream, render_switch
-from netsvc.http.bodies import RequestBody, Stream
+from netsvc.http.bodies import Stream
 from netsvc.http.deadline import ANSWER, BODY, END, IDLE, OPEN, SILENCE, WRITE, Deadline
 from netsvc.http.errors import HttpError
+from netsvc.http.intake import Intake
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.http.requestlog import log_access
 from netsvc.http.transport import DirectTransport, direct
 from netsvc.http.turn import Turn
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.wire.http1 import BETWEEN, CLOSE, CONTINUE, EXPECT, HEAD_ONLY, BadMessage, RequestReader
+from netsvc.wire.http1 import BETWEEN, CLOSE, CONTINUE, EXPECT, HEAD_ONLY
 from netsvc.wire.websocket import BadHandshake
 
 if TYPE_CHECKING:  # the factory makes channels
@@ -33,13 +33,6 @@ READY = 0  # the client's: the next request is answered as soon as it is there
 BUSY = 1  # a handler's or a stream's
 SWITCHING = 2  # a WebSocket's, as soon as the rest of the present read is known
 ENDING = 3  # nobody's: what was written is on its way, then the connection ends
-
-# Why nothing is read from the client.
-_UNREAD = 1  # there is something that was not parsed yet
-_BODY = 2  # the handler is behind with the body it reads
-
-_EARLY = 1 << 8
-"""A flag beside those of netsvc.wire.http1: the handler is called before the body is there."""
 
 _LARGE = 16 * 1024
 """Bodies from here on are not joined with their head, which would copy them."""
@@ -58,40 +51,18 @@ class HttpChannel:
     read. A client that leaves cancels what is done for it.
     """
 
-    __slots__ = (
-        "_arriving",
-        "_deadline",
-        "_factory",
-        "_feeding",
-        "_held",
-        "_last",
-        "_out",
-        "_peer",
-        "_queue",
-        "_reader",
-        "_running",
-        "_secure",
-        "_state",
-        "_switching",
-        "_transport",
-        "_turn",
-        "_unread",
-    )
+    __slots__ = ("_deadline", "_factory", "_intake", "_last", "_out", "_queue", "_running", "_state", "_switching", "_transport", "_turn")
 
     def __init__(self, factory: "HttpFactory") -> None:
         self._factory = factory
         self._transport: DirectTransport
-        self._reader: RequestReader | None = None  # None: no further request is taken
+        self._intake: Intake
         self._deadline = Deadline(factory.wheel, factory.times, self._passed)
         self._state = READY
-        self._arriving: Request | None = None  # its head is here, its body is not
         self._turn: Turn | None = None  # while BUSY
-        self._switching: tuple[Request, Upgrade, bytes] | None = None
+        self._switching: tuple[Request, Upgrade, bytes] | None = None  # while SWITCHING
         self._queue: deque[Request | NetsvcError] | None = None  # what was read and has to wait for its turn
         self._out: list[bytes] = []  # answers that are not written yet
-        self._unread = b""  # what was received and not parsed
-        self._held = 0
-        self._feeding = False
         self._running = False
         self._last = factory.draining  # the next answer ends the connection
 
@@ -101,63 +72,62 @@ class HttpChannel:
         """See IProtocol."""
         self._transport = direct(transport)
         self._transport.owner = self
-        self._peer = self._transport.peer
-        self._secure = self._transport.secure
+        self._intake = Intake(self, self._factory, self._transport)
         self.connectionMade()
 
     def connectionMade(self) -> None:  # noqa: N802
         """See IProtocol."""
-        factory = self._factory
         self._deadline.wait_for(SILENCE)
-        if factory.admit(self, self._peer):
-            self._reader = RequestReader(self, factory.request_limits)
-        elif factory.refuse(self):
+        if self._factory.admit(self, self._transport.peer):
+            self._intake.open()
+        elif self._factory.refuse(self):
             self._refuse(Overloaded("there are as many connections as there may be", retry_after=5))
         else:
             self.abort()
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """See IProtocol."""
-        if (self._state or self._queue or self._transport.full) and not self._reads_on():
-            if self._reader is not None:  # else it is what a refused client goes on sending
-                self._unread += data
-                self._hold(_UNREAD)
+        intake = self._intake
+        if (self._state or self._queue or self._transport.full) and not self._reads_body():
+            intake.keep(data)
             return
-        self._read(data)
+        intake.read(data)
+        if self._switching is not None:
+            self._switch(*self._switching)
+            return
         out = self._out
         if len(out) == 1:
             self._transport.write(out.pop())
         elif out:
             self._flush()
-        reader = self._reader
+        reader = intake.reader
         if reader is not None and reader.place == BETWEEN and not self._state and not self._transport.full:
             self._deadline.wait_for(IDLE)
         else:
             self._settle()
 
-    def _reads_on(self) -> bool:
+    def _reads_body(self) -> bool:
         """Whether what arrives now is the body that the handler at work is reading."""
-        return self._turn is not None and self._turn.request is self._arriving
+        return self._turn is not None and self._turn.request is self._intake.arriving
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802
         """See IProtocol. What is done for the client is cancelled."""
         factory = self._factory
-        self._deadline.cancel()
-        self._drop_reader()
+        unfinished = [item.stream for item in (*(self._queue or ()), self._intake.arriving) if isinstance(item, Request)]
         turn, self._turn = self._turn, None
-        unfinished = [item.stream for item in (*(self._queue or ()), self._arriving) if isinstance(item, Request)]
         self._state = ENDING
         self._queue = None
-        self._arriving = None
-        factory.left(self, self._peer)
+        self._deadline.cancel()
+        self._intake.leave()
+        factory.left(self, self._transport.peer)
         if turn is not None and factory.access_log:
             stream = turn.stream
             log_access(turn.request, stream.status if stream else _CLIENT_LEFT, stream.sent if stream else 0, factory.seconds())
+        if turn is not None:
+            turn.cancel()  # first: what its handler makes of the broken body is not an answer any more
         for body in unfinished:
             if body is not None:
                 body.failed(reason)
-        if turn is not None:
-            turn.cancel()
 
     def readConnectionLost(self) -> None:  # noqa: N802
         """The client sends no more. It still gets what waits for it; what has no answer yet is taken as not wanted any more."""
@@ -178,111 +148,26 @@ class HttpChannel:
             self._turn.stream.transport_drained()
         self._go_on()
 
-    # What is read
+    # Whose turn it is
 
-    def _read(self, data: bytes) -> None:
-        """Parse, and answer what is complete."""
-        reader = self._reader
-        while reader is not None:
-            self._feeding = True
-            try:
-                rest = reader.feed(data)
-            except BadMessage as error:
-                rest = b""
-                self._break(error)
-            finally:
-                self._feeding = False
-            if self._reader is None:
-                reader.stop()
-            elif rest:
-                # Behind a request with Upgrade. Whether it is another request depends on the answer.
-                if not (self._state or self._queue or self._transport.full):
-                    data = rest
-                    continue
-                self._unread = rest + self._unread
-            if self._switching is not None:
-                self._switch(*self._switching)
-            return
+    def busy(self) -> bool:
+        """See IntakeOwner."""
+        return bool(self._state or self._queue or self._transport.full)
 
-    def head_received(self, head: RequestReader) -> int:
-        """See Receiver."""
-        factory = self._factory
-        self._arriving = request = Request(head.method, head.target, head.headers, self._peer, self._secure, factory.seconds(), b"", head.flags)
-        factory.route(request, head.host)
-        route = request.route
-        if route.streaming:
-            head.streaming = True
-            request.flags |= _EARLY
-            request.stream = RequestBody(partial(self._hold, _BODY), partial(self._let_go, _BODY))
-            self._take(request)
-        return factory.max_body if route.body_limit is None else route.body_limit
-
-    def piece_received(self, piece: bytes) -> None:
-        """See Receiver."""
-        if self._arriving is not None and self._arriving.stream is not None:
-            self._arriving.stream.received(piece)
-
-    def request_received(self, body: bytes) -> None:
-        """See Receiver."""
-        request, self._arriving = self._arriving, None
-        if request is None:
-            return  # it is answered already, without its body
-        if request.stream is not None:
-            request.stream.ended()
-            return
-        request.body = body
-        if self._state or self._queue or self._transport.full:
-            self._take(request)
-        else:
-            self._handle(request)
-
-    def _take(self, item: Request | NetsvcError) -> None:
-        """Answer something when its turn comes."""
-        if self._state == ENDING:
-            return
-        if self._state or self._queue or self._transport.full:
+    def take(self, item: Request | NetsvcError) -> None:
+        """See IntakeOwner."""
+        if not (self._state or self._queue or self._transport.full):
+            self._act_on(item)
+        elif self._state != ENDING:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(item)
-        else:
-            self._act_on(item)
 
     def _act_on(self, item: Request | NetsvcError) -> None:
-        if isinstance(item, Request):
-            self._handle(item)
-        else:
+        if isinstance(item, NetsvcError):
             self._refuse(item)
-
-    def _break(self, error: NetsvcError) -> None:
-        """What the client sent ends the conversation: answer that in its turn, and take nothing after it."""
-        self._drop_reader()
-        request = self._arriving
-        if request is not None and request.stream is not None:
-            self._arriving = None
-            request.flags |= CLOSE
-            request.stream.failed(Failure(error))
         else:
-            self._take(error)
-
-    def _drop_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None and not self._feeding:
-            reader.stop()
-
-    def _hold(self, why: int) -> None:
-        """Read no more from the client."""
-        if not self._held:
-            self._transport.pause_reading()
-        self._held |= why
-
-    def _let_go(self, why: int) -> None:
-        """Read again, unless there is another reason not to."""
-        if self._held & why:
-            self._held &= ~why
-            if not self._held:
-                self._transport.resume_reading()
-
-    # Whose turn it is
+            self._handle(item)
 
     def _handle(self, request: Request) -> None:
         """Have a request answered."""
@@ -344,19 +229,18 @@ class HttpChannel:
 
     def _go_on(self) -> None:
         """Do what had to wait, until there is something to wait for again."""
-        if self._feeding or self._running:
+        if self._intake.feeding or self._running:
             return
         self._running = True
         while not self._state and not self._transport.full:
             if self._queue:
                 self._act_on(self._queue.popleft())
-            elif self._unread:
-                data, self._unread = self._unread, b""
-                self._read(data)
-            else:
-                self._let_go(_UNREAD)
+            elif not self._intake.read_on():
                 break
         self._running = False
+        if self._switching is not None:
+            self._switch(*self._switching)
+            return
         if self._out:
             self._flush()
         self._settle()
@@ -390,10 +274,8 @@ class HttpChannel:
 
     def _conclude(self, request: Request) -> None:
         """Say CLOSE in a request whose answer ends the connection."""
-        if request is self._arriving:
-            # Answered before its body is there: the rest of it could not be told from a next request.
-            self._arriving = None
-            self._drop_reader()
+        if request is self._intake.arriving:
+            self._intake.answered_early()
             request.flags |= CLOSE
         if self._last:
             request.flags |= CLOSE
@@ -414,10 +296,8 @@ class HttpChannel:
 
     def _refuse(self, error: NetsvcError) -> None:
         """Answer what could not become a request, and end."""
-        self._drop_reader()
-        request, self._arriving = self._arriving, None
-        if request is None:
-            request = Request("-", b"-", [], self._peer, self._secure, self._factory.seconds())
+        self._intake.close()
+        request = self._intake.blank()
         request.flags |= CLOSE
         self._send(request, error_answer(request, error))
 
@@ -440,7 +320,7 @@ class HttpChannel:
             return
         self._state = SWITCHING
         self._switching = (request, upgrade, head)
-        if not self._feeding:
+        if not (self._intake.feeding or self._running):
             self._switch(*self._switching)
 
     def _switch(self, request: Request, upgrade: Upgrade, head: bytes) -> None:
@@ -451,9 +331,8 @@ class HttpChannel:
         self._switching = None
         self._state = ENDING
         self._deadline.cancel()
-        self._drop_reader()
-        self._let_go(_UNREAD)
-        leftover, self._unread = self._unread, b""
+        leftover = self._intake.leftover()
+        self._intake.leave()
         if factory.access_log:
             log_access(request, 101, 0, factory.seconds())
         factory.handed_over(self)
@@ -471,12 +350,11 @@ class HttpChannel:
             self._flush()
         self._state = ENDING
         self._queue = None
-        self._unread = b""
-        if self._reader is None:
-            self._let_go(_UNREAD | _BODY)
+        if self._intake.reader is None:
+            self._intake.discard()
             self._transport.lose_write_connection()
         else:
-            self._drop_reader()
+            self._intake.close()
             self._transport.loseConnection()
         self._settle()
 
@@ -496,8 +374,8 @@ class HttpChannel:
 
     def _settle(self) -> None:
         """Wait for the right thing."""
-        arriving = self._arriving
-        if arriving is not None and arriving.flags & EXPECT and (self._reads_on() or not (self._state or self._queue or self._transport.full)):
+        arriving = self._intake.arriving
+        if arriving is not None and arriving.flags & EXPECT and (self._reads_body() or not self.busy()):
             arriving.flags &= ~EXPECT
             self._transport.write(CONTINUE)
         what, anew = self._awaited()
@@ -506,7 +384,7 @@ class HttpChannel:
 
     def _awaited(self) -> tuple[int, bool]:
         """What is waited for now, and whether that is surely another thing than before."""
-        reader, turn = self._reader, self._turn
+        reader, turn = self._intake.reader, self._turn
         if self._transport.full:
             return WRITE, False
         if self._state == ENDING:
@@ -515,7 +393,7 @@ class HttpChannel:
             if turn.stream is not None:
                 return OPEN, False
             # The next piece of a body, or the handler, if it has that body already or is behind with it.
-            return (BODY, True) if self._reads_on() and not self._held else (ANSWER, False)
+            return (BODY, True) if self._reads_body() and not self._intake.held else (ANSWER, False)
         assert reader is not None, "without a reader there is an answer on its way, or the end"
         # A client that sends steadily may be in the midst of something at the end of each read, but of another thing each time.
         return reader.place, reader.place == IDLE or reader.completed
@@ -534,5 +412,5 @@ class HttpChannel:
             turn.cancel()
             self.answered(turn.request, error_answer(turn.request, DeadlinePassed("the answer was not ready in time")))
         else:
-            self._break(HttpError(408, "the request did not arrive in time"))
+            self._intake.break_off(HttpError(408, "the request did not arrive in time"))
             self._go_on()
