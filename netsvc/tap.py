@@ -21,6 +21,7 @@ from netsvc.chat.formats import NotificationFormat, TextFormat
 from netsvc.chat.procedures import ChatProcedures
 from netsvc.chat.room_url import RoomUrl
 from netsvc.chat.settings import ChatSettings
+from netsvc.core.idempotency import Answers
 from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.passwords import PasswordHashes, Passwords
@@ -200,7 +201,7 @@ class Composition:
         self.health = Health(reactor, self.store.probe)
         self.websockets = OpenWebSockets()
         self.registry = self._procedures()
-        dispatcher = Dispatcher(self.registry, reactor, rpc, self.blocking_threads.run)
+        dispatcher = Dispatcher(self.registry, reactor, rpc, Answers(self.store, reactor, section(RoomsSettings).keys), self.blocking_threads.run)
         self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight)
         self.http = HttpFactory(
             self._routes(),

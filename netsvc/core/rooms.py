@@ -1,6 +1,5 @@
 """Rooms: posting, joining, history, who is there. Every rule about them is here; bytes and sockets are not."""
 
-from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +11,7 @@ from twisted.python.failure import Failure
 from netsvc.core.appender import Appender
 from netsvc.core.delivery import Delivery, Follower, Room
 from netsvc.core.events import Event, cursor_of, event_of, parse_cursor, timestamp
+from netsvc.core.idempotency import digest_of, scope_of
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.presence import Presence
@@ -193,10 +193,8 @@ class Rooms:
     def _key(self, identity: Identity, draft: Draft, key: str) -> Key:
         if not key or len(key) > KEY_LENGTH:
             raise InvalidParams(f"key: expected 1 to {KEY_LENGTH} characters, a UUID for one", parameter="key")
-        # A guest who reconnects has a new name, so all guests are one scope.
-        who = "" if identity.guest else identity.name
-        digest = blake2b(f"{draft.extra or ''}\0{draft.text}".encode(), digest_size=16).digest()
-        return Key(f"chat.post\0{draft.room}\0{who}", key, digest, draft.at + self._keys)
+        digest = digest_of(f"{draft.extra or ''}\0{draft.text}".encode())
+        return Key(scope_of("chat.post", draft.room, identity), key, digest, draft.at + self._keys)
 
     def _append_if(self, exists: bool, draft: Draft, done: "Deferred[Posted]") -> "Deferred[Posted]":
         if not exists:

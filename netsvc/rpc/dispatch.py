@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netsvc.core.procedures import Call, Caller, Registry
+from netsvc.core.idempotency import Answers, digest_of, scope_of
+from netsvc.core.procedures import Call, Caller, Procedure, Registry
 from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.settings import RpcSettings
@@ -29,15 +30,19 @@ class Dispatcher:
     :param registry: the procedures.
     :param clock: for deadlines.
     :param settings: [rpc].
+    :param answers: those of calls with an idempotency key.
     :param run_blocking: runs a callable with arguments in a thread, returns a Deferred; raises Overloaded when too many wait.
     """
 
     log = Logger()
 
-    def __init__(self, registry: Registry, clock: IReactorTime, settings: RpcSettings, run_blocking: Callable[..., "Deferred[Any]"]) -> None:
+    def __init__(
+        self, registry: Registry, clock: IReactorTime, settings: RpcSettings, answers: Answers, run_blocking: Callable[..., "Deferred[Any]"]
+    ) -> None:
         self.registry = registry
         self._clock = clock
         self._settings = settings
+        self._answers = answers
         self._run_blocking = run_blocking
         self._find = registry.find
         self._admit = registry.admit
@@ -71,6 +76,8 @@ class Dispatcher:
             procedure = self._find(request.method)
             self._admit(procedure, caller)
             arguments = procedure.arguments(request.params)
+            if caller.key is not None and caller.identity is not None and "key" not in procedure.fields:
+                return self._once(procedure, arguments, request, caller, deadline)
             if procedure.plain:
                 result = procedure.function(*arguments)
                 if not isinstance(result, Deferred):
@@ -83,6 +90,22 @@ class Dispatcher:
         if isinstance(result, Deferred):
             return self._later(result, request, call, deadline)
         return None if request.id is ABSENT else self._answer(result, request, call)
+
+    def _once(self, procedure: Procedure, arguments: Any, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
+        """A call with a key in its header: its answer is stored, or was."""
+        call = _Pending(self, request, caller)
+        assert caller.key is not None
+        assert caller.identity is not None
+        room = str(arguments[procedure.fields.index("room")]) if "room" in procedure.fields else ""
+
+        def run() -> "Deferred[bytes]":
+            run = self._run_blocking if procedure.blocking else maybeDeferred
+            result: Deferred[Any] = run(procedure.call, call, arguments)
+            return result.addCallback(self._encode)
+
+        scope = scope_of(procedure.name, room, caller.identity)
+        answers = self._answers.once(scope, caller.key, digest_of(self._encode(arguments)), run)
+        return self._later(answers.addCallback(msgspec.Raw), request, call, deadline)
 
     def _answer(self, result: Any, request: Request, call: Caller) -> bytes:
         try:

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.procedures import Call, Registry, procedure
@@ -14,6 +15,7 @@ from netsvc.core.settings import LimitsSettings
 from netsvc.errors import Conflict, Overloaded
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.settings import RpcSettings
+from netsvc.store.memory import MemoryStore
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
 
@@ -25,6 +27,8 @@ class Slow:
         self.waiting: list[Deferred[Any]] = []
         self.cancelled = 0
         self.keys: list[str | None] = []
+        self.counted = 0
+        self.fault: Exception | None = None
 
     @procedure("slow.wait", role="guest")
     def wait(self, call: Call) -> Deferred[Any]:
@@ -57,6 +61,14 @@ class Slow:
         """Returns much."""
         return "x" * 900
 
+    @procedure("slow.count", role="guest")
+    def count(self, step: int, room: str = "lobby") -> int:
+        """Counts its calls, or fails."""
+        if self.fault is not None:
+            raise self.fault
+        self.counted += step
+        return self.counted
+
     @procedure("slow.dear", role="guest", cost=60)
     def dear(self) -> int:
         """Costs much."""
@@ -85,7 +97,10 @@ class DispatchTests(TestCase):
         registry = Registry()
         registry.add(self.slow)
         self.threaded: list[Any] = []
-        self.dispatcher = Dispatcher(registry, self.clock, RpcSettings(deadline=10.0, deadline_max=60.0, batch=5, batch_reply=2048), self.in_thread)
+        self.store = MemoryStore(self.clock)
+        self.answers = Answers(self.store, self.clock, keep=100.0)
+        settings = RpcSettings(deadline=10.0, deadline_max=60.0, batch=5, batch_reply=2048)
+        self.dispatcher = Dispatcher(registry, self.clock, settings, self.answers, self.in_thread)
         self.caller = Guest()
 
     def in_thread(self, function: Any, *arguments: Any) -> "Deferred[Any]":
@@ -254,6 +269,52 @@ class DispatchTests(TestCase):
         answer.cancel()  # type: ignore[union-attr]
         self.assertIsNone(self.successResultOf(answer))  # type: ignore[arg-type]
         self.slow.waiting[0].callback(1)
+
+    def test_key(self) -> None:
+        """A key gives the stored answer, in flight and later; a failure is not stored; other params are a conflict; it expires."""
+        keyed = Guest("k")
+
+        def send(params: Any = None) -> Any:
+            message = {"jsonrpc": "2.0", "method": "slow.count", "id": 1, "params": params or {"step": 1}}
+            answer = self.dispatcher.handle(json.dumps(message), keyed)
+            return json.loads(self.successResultOf(answer) if isinstance(answer, Deferred) else answer)  # type: ignore[arg-type]
+
+        self.slow.fault = Conflict("not yet")
+        self.assertEqual(send()["error"]["code"], -32004)
+        self.slow.fault = None
+        self.assertEqual(send()["result"], 1)
+        self.assertEqual(send()["result"], 1)
+        self.assertEqual(send({"step": 2})["error"]["data"]["detail"].partition(":")[0], "this idempotency key was used with other params")
+        keyed = Guest("k2")
+        self.assertEqual(send()["result"], 2)
+        self.clock.advance(101)
+        self.assertEqual(send()["result"], 3)
+
+    def test_key_in_flight(self) -> None:
+        """Who repeats a call that is under way waits for its answer, or its failure."""
+        message = '{"jsonrpc":"2.0","method":"slow.wait","id":1}'
+        for outcome in (7, Conflict("taken")):
+            keyed = Guest(str(outcome))
+            first, second = self.dispatcher.handle(message, keyed), self.dispatcher.handle(message, keyed)
+            other = self.dispatcher.handle('{"jsonrpc":"2.0","method":"slow.blocking","id":1,"params":[1]}', keyed)
+            (waiting,) = self.slow.waiting
+            self.slow.waiting.clear()
+            if isinstance(outcome, int):
+                waiting.callback(outcome)
+            else:
+                waiting.errback(outcome)
+            self.assertEqual(self.successResultOf(first), self.successResultOf(second))  # type: ignore[arg-type]
+            done, function, arguments = self.threaded.pop()
+            done.callback(function(*arguments))
+            self.assertEqual(json.loads(self.successResultOf(other))["result"], 2, "another procedure is another scope")  # type: ignore[arg-type]
+
+    def test_key_in_flight_with_other_params(self) -> None:
+        """A conflict at once."""
+        keyed = Guest("k")
+        messages = ['{"jsonrpc":"2.0","method":"slow.blocking","id":1,"params":[%d]}' % number for number in (1, 2)]  # noqa: UP031
+        self.dispatcher.handle(messages[0], keyed)
+        answer = self.dispatcher.handle(messages[1], keyed)
+        self.assertEqual(json.loads(self.successResultOf(answer))["error"]["code"], -32004)  # type: ignore[arg-type]
 
     def test_before_login(self) -> None:
         """Without an identity only a login is possible."""

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.procedures import Call, Registry, procedure
@@ -21,6 +22,7 @@ from netsvc.rpc.endpoint import HTTP_STATUS, RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcService, RpcSocket
+from netsvc.store.memory import MemoryStore
 from netsvc.wire.jsonrpc import CODES
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
@@ -76,7 +78,7 @@ class EndpointTests(TestCase):
         server = ServerProcedures(lambda: 12.3456, lambda: self.counts)
         for source in (arithmetic, self.odd, system, server, AuthProcedures(None)):  # type: ignore[arg-type]  # nobody logs in
             self.registry.add(source)
-        dispatcher = Dispatcher(self.registry, self.clock, RpcSettings(), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(self.registry, self.clock, RpcSettings(), Answers(MemoryStore(), Clock(), 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
         service = RpcService(dispatcher, Budgets(LimitsSettings(), self.clock.seconds), None, None, 4)  # type: ignore[arg-type]
         self.identity: Any = GUEST
         self.endpoint = RpcEndpoint(service, self.authenticate, "title", "1.0")

@@ -6,12 +6,14 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.procedures import Registry, procedure
 from netsvc.core.settings import LimitsSettings
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.settings import RpcSettings
+from netsvc.store.memory import MemoryStore
 
 
 class SpecificationProcedures:
@@ -80,7 +82,7 @@ class SpecificationExamples(TestCase):
         self.procedures = SpecificationProcedures()
         registry = Registry()
         registry.add(self.procedures)
-        self.dispatcher = Dispatcher(registry, Clock(), RpcSettings(), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
+        self.dispatcher = Dispatcher(registry, Clock(), RpcSettings(), Answers(MemoryStore(), Clock(), 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
 
     def exchange(self, message: str) -> Any:
         """What the server answers, None for nothing."""

@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 
 from netsvc.chat.formats import NotificationFormat
 from netsvc.chat.procedures import ChatProcedures
+from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
@@ -84,7 +85,7 @@ class SocketTestCase(TestCase):
         registry = Registry()
         for source in (self.procedures, AuthProcedures(self.logins), ChatProcedures(self.rooms, NotificationFormat(), limits.rooms_per_connection)):
             registry.add(source)
-        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
         budgets = Budgets(LimitsSettings(rate=False), self.clock.seconds)
         self.service = RpcService(dispatcher, budgets, self.logins, self.rooms.appender, limits.in_flight)
         self.socket, self.connection = self.connect()
