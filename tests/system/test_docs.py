@@ -94,5 +94,5 @@ class ReadmeTests(SynchronousTestCase):
     def test_test_it(self) -> None:
         """The second line runs the tests that CI runs."""
         command = section_command("Test it")
-        self.assertRegex(command, r"^python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[test\]' && \.venv/bin/trial [-\w ]+$")
+        self.assertRegex(command, r"^python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[test\]' && \.venv/bin/python -m twisted\.trial [-\w ]+$")
         self.assertTrue(command.endswith(" tests"))
