@@ -45,7 +45,6 @@ class Page {
 
   start() {
     this.#show(roomOfPath(location.pathname) || this.#storage.getItem(LAST_ROOM) || DEFAULT_ROOM);
-    history.replaceState(null, "", pathOfRoom(this.#room));
     this.chat.rpc.open();
     this.#focusComposer();
   }
@@ -57,7 +56,7 @@ class Page {
     chat.rpc.changed.add(({ name, code }) => {
       this.#renderSoon();
       if (name === "online") this.#online();
-      if (name === "refused" && code === 4401) this.account.open();
+      if (name === "refused" && code === 4401) this.#refused();
     });
   }
 
@@ -78,7 +77,10 @@ class Page {
   #listenToBrowser() {
     const { rpc, outbox } = this.chat;
     const looked = () => {
-      if (document.visibilityState === "visible") rpc.retryNow();
+      if (document.visibilityState === "visible") {
+        rpc.retryNow();
+        rpc.probe();
+      }
       this.#renderSoon();
     };
     document.addEventListener("visibilitychange", looked);
@@ -86,14 +88,14 @@ class Page {
     addEventListener("blur", () => this.#renderSoon());
     addEventListener("online", () => rpc.retryNow());
     addEventListener("offline", () => this.#renderSoon());
-    addEventListener("popstate", () => this.#show(roomOfPath(location.pathname) || DEFAULT_ROOM));
+    addEventListener("popstate", () => this.#show(roomOfPath(location.pathname) || this.#room));
     addEventListener("storage", ({ key, newValue }) => newValue === null && outbox.removedElsewhere(key));
     setInterval(() => this.#refreshDirectory(), DIRECTORY_EVERY);
   }
 
   /** Go to a room and remember it in the history of the browser. */
   #visit(room) {
-    if (room !== this.#room) history.pushState(null, "", pathOfRoom(room));
+    if (room !== this.#room && this.chat.rpc.state.name !== "refused") history.pushState(null, "", pathOfRoom(room));
     this.#show(room);
     this.drawers.close();
     this.#focusComposer();
@@ -117,6 +119,7 @@ class Page {
   #leave(room) {
     this.chat.leave(room);
     if (room !== this.#room) return;
+    this.#room = "";
     const [next = DEFAULT_ROOM] = [...this.chat.rooms.keys()].reverse();
     this.#visit(next);
   }
@@ -140,8 +143,15 @@ class Page {
   }
 
   #online() {
+    if (roomOfPath(location.pathname) !== this.#room) history.replaceState(null, "", pathOfRoom(this.#room));
     this.#refreshDirectory();
     if (this.chat.nameProblem !== "") this.account.open(this.chat.nameProblem);
+  }
+
+  /** Who is not signed in is let in at / only: so a reload leads back here, where one signs in, and not to an error. */
+  #refused() {
+    history.replaceState(null, "", "/");
+    this.account.open();
   }
 
   #refreshDirectory() {

@@ -111,6 +111,7 @@ export class RpcClient {
    * @param {number} [options.callDeadline] for each call, unless it brings its own
    * @param {number} [options.silence] after so much of it `heartbeat` is called, to find out whether the connection lives
    * @param {string} [options.heartbeat] a cheap method
+   * @param {number} [options.probeDeadline] for its answer
    * @param {number} [options.first] the shortest wait before a new attempt
    * @param {number} [options.longest] the longest
    * @param {number} [options.steady] a connection that lived this long clears the count of failures
@@ -124,6 +125,7 @@ export class RpcClient {
       callDeadline: 20,
       silence: 30,
       heartbeat: "auth.whoami",
+      probeDeadline: 10,
       first: 0.5,
       longest: 30,
       steady: 10,
@@ -153,6 +155,13 @@ export class RpcClient {
   /** Do not wait any longer: somebody asked, or the network came back. */
   retryNow() {
     if (this.state.name === "waiting") this.#connect();
+  }
+
+  /** Find out whether the connection still lives: after a sleep, say, or a change of network. A dead one is dropped. */
+  probe() {
+    if (this.state.name !== "online") return;
+    // Any answer, an error too, proves it; the deadline of the call ends a dead one.
+    this.call(this.#options.heartbeat, {}, { deadline: this.#options.probeDeadline }).catch(() => {});
   }
 
   /** The seconds until the next attempt, 0 if none is planned. */
@@ -220,18 +229,14 @@ export class RpcClient {
     this.#steadyTimer = this.#timers.after(this.#options.steady, () => {
       this.#failures = 0;
     });
-    this.#listenForSilence(socket);
+    this.#listenForSilence();
     this.#become({ name: "online" });
   }
 
-  #listenForSilence(socket) {
-    const quiet = this.#timers.now() - this.#heard;
-    const left = this.#options.silence - quiet;
-    if (left <= 0) {
-      // Any answer, an error too, proves the connection; the deadline of the call ends a dead one.
-      this.call(this.#options.heartbeat, {}, { deadline: 10 }).catch(() => {});
-    }
-    this.#silenceTimer = this.#timers.after(left > 0 ? left : this.#options.silence, () => this.#listenForSilence(socket));
+  #listenForSilence() {
+    const left = this.#options.silence - (this.#timers.now() - this.#heard);
+    if (left <= 0) this.probe();
+    this.#silenceTimer = this.#timers.after(left > 0 ? left : this.#options.silence, () => this.#listenForSilence());
   }
 
   #received(data) {

@@ -38,8 +38,8 @@ class WebPageTests(SynchronousTestCase):
         """No page may have complained: of a script, of what the Content-Security-Policy forbids, of anything."""
         self.assertEqual([error for error in self.errors if not self.tolerated.search(error)], [])
 
-    def open(self, path: str = "/chat/garden/", name: str = "", **context: Any) -> Page:
-        """The page in a profile of its own, online; as a guest of that name."""
+    def open(self, path: str = "/chat/garden/", name: str = "", wait: bool = True, **context: Any) -> Page:
+        """The page in a profile of its own, online unless told not to wait; as a guest of that name."""
         profile = self.chromium.new_context(**context)
         if name:
             profile.add_init_script(f"localStorage['netsvc.guest'] ??= '{name}'")
@@ -48,7 +48,8 @@ class WebPageTests(SynchronousTestCase):
         page.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(self.daemon.url + path)
-        self.wait_until_online(page)
+        if wait:
+            self.wait_until_online(page)
         return page
 
     def wait_until_online(self, page: Page) -> None:
@@ -172,10 +173,38 @@ class WebPageTests(SynchronousTestCase):
         page.get_by_role("button", name="Sign out").click()
         expect(page.locator("#account .name")).to_have_text("ann", timeout=DEADLINE)
 
+    def test_without_guests_one_signs_in_first(self) -> None:
+        """The page asks for an account, also when the account is taken away; a reload finds the way back in both cases."""
+        self.tolerated = re.compile("status of 401")
+        self.daemon.close()
+        self.daemon = Daemon(overrides=["chat.guests=no"]).start()
+        self.addCleanup(self.daemon.close)
+        self.add_user("alice", "correct horse")
+        page = self.open("/", wait=False)
+        page.fill("#user-name", "alice")
+        page.fill("#password", "correct horse")
+        page.press("#password", "Enter")
+        self.wait_until_online(page)
+        expect(page).to_have_url(re.compile("/chat/lobby/$"))
+        self.write(page, "signed in")
+        self.assert_shows(page, ["signed in"])
+        page.reload()
+        self.assert_shows(page, ["signed in"])
+        self.user_command("remove", "alice")
+        for _ in ("closed by the daemon", "after a reload"):
+            expect(page.locator("#account-dialog")).to_be_visible(timeout=DEADLINE)
+            expect(page.locator(".as-guest")).to_be_hidden()
+            expect(page.locator("#state")).to_have_text("Refused")
+            page.reload()
+
     def add_user(self, name: str, password: str) -> None:
         """As the operator does, while the daemon runs."""
-        command = [sys.executable, "-m", "netsvc.cli", "user", "add", name, "--password-stdin", "--state", str(self.daemon.state)]
-        subprocess.run(command, input=f"{password}\n", text=True, check=True, capture_output=True, timeout=30)
+        self.user_command("add", name, "--password-stdin", line=password)
+
+    def user_command(self, *arguments: str, line: str = "") -> None:
+        """``netsvc user …`` on the daemon's state."""
+        command = [sys.executable, "-m", "netsvc.cli", "user", *arguments, "--state", str(self.daemon.state)]
+        subprocess.run(command, input=f"{line}\n", text=True, check=True, capture_output=True, timeout=30)
 
     def fill_room(self, count: int) -> None:
         """Write so many messages."""

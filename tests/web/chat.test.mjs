@@ -4,11 +4,13 @@ import { test } from "node:test";
 import { Chat } from "../../netsvc/web/chat.js";
 import { fakeSockets, FakeServer, FakeStorage, FakeTimers, settle } from "./fakes.mjs";
 
+let keys = 0;
+
 /** A page's chat on a server in memory; `connect` lets the newest socket through. */
-function page({ server = new FakeServer(), storage = new FakeStorage(), timers = new FakeTimers(), fetch, newKey } = {}) {
+function page({ server = new FakeServer(), storage = new FakeStorage(), timers = new FakeTimers(), fetch } = {}) {
   const sockets = fakeSockets();
   const rpc = { WebSocket: sockets.FakeSocket, timers, random: () => 0.5 };
-  const outbox = { now: () => timers.now() * 1000, ...(newKey && { newKey }) };
+  const outbox = { now: () => timers.now() * 1000, newKey: () => `key-${(keys += 1)}` };
   const chat = new Chat({ url: "ws://here/ws", storage, fetch, after: timers.after, rpc, outbox });
   const connect = async () => {
     server.accept(sockets.last);
@@ -199,7 +201,7 @@ test("presence, gaps and the list of rooms arrive where they belong", async () =
   sockets.last.notify("chat.gap", { room: "lobby", from: 1, to: 3 });
   assert.ok(log.hasNewer);
   sockets.last.notify("chat.event", { room: "unknown", seq: 1 });
-  refuseOnceWith(server, { "chat.rooms": { rooms: [{ name: "garden", count: 1 }] }, "chat.who": { count: 1, names: ["ann"] } });
+  answerWith(server, { "chat.rooms": { rooms: [{ name: "garden", count: 1 }] }, "chat.who": { count: 1, names: ["ann"] } });
   await chat.refreshDirectory();
   await chat.refreshPresent(log);
   assert.deepEqual([chat.directory[0].name, log.present.names], ["garden", ["ann"]]);
@@ -209,7 +211,7 @@ test("presence, gaps and the list of rooms arrive where they belong", async () =
 });
 
 /** These methods are answered with these results. */
-function refuseOnceWith(server, results) {
+function answerWith(server, results) {
   server.swallow = (method, socket) => {
     if (!(method in results)) return false;
     socket.answer(socket.sent.at(-1).id, results[method]);
@@ -260,8 +262,7 @@ test("whatever breaks and whenever, every message is in the log once, in order, 
 async function disturb(random, label) {
   const server = new FakeServer();
   const timers = new FakeTimers();
-  let keys = 0;
-  const options = { server, timers, newKey: () => `key-${(keys += 1)}` };
+  const options = { server, timers };
   const pages = [await online(options), await online(options)];
   const typed = [];
   let losing = false;

@@ -208,6 +208,19 @@ test("a silent connection is asked for a sign of life, and dropped if it gives n
   assert.equal(rpc.state.name, "waiting");
 });
 
+test("who comes back to the page may ask at once whether the connection lives", async () => {
+  const { rpc, sockets, timers } = await online();
+  rpc.probe();
+  sockets.last.answer(sockets.last.sent.at(-1).id, {});
+  await timers.advance(10);
+  assert.equal(rpc.state.name, "online");
+  rpc.probe();
+  await timers.advance(10);
+  assert.equal(rpc.state.name, "waiting");
+  rpc.probe();
+  assert.equal(sockets.last.sent.length, 2);
+});
+
 test("what a socket says after it was let go is not heard", async () => {
   const { rpc, sockets, states } = await online();
   const old = sockets.last;
