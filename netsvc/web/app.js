@@ -33,7 +33,7 @@ class Page {
     this.rooms = new RoomsView({ chat, followed: byId("followed"), others: byId("others"), onLeave: (room) => this.#leave(room) });
     this.people = new PeopleView({ list: byId("names"), counts: document.querySelectorAll(".people-count") });
     this.status = new StatusView({ chat, pill: byId("state"), banner: byId("banner") });
-    this.drawers = new Drawers({ main: byId("main"), backdrop: byId("backdrop") });
+    this.drawers = new Drawers({ regions: [byId("rooms"), byId("main"), byId("people")], backdrop: byId("backdrop") });
     this.account = new AccountDialog(byId("account-dialog"), chat);
     this.roomDialog = new RoomDialog(byId("room-dialog"), (room) => this.#visit(room));
     const drafts = new SafeStorage(() => sessionStorage);

@@ -1,18 +1,18 @@
 /** On narrow screens the side panels slide over the page: one at a time, closed by Escape, the backdrop or a choice. */
 
 export class Drawers {
-  #main;
+  #regions;
   #backdrop;
   #open = null;
   #opener = null;
 
   /**
    * @param {object} parts
-   * @param {HTMLElement} parts.main everything that is out of reach while a drawer is open
+   * @param {HTMLElement[]} parts.regions all parts of the page; while one is open as a drawer the others are out of reach
    * @param {HTMLElement} parts.backdrop
    */
-  constructor({ main, backdrop }) {
-    this.#main = main;
+  constructor({ regions, backdrop }) {
+    this.#regions = regions;
     this.#backdrop = backdrop;
     backdrop.addEventListener("click", () => this.close());
     document.addEventListener("keydown", (event) => {
@@ -37,7 +37,7 @@ export class Drawers {
     panel.classList.add("open");
     opener.setAttribute("aria-expanded", "true");
     this.#backdrop.hidden = false;
-    this.#main.inert = true;
+    for (const region of this.#regions) region.inert = region !== panel;
     panel.querySelector("button, a").focus();
   }
 
@@ -47,7 +47,7 @@ export class Drawers {
     this.#opener.setAttribute("aria-expanded", "false");
     this.#open = null;
     this.#backdrop.hidden = true;
-    this.#main.inert = false;
+    for (const region of this.#regions) region.inert = false;
     this.#opener.focus({ preventScroll: true });
   }
 }
