@@ -1,0 +1,114 @@
+"""TLS by endpoint string: ``ssl:`` and ``tls:`` in [http] listen."""
+
+import datetime
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from twisted.trial.unittest import TestCase
+from websockets.sync.client import connect
+
+from tests.system.daemon import Daemon, free_port
+from tests.system.required import skip_or_fail
+
+DEADLINE = 10.0
+LARGE = 300
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A key and a certificate that it signs itself, for localhost and the loopback addresses."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "::1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    key_file, certificate_file = folder / "key.pem", folder / "cert.pem"
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    return key_file, certificate_file
+
+
+class TlsTests(TestCase):
+    """The whole way through TLS, once for each kind of endpoint."""
+
+    def setUp(self) -> None:
+        """A certificate of the test's own."""
+        temporary = TemporaryDirectory(prefix="netsvc-tls-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        self.key, self.certificate = make_certificate(self.folder)
+        self.context = ssl.create_default_context(cafile=str(self.certificate))
+
+    def whole_way(self, host: str, port: int) -> None:
+        """HTTP, a session cookie's attributes, a WebSocket with more than one record's worth of messages."""
+        connection = http.client.HTTPSConnection(host, port, context=self.context, timeout=DEADLINE)
+        connection.request("GET", "/healthz")
+        self.assertEqual(connection.getresponse().read()[:14], b'{"status":"ok"')
+        connection.close()
+        name = f"[{host}]" if ":" in host else host
+        with connect(f"wss://{name}:{port}/ws", ssl=self.context, origin=f"https://{name}:{port}", proxy=None, open_timeout=DEADLINE) as client:  # type: ignore[arg-type]
+            join = {"jsonrpc": "2.0", "id": 1, "method": "chat.join", "params": ["lobby"]}
+            client.send(json.dumps(join))
+            self.assertEqual(json.loads(client.recv(DEADLINE))["id"], 1)
+            for number in range(LARGE):
+                client.send(json.dumps({"jsonrpc": "2.0", "method": "chat.post", "params": ["lobby", f"{number} " + "x" * 2000]}))
+            seen = []
+            while len(seen) < LARGE:
+                message = json.loads(client.recv(DEADLINE))
+                if message["method"] == "chat.event":
+                    seen.append(message["params"]["seq"])
+            self.assertEqual(seen, list(range(1, LARGE + 1)))
+
+    def check(self, endpoint: Callable[[int], str], host: str) -> None:
+        """Serve, talk, and see that it is not plain HTTP."""
+        port = free_port()
+        with Daemon(listen=False, overrides=[f"http.listen={endpoint(port)}", "limits.rate=off"]) as daemon:
+            self.assertIn(f"https://{f'[{host}]' if ':' in host else host}:{port}/", daemon.status_line)
+            self.whole_way(host, port)
+            plain = http.client.HTTPConnection(host, port, timeout=DEADLINE)
+            self.assertRaises((http.client.HTTPException, OSError), lambda: (plain.request("GET", "/"), plain.getresponse()))
+            plain.close()
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_ssl(self) -> None:
+        """``ssl:`` with a key and a certificate."""
+        self.check(lambda port: f"ssl:{port}:privateKey={self.key}:certKey={self.certificate}:interface=127.0.0.1", "127.0.0.1")
+
+    def test_tls(self) -> None:
+        """``tls:`` with a folder of PEM files, one for each name."""
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError as error:
+            skip_or_fail(f"no IPv6 loopback: {error}")
+        folder = self.folder / "certificates"
+        folder.mkdir()
+        (folder / "localhost.pem").write_bytes(self.key.read_bytes() + self.certificate.read_bytes())
+        self.check(lambda port: rf"tls:{folder}:{port}:interface=\:\:1", "::1")
+
+    def test_a_missing_certificate(self) -> None:
+        """One clear line, and nothing is started."""
+        daemon = Daemon(listen=False, overrides=[f"http.listen=ssl:{free_port()}:privateKey=/nowhere.pem:certKey=/nowhere.pem"])
+        self.addCleanup(daemon.close)
+        self.assertEqual(daemon.run_to_end(), 1)
+        self.assertEqual(daemon.errors(), "netsvc: cannot start: http: /nowhere.pem: No such file or directory\n")
