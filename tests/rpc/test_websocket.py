@@ -1,5 +1,6 @@
 """``/ws``: calls, notifications, pace, logins, and what is left when a connection ends."""
 
+import gc
 import json
 from typing import Any
 
@@ -10,13 +11,14 @@ from zope.interface.verify import verifyObject
 
 from netsvc.chat.formats import NotificationFormat
 from netsvc.chat.procedures import ChatProcedures
+from netsvc.core.delivery import Follower
 from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.passwords import Passwords
 from netsvc.core.procedures import Call, Registry, procedure
-from netsvc.core.rooms import Rooms
+from netsvc.core.rooms import Member, Rooms
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.dispatch import Dispatcher
@@ -24,6 +26,7 @@ from netsvc.rpc.procedures import AuthProcedures
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcService, RpcSocket
 from netsvc.store.memory import MemoryStore
+from netsvc.wire.jsonrpc import Request
 from tests.rpc.fakes import FakeConnection
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
@@ -303,3 +306,23 @@ class ChatTests(SocketTestCase):
         self.turn()
         self.clock.pump([1.0] * 13)
         self.assertEqual(self.rooms._states, {})
+
+    def test_connections_leave_no_cycles(self) -> None:
+        """What a connection was made of is gone when it is, without the garbage collector."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+        def alive() -> int:
+            return sum(isinstance(each, RpcSocket | Member | Follower | Request) for each in gc.get_objects())
+
+        self.call("chat.join", ["lobby"])
+        before = alive()
+        for _ in range(20):
+            self.socket, self.connection = self.connect()
+            self.call("chat.join", ["lobby"])
+            self.call("chat.post", ["lobby", "hi"])
+            self.call("chat.nothing")
+            self.socket.disconnected(1000, "")
+        self.socket, self.connection = self.connect()
+        self.clock.pump([1.0] * 13)
+        self.assertLessEqual(alive(), before + 1)
