@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +116,11 @@ class Curl:
 def browser() -> Iterator[Any]:
     """A Chromium without a window, driven by playwright."""
     program = require_program("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"])
+    with ExitStack() as stack:
         try:
-            yield chromium
-        finally:
-            chromium.close()
+            playwright = stack.enter_context(sync_playwright())
+        except Exception as error:  # its driver is a program of its own; this is all it raises
+            skip_or_fail(f"playwright cannot start (libatomic1 is missing for one): {error}")
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"])
+        stack.callback(chromium.close)
+        yield chromium
