@@ -140,7 +140,9 @@ class RpcSocket:
     def text(self, message: str) -> None:
         """A JSON-RPC message."""
         answer = self._service.dispatcher.handle(message, self)
-        if isinstance(answer, Deferred):
+        if type(answer) is bytes:
+            self._send(answer)
+        elif isinstance(answer, Deferred):
             self._in_flight += 1
             answer.addCallback(self._answered)
             service = self._service
