@@ -1,5 +1,6 @@
 """P5: acked posts, each on disk before its ack, from 64 posters; beside it what an fsync costs here and how posts share commits."""
 
+import http.client
 import json
 import os
 import sqlite3
@@ -13,7 +14,7 @@ from statistics import median
 
 from benchmarks.harness import Options, Result, interleave, main, result
 from benchmarks.load import WebSocketLoad, wsbench
-from benchmarks.processes import SERVER_CORE, Contestant, Running, pinned
+from benchmarks.processes import ROOT, SERVER_CORE, BenchmarkError, Contestant, Running, pinned
 from benchmarks.servers import netsvc
 
 __all__ = ["benchmark", "commits_between", "fsync_microseconds"]
@@ -58,8 +59,7 @@ def rows_alone(directory: Path, seconds: float) -> float:
     """SQLite's own rate on the same filesystem and core, a commit for each row."""
     with tempfile.TemporaryDirectory(dir=directory) as own:
         command = [sys.executable, "-m", "benchmarks.peers.sqlite_commits", own, f"{seconds:g}"]
-        root = Path(__file__).resolve().parent.parent
-        done = subprocess.run(pinned(SERVER_CORE, command), cwd=root, capture_output=True, check=True, timeout=seconds + 60)
+        done = subprocess.run(pinned(SERVER_CORE, command), cwd=ROOT, capture_output=True, check=True, timeout=seconds + 60)
     return float(json.loads(done.stdout)["rate"])
 
 
@@ -70,21 +70,45 @@ def commits_between(before: dict[str, int] | None, after: dict[str, int] | None)
     return (after["rows"] - before["rows"]) / (after["commits"] - before["commits"])
 
 
-def store_counts(server: Running) -> dict[str, int] | None:
-    """The daemon's own count of commits and rows, None if it does not tell."""
-    return None
+def run_command(*words: str) -> str:
+    """What a command of `netsvc` prints."""
+    done = subprocess.run([sys.executable, "-m", "netsvc.cli", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    if done.returncode != 0:
+        raise BenchmarkError(f"netsvc {' '.join(words)}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def admin_token(server: Running) -> str:
+    """A token of a new admin, made as an operator makes it beside the running daemon."""
+    state = ("--state", str(server.directory / "state"))
+    run_command("user", "add", "bench", "--role", "admin", "--no-password", *state)
+    return run_command("token", "issue", "bench", *state)
+
+
+def store_counts(server: Running, token: str) -> dict[str, int] | None:
+    """The daemon's own count of commits and rows, by server.status; None if it does not tell."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    connection.request("POST", "/rpc", '{"jsonrpc":"2.0","id":1,"method":"server.status"}', headers)
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    if "result" not in answer:
+        raise BenchmarkError(f"server.status: {answer}")
+    counts: dict[str, int] | None = answer["result"].get("store")
+    return counts
 
 
 def post(server: Running, options: Options) -> Posts:
     """Measure one round."""
     loads: dict[int, WebSocketLoad] = {}
     batches: dict[int, float | None] = {}
+    token = admin_token(server)
     for window in TARGETS:
-        before = store_counts(server)
+        before = store_counts(server, token)
         loads[window] = wsbench(
             server, options.seconds, "--mode", "each", "--path", "/ws", "--clients", str(POSTERS), "--window", str(window), "--payload", POST, *CHECKS
         )
-        batches[window] = commits_between(before, store_counts(server))
+        batches[window] = commits_between(before, store_counts(server, token))
     return Posts(loads, batches, rows_alone(server.directory, options.seconds), fsync_microseconds(server.directory))
 
 

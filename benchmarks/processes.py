@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
+    "LOAD_CORE",
+    "ROOT",
+    "SERVER_CORE",
     "BenchmarkError",
     "Contestant",
     "Running",
