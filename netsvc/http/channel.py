@@ -88,7 +88,7 @@ class HttpChannel:
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """See IProtocol."""
         intake = self._intake
-        if (self._state or self._queue or self._transport.full) and not self._reads_body():
+        if (self._state or self._queue or self._transport.full) and (intake.unread or not self._reads_body()):
             intake.keep(data)
             return
         intake.read(data)
@@ -232,8 +232,8 @@ class HttpChannel:
         if self._intake.feeding or self._running:
             return
         self._running = True
-        while not self._state and not self._transport.full:
-            if self._queue:
+        while not self._transport.full and (self._state == READY or self._reads_body()):
+            if self._queue and self._state == READY:
                 self._act_on(self._queue.popleft())
             elif not self._intake.read_on():
                 break

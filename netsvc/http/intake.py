@@ -39,10 +39,11 @@ class Intake:
 
     :ivar reader: the parser; None when no further request is taken.
     :ivar arriving: the request whose head is here and whose body is not.
+    :ivar unread: what was received and not parsed.
     :ivar feeding: the parser is at work, further up the stack.
     """
 
-    __slots__ = ("_factory", "_held", "_owner", "_peer", "_secure", "_transport", "_unread", "arriving", "feeding", "reader")
+    __slots__ = ("_factory", "_held", "_owner", "_peer", "_secure", "_transport", "arriving", "feeding", "reader", "unread")
 
     def __init__(self, owner: IntakeOwner, factory: "HttpFactory", transport: DirectTransport) -> None:
         self._owner: IntakeOwner | None = owner
@@ -50,7 +51,7 @@ class Intake:
         self._transport = transport
         self._peer = transport.peer
         self._secure = transport.secure
-        self._unread = b""
+        self.unread = b""
         self._held = 0
         self.arriving: Request | None = None
         self.feeding = False
@@ -63,7 +64,7 @@ class Intake:
     def close(self) -> None:
         """Take no further request; what was read and not parsed is forgotten."""
         reader, self.reader = self.reader, None
-        self._unread = b""
+        self.unread = b""
         if reader is not None and not self.feeding:
             reader.stop()
 
@@ -98,18 +99,18 @@ class Intake:
                 if self._owner is not None and not self._owner.busy():
                     data = rest
                     continue
-                self._unread = rest + self._unread
+                self.unread = rest + self.unread
             return
 
     def keep(self, data: bytes) -> None:
         """Have bytes wait for `read_on`, and read no more until then."""
         if self.reader is not None:  # else it is what a refused client goes on sending
-            self._unread += data
+            self.unread += data
             self._hold(_UNREAD)
 
     def read_on(self) -> bool:
         """Parse what was kept; False if there was nothing, and the transport is read again."""
-        data, self._unread = self._unread, b""
+        data, self.unread = self.unread, b""
         if data:
             self.read(data)
             return True
@@ -122,7 +123,7 @@ class Intake:
 
     def leftover(self) -> bytes:
         """What was received behind the last request."""
-        data, self._unread = self._unread, b""
+        data, self.unread = self.unread, b""
         self._let_go(_UNREAD)
         return data
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 from netsvc.errors import InvalidRequest
 from netsvc.http.errors import HttpError
 from netsvc.http.messages import NO_ROUTE, NO_VARIABLES, Handler, Request, Response, Route
+from netsvc.wire.http1 import BadMessage
 
 __all__ = ["Routes"]
 
@@ -82,7 +83,7 @@ class Routes:
         There is always one: for an unknown path or method it is one that answers 404, 405, 308 (only a trailing slash is missing or too
         much) or, for OPTIONS, 204.
 
-        :raises InvalidRequest: the path is not UTF-8 under its percent-encoding.
+        :raises BadMessage: the path is not UTF-8 under its percent-encoding.
         """
         routes = self._exact.get(target)
         if routes is not None:
@@ -135,7 +136,7 @@ def _decode(path: bytes) -> list[str]:
             return path[1:].decode("ascii").split("/")
         return [unquote_to_bytes(segment).decode() for segment in path[1:].split(b"/")]
     except UnicodeDecodeError:
-        raise InvalidRequest("the path is not UTF-8") from None
+        raise BadMessage("the path is not UTF-8") from None
 
 
 def _allow(methods: Iterable[str]) -> tuple[tuple[bytes, bytes], ...]:

@@ -463,5 +463,5 @@ class BufferedTransport:
 
 
 def direct(transport: ITransport) -> DirectTransport:
-    """The transport itself if it sends at once, else a BufferedTransport on it."""
-    return transport if isinstance(transport, DirectServer) else BufferedTransport(transport)
+    """The transport itself if it is one already, else a BufferedTransport on it."""
+    return transport if isinstance(transport, DirectServer | BufferedTransport) else BufferedTransport(transport)

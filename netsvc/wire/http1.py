@@ -244,7 +244,7 @@ class RequestReader:
         name = name.lower()
         self.headers.append((name, value))
         if name in _MARKED:
-            if name == b"host" and self.host is None:
+            if name == b"host" and self.host is None and not self._in_body:
                 self.host = value
             else:
                 self._mark(name, value)
