@@ -2,4 +2,7 @@
 
 from netsvc.cli.commands import main
 
-main(prog_name="netsvc")
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    main(prog_name="netsvc")

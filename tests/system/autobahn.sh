@@ -13,6 +13,7 @@
 # Python 2.7 is $AUTOBAHN_PY27, one on the PATH, or one of pyenv's. The first run installs the suite into a virtualenv under
 # ${TESTBED_HOME:-~/.cache/netsvc-testbeds}, which takes about a minute.
 set -eu
+unset PYTHONPATH PYTHONHOME # trial sets it for its workers: a Python 2.7 would read modules of another version
 
 usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 125; }
 
