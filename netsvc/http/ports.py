@@ -43,7 +43,7 @@ class DirectReactor:
     """A reactor whose stream listeners are direct ones; everything else is the given reactor's.
 
     It is for ``serverFromString``, so that any endpoint string (``tcp:``, ``tcp6:``, ``unix:``, ``systemd:``, ``ssl:``, ``tls:``) makes
-    direct transports. On a reactor without descriptors (a MemoryReactor) it changes nothing.
+    direct transports, which share one poller where there is epoll.
 
     :param reactor: the reactor to listen with.
     """

@@ -1,0 +1,565 @@
+"""Transports that send at once: order, what waits, how they end, what Twisted expects of them."""
+
+from errno import ECONNRESET, ENOBUFS
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ISSLTransport, ITransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides, implementer
+from zope.interface.verify import verifyObject
+
+from netsvc.http.transport import HIGH_WATER, BufferedTransport, DirectServer, DirectUnixServer, direct
+from tests.http.sockets import FakeReactor, FakeSocket, Owner, Port, Receiver
+
+
+class Producer:
+    """A producer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer."""
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        """See IProducer."""
+        self.told.append("stop")
+
+
+class DirectCase(SynchronousTestCase):
+    """A transport on a socket in memory."""
+
+    kind: type[DirectServer] = DirectServer
+    client: Any = ("192.0.2.1", 4711)
+
+    def setUp(self) -> None:
+        """Connect."""
+        self.reactor = FakeReactor()
+        self.socket: Any = FakeSocket()
+        self.protocol: Any = Receiver()
+        self.owner = Owner()
+        self.port = Port(self.reactor)
+        self.transport: Any = self.kind(self.socket, self.protocol, self.client, self.port, 0, self.reactor)
+        self.transport.owner = self.owner
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the transport waits for room in the kernel."""
+        return self.transport in self.reactor.writing
+
+    def lost(self) -> Any:
+        """Why the connection was lost; None if it was not."""
+        return self.protocol.reasons[0].value if self.protocol.reasons else None
+
+    def turn(self) -> None:
+        """The reactor finds room in the kernel."""
+        why = self.transport.doWrite()
+        if why is not None:
+            self.transport.connectionLost(Failure(why))
+
+
+class WriteTests(DirectCase):
+    """Sending."""
+
+    def test_at_once(self) -> None:
+        """What the kernel takes is sent at once; the reactor has nothing to do."""
+        self.transport.write(b"hello")
+        self.transport.writeSequence([b" ", b"world"])
+        self.assertEqual((self.socket.taken, self.waiting, self.transport.full, self.owner.told), (b"hello world", False, False, []))
+
+    def test_in_part(self) -> None:
+        """What it does not take waits, and goes first when there is room again."""
+        self.socket.room = 2
+        self.transport.write(b"hello")
+        self.assertEqual((self.socket.taken, self.waiting, self.transport.full, self.owner.told), (b"he", True, True, ["full"]))
+        self.transport.write(b" world")
+        self.assertEqual(self.socket.taken, b"he")
+        self.socket.room = 5
+        self.turn()
+        self.assertEqual((self.socket.taken, self.transport.full, self.owner.told), (b"hello w", True, ["full"]))
+        self.socket.room = None
+        self.turn()
+        self.assertEqual((self.socket.taken, self.waiting, self.transport.full), (b"hello world", False, False))
+        self.assertEqual(self.owner.told, ["full", "drained"])
+
+    def test_would_block(self) -> None:
+        """The same if it takes nothing, then and later."""
+        self.socket.room = 0
+        self.transport.write(b"hello")
+        self.turn()
+        self.assertEqual((self.waiting, self.transport.full), (True, True))
+        self.socket.room = None
+        self.turn()
+        self.assertEqual((self.socket.taken, self.owner.told), (b"hello", ["full", "drained"]))
+
+    def test_many_pieces(self) -> None:
+        """Many pieces that wait are handed over by few calls, in order."""
+        self.socket.room = 0
+        pieces = [b"%d," % number for number in range(1000)]
+        for piece in pieces:
+            self.transport.write(piece)
+        self.socket.room = None
+        turns = 0
+        while self.transport.full:
+            self.turn()
+            turns += 1
+        self.assertEqual(self.socket.taken, b"".join(pieces))
+        self.assertLess(turns, 20)
+
+    def test_no_copy(self) -> None:
+        """What waits is the caller's own bytes object, however much of it was sent."""
+        shared = b"x" * 100_000
+        self.assertEqual(self.transport.raw_send(shared[:10]), 10)
+        self.transport.rest(shared, 10)
+        self.assertIs(self.transport._backlog.chunks[0], shared)
+        self.socket.taken = b""
+        self.turn()
+        self.assertEqual(self.socket.taken, shared[10:])
+
+    def test_mutable(self) -> None:
+        """Bytes that could change are copied."""
+        self.socket.room = 0
+        data = bytearray(b"hello")
+        self.transport.write(data)
+        data[0] = 0
+        self.socket.room = None
+        self.turn()
+        self.assertEqual(self.socket.taken, b"hello")
+
+    def test_rest_after_rest(self) -> None:
+        """Another rest goes behind the first."""
+        self.transport.rest(b"abc", 1)
+        self.transport.rest(b"def", 1)
+        self.transport.rest(b"ghi", 0)
+        self.transport.rest(b"jkl", 3)
+        self.turn()
+        self.assertEqual(self.socket.taken, b"bcefghi")
+
+    def test_no_text(self) -> None:
+        """Text is a mistake of the caller."""
+        self.assertRaises(TypeError, self.transport.write, "hello")
+
+    def test_broken(self) -> None:
+        """An error of the socket is reported by the reactor's call, not in the midst of the caller."""
+        self.socket.break_()
+        self.transport.write(b"hello")
+        self.assertEqual((self.lost(), self.waiting), (None, True))
+        self.turn()
+        self.assertIsInstance(self.lost(), ConnectionLost)
+
+    def test_no_memory(self) -> None:
+        """A kernel out of buffers is tried again."""
+        self.socket.error = OSError(ENOBUFS, "no buffers")
+        self.transport.write(b"hello")
+        self.turn()
+        self.socket.error = None
+        self.turn()
+        self.assertEqual((self.socket.taken, self.lost()), (b"hello", None))
+
+    def test_stalled(self) -> None:
+        """It can be asked whether the other end takes anything."""
+        self.assertFalse(self.transport.stalled())
+        self.socket.room = 1
+        self.transport.write(b"hello")
+        self.assertEqual([self.transport.stalled(), self.transport.stalled()], [False, True])
+        self.socket.room = 1
+        self.turn()
+        self.assertEqual([self.transport.stalled(), self.transport.stalled()], [False, True])
+        self.socket.room = None
+        self.turn()
+        self.assertFalse(self.transport.stalled())
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.one_of(st.binary(min_size=1, max_size=40).map(lambda data: ("write", data)), st.integers(0, 50).map(lambda room: ("room", room)))))
+    def test_order(self, steps: list[tuple[str, Any]]) -> None:
+        """Whatever the kernel takes and when, every byte arrives once and in order, and owners hear full and drained in turn."""
+        self.setUp()
+        expected = b""
+        for step, value in steps:
+            if step == "write":
+                expected += value
+                self.transport.write(value)
+            else:
+                self.socket.room = value
+                if self.waiting:
+                    self.turn()
+            self.assertTrue(expected.startswith(self.socket.taken))
+            self.assertEqual(self.transport.full, self.socket.taken != expected)
+        self.socket.room = None
+        while self.waiting:
+            self.turn()
+        self.assertEqual(self.socket.taken, expected)
+        self.assertEqual(self.owner.told, ["full", "drained"] * (len(self.owner.told) // 2))
+
+
+class EndTests(DirectCase):
+    """How a connection ends."""
+
+    def test_close(self) -> None:
+        """Closing waits for what is to be sent, then is orderly."""
+        self.socket.room = 2
+        self.transport.write(b"hello")
+        self.transport.loseConnection()
+        self.transport.loseConnection()
+        self.turn()
+        self.assertEqual((self.lost(), self.transport in self.reactor.reading), (None, False))
+        self.socket.room = None
+        self.turn()
+        self.assertIsInstance(self.lost(), ConnectionDone)
+        self.assertEqual((self.socket.taken, self.socket.closed), (b"hello", True))
+        self.assertIn(("shutdown", 2), self.socket.calls)
+
+    def test_close_with_nothing_to_send(self) -> None:
+        """It never happens in the midst of the caller."""
+        self.transport.loseConnection()
+        self.assertEqual((self.lost(), self.waiting), (None, True))
+        self.turn()
+        self.assertIsInstance(self.lost(), ConnectionDone)
+
+    def test_write_after_close(self) -> None:
+        """What is written between is sent, as on any Twisted transport."""
+        self.transport.loseConnection()
+        self.transport.write(b"bye")
+        self.turn()
+        self.assertEqual((self.socket.taken, self.socket.closed), (b"bye", True))
+
+    def test_half_close(self) -> None:
+        """Our direction is closed after what waits; then nothing is sent any more, but reading goes on."""
+        self.socket.room = 2
+        self.transport.write(b"hello")
+        self.transport.lose_write_connection()
+        self.assertNotIn(("shutdown", 1), self.socket.calls)
+        self.socket.room = None
+        self.turn()
+        self.assertIn(("shutdown", 1), self.socket.calls)
+        self.transport.write(b"more")
+        self.assertEqual((self.socket.taken, self.transport.full, self.waiting), (b"hello", True, False))
+        self.socket.incoming.append(b"still here")
+        self.transport.doRead()
+        self.assertEqual((self.protocol.received, self.lost()), (b"still here", None))
+        self.turn()
+        self.transport.loseConnection()
+        self.assertIsInstance(self.lost(), ConnectionDone)
+
+    def test_half_close_is_told(self) -> None:
+        """A protocol that wants to know of closed halves is told."""
+        told: list[str] = []
+
+        @implementer(IHalfCloseableProtocol)
+        class Halves(Receiver):
+            def readConnectionLost(self) -> None:
+                told.append("read")
+
+            def writeConnectionLost(self) -> None:
+                told.append("write")
+
+        self.transport.hand_over(Halves())
+        self.transport.lose_write_connection()
+        self.turn()
+        self.transport.readConnectionLost(Failure(CONNECTION_DONE))
+        self.assertEqual(told, ["write", "read"])
+
+    def test_abort(self) -> None:
+        """Aborting drops what waits, in a later turn, and nothing is read or sent meanwhile."""
+        self.socket.room = 0
+        self.transport.write(b"hello")
+        self.transport.abortConnection()
+        self.transport.abortConnection()
+        self.assertEqual((self.lost(), self.reactor.reading, self.reactor.writing), (None, set(), set()))
+        self.assertIsNone(self.transport.doRead())
+        self.assertIsNone(self.transport.doWrite())
+        self.reactor.advance(0)
+        self.assertIsInstance(self.lost(), ConnectionAborted)
+        self.assertTrue(self.socket.closed)
+
+    def test_lost(self) -> None:
+        """After the end everything is refused quietly, and the end comes once."""
+        self.transport.connectionLost(Failure(CONNECTION_LOST))
+        self.transport.connectionLost(Failure(CONNECTION_LOST))
+        self.transport.write(b"x")
+        self.transport.rest(b"x", 0)
+        self.transport.loseConnection()
+        self.assertEqual((len(self.protocol.reasons), self.transport.full, self.transport.fileno()), (1, True, -1))
+        self.assertRaises(OSError, self.transport.raw_send, b"x")
+        self.assertEqual((self.reactor.reading, self.reactor.writing), (set(), set()))
+
+
+class ReadTests(DirectCase):
+    """Receiving."""
+
+    def test_data(self) -> None:
+        """Up to 64 KiB are read at a time, though only 16 may wait to be sent."""
+        self.socket.incoming.append(b"hello")
+        self.assertIsNone(self.transport.doRead())
+        self.assertEqual((self.protocol.received, self.socket.calls[-1], self.transport.bufferSize), (b"hello", ("recv", 65536), HIGH_WATER))
+
+    def test_nothing(self) -> None:
+        """A false alarm is none."""
+        self.assertIsNone(self.transport.doRead())
+
+    def test_end(self) -> None:
+        """The end is orderly, an error is not."""
+        self.socket.incoming.extend([b"", OSError(ECONNRESET, "reset")])
+        self.assertIs(self.transport.doRead(), CONNECTION_DONE)
+        self.assertIs(self.transport.doRead(), CONNECTION_LOST)
+
+    def test_pause(self) -> None:
+        """Reading can be paused and resumed; not resumed while the connection closes."""
+        self.transport.pause_reading()
+        self.assertEqual(self.reactor.reading, set())
+        self.transport.resume_reading()
+        self.assertEqual(self.reactor.reading, {self.transport})
+        self.transport.loseConnection()
+        self.transport.resume_reading()
+        self.assertEqual(self.reactor.reading, set())
+
+    def test_hand_over(self) -> None:
+        """Another protocol can take over: it receives, owns, and hears of the end."""
+
+        class Successor(Receiver, Owner):
+            def __init__(self) -> None:
+                Receiver.__init__(self)
+                Owner.__init__(self)
+
+        successor = Successor()
+        self.transport.hand_over(successor)
+        self.socket.incoming.append(b"hello")
+        self.transport.doRead()
+        self.socket.room = 0
+        self.transport.write(b"x")
+        self.transport.connectionLost(Failure(CONNECTION_LOST))
+        self.assertEqual((successor.received, successor.told, len(successor.reasons)), (b"hello", ["full"], 1))
+        self.assertEqual((self.protocol.received, self.protocol.reasons, self.owner.told), (b"", [], []))
+
+
+class ProducerTests(DirectCase):
+    """IConsumer, for what runs on top (TLS for one)."""
+
+    def setUp(self) -> None:
+        """A producer."""
+        super().setUp()
+        self.producer = Producer()
+        self.transport.owner = None
+
+    def test_push(self) -> None:
+        """A producer is paused above 16 KiB and resumed when all is sent."""
+        self.transport.registerProducer(self.producer, True)
+        self.transport.write(b"x" * 100_000)
+        self.assertEqual(self.producer.told, [])
+        self.socket.room = 0
+        self.transport.write(b"x" * HIGH_WATER)
+        self.assertEqual(self.producer.told, [])
+        self.transport.write(b"x")
+        self.assertEqual(self.producer.told, ["pause"])
+        self.socket.room = HIGH_WATER
+        self.turn()
+        self.assertEqual(self.producer.told, ["pause"])
+        self.socket.room = None
+        self.turn()
+        self.assertEqual(self.producer.told, ["pause", "resume"])
+
+    def test_pull(self) -> None:
+        """A pull producer is asked again after each piece, although that was sent at once."""
+        transport = self.transport
+        left = [b"a", b"b", b"c"]
+
+        class Pull(Producer):
+            def resumeProducing(self) -> None:
+                if left:
+                    transport.write(left.pop(0))
+                else:
+                    transport.unregisterProducer()
+
+        self.transport.registerProducer(Pull(), False)
+        while self.waiting:
+            self.turn()
+        self.assertEqual(self.socket.taken, b"abc")
+
+    def test_close_with_producer(self) -> None:
+        """A producer at work holds up the close until it is unregistered."""
+        self.transport.registerProducer(self.producer, True)
+        self.socket.room = 0
+        self.transport.write(b"x" * 20_000)
+        self.transport.loseConnection()
+        self.socket.room = None
+        self.turn()
+        self.assertEqual((self.producer.told, self.lost()), (["pause", "resume"], None))
+        self.transport.unregisterProducer()
+        self.turn()
+        self.assertIsInstance(self.lost(), ConnectionDone)
+
+    def test_stop(self) -> None:
+        """A producer is stopped with the connection, and one that comes later at once."""
+        self.transport.registerProducer(self.producer, True)
+        self.transport.connectionLost(Failure(CONNECTION_LOST))
+        self.assertEqual(self.producer.told, ["stop"])
+        self.transport.registerProducer(self.producer, True)
+        self.assertEqual(self.producer.told, ["stop", "stop"])
+
+
+class FactsTests(DirectCase):
+    """What a transport says of itself."""
+
+    def test_interfaces(self) -> None:
+        """It is what Twisted takes it for."""
+        for interface in (ITransport, IConsumer, IPushProducer):
+            self.assertTrue(verifyObject(interface, self.transport), interface)
+        self.assertIs(direct(self.transport), self.transport)
+
+    def test_addresses(self) -> None:
+        """Both ends of IPv4 and IPv6; IPv4 that came in through IPv6 is IPv4."""
+        self.assertEqual(self.transport.getPeer(), IPv4Address("TCP", "192.0.2.1", 4711))
+        self.assertEqual(self.transport.getHost(), IPv4Address("TCP", "192.0.2.9", 80))
+        self.assertEqual((self.transport.peer, self.transport.secure), ("192.0.2.1", False))
+        self.transport.client = ("2001:db8::1", 4711, 0, 0)
+        self.assertEqual((self.transport.getPeer(), self.transport.peer), (IPv6Address("TCP", "2001:db8::1", 4711, 0, 0), "2001:db8::1"))
+        self.transport.client = ("::ffff:192.0.2.1", 4711, 0, 0)
+        self.assertEqual(self.transport.peer, "192.0.2.1")
+
+    def test_socket_options(self) -> None:
+        """Nothing is held back to be joined, and no call blocks."""
+        self.assertEqual(self.socket.calls[:2], [("setblocking", False), ("setsockopt", IPPROTO_TCP, TCP_NODELAY, 1)])
+
+    def test_gone_already(self) -> None:
+        """A connection that broke before it was accepted is noticed later, by reading."""
+        self.socket.break_()
+        self.assertEqual(self.kind(self.socket, self.protocol, self.client, self.port, 0, self.reactor).connected, 1)
+
+    def test_reactor(self) -> None:
+        """The port's poller watches it, if there is one."""
+        self.assertIs(self.transport.reactor, self.reactor)
+        other = FakeReactor()
+        self.port.poller = other
+        self.transport.startWriting()
+        self.assertEqual((self.transport in other.writing, self.waiting), (True, False))
+
+    def test_no_tls_later(self) -> None:
+        """It cannot switch to TLS."""
+        self.assertRaises(NotImplementedError, self.transport.startTLS, None)
+
+    def test_names(self) -> None:
+        """It has a name in logs, the same for all where that is asked for often."""
+        self.assertIn("192.0.2.1", repr(self.transport))
+        self.assertEqual(self.transport.logPrefix(), "netsvc")
+
+    def test_lean(self) -> None:
+        """No attribute is stored in a dictionary of its own."""
+        self.socket.room = 0
+        self.transport.write(b"x")
+        self.assertEqual(vars(self.transport), {})
+
+
+class UnixTests(DirectCase):
+    """The same on a UNIX socket."""
+
+    kind = DirectUnixServer
+    client = b""
+
+    def test_facts(self) -> None:
+        """It has no address, and no options of TCP."""
+        self.socket.name = b"/run/netsvc.sock"
+        self.assertEqual(
+            (self.transport.peer, self.transport.getPeer(), self.transport.getHost()), ("unix", UNIXAddress(None), UNIXAddress(b"/run/netsvc.sock"))
+        )
+        self.assertEqual(self.socket.calls, [("setblocking", False)])
+
+    def test_write(self) -> None:
+        """It sends in the same way."""
+        self.transport.write(b"hello")
+        self.assertEqual(self.socket.taken, b"hello")
+
+
+class BufferedTests(SynchronousTestCase):
+    """Any other transport in the same guise."""
+
+    def setUp(self) -> None:
+        """Wrap a StringTransport."""
+        self.inner: Any = StringTransport()
+        self.transport: Any = direct(self.inner)
+        self.owner = Owner()
+        self.transport.owner = self.owner
+
+    def test_kind(self) -> None:
+        """It is wrapped, once."""
+        self.assertIsInstance(self.transport, BufferedTransport)
+        self.assertIs(direct(self.transport), self.transport)
+        self.assertTrue(verifyObject(IPushProducer, self.transport))
+
+    def test_write(self) -> None:
+        """All is taken, by every way."""
+        self.transport.write(b"a")
+        self.assertEqual(self.transport.raw_send(b"bc"), 2)
+        self.transport.rest(b"xde", 1)
+        self.assertEqual(self.inner.value(), b"abcde")
+
+    def test_full(self) -> None:
+        """It is full when the transport below wants a pause; the owner hears of each change once."""
+        self.assertFalse(self.transport.full)
+        self.inner.producer.pauseProducing()
+        self.inner.producer.pauseProducing()
+        self.assertEqual((self.transport.full, self.transport.stalled()), (True, True))
+        self.inner.producer.resumeProducing()
+        self.inner.producer.resumeProducing()
+        self.assertEqual((self.transport.full, self.transport.stalled(), self.owner.told), (False, False, ["full", "drained"]))
+
+    def test_no_owner(self) -> None:
+        """Nobody need listen."""
+        self.transport.owner = None
+        self.inner.producer.pauseProducing()
+        self.inner.producer.resumeProducing()
+        self.assertFalse(self.transport.full)
+
+    def test_lost(self) -> None:
+        """Once the connection is lost, nothing may be sent."""
+        self.inner.producer.stopProducing()
+        self.assertTrue(self.transport.full)
+
+    def test_stalled_below(self) -> None:
+        """A direct transport at the bottom knows better whether the other end takes anything."""
+        self.inner.stalled = lambda: "asked"
+        self.assertEqual(self.transport.stalled(), "asked")
+
+    def test_facts(self) -> None:
+        """It knows the peer and whether TLS is spoken."""
+        self.assertEqual((self.transport.peer, self.transport.secure), ("192.168.1.1", False))
+        directlyProvides(self.inner, ISSLTransport)
+        self.inner.peerAddr = UNIXAddress(None)
+        self.assertEqual((self.transport.peer, self.transport.secure), ("unix", True))
+
+    def test_reading(self) -> None:
+        """Reading is paused below."""
+        self.transport.pause_reading()
+        self.assertEqual(self.inner.producerState, "paused")
+        self.transport.resume_reading()
+        self.assertEqual(self.inner.producerState, "producing")
+
+    def test_ends(self) -> None:
+        """Closing unregisters the producer, which would hold it up; half a close is a whole one; aborting is passed on."""
+        self.transport.lose_write_connection()
+        self.assertEqual((self.inner.disconnecting, self.inner.producer), (True, None))
+        other: Any = StringTransport()
+        BufferedTransport(other).abortConnection()
+        self.assertTrue(other.disconnected)
+
+    def test_hand_over(self) -> None:
+        """The successor is put where the transport below looks for its protocol."""
+        successor: Any = Owner()
+        self.transport.hand_over(successor)
+        self.assertIs(self.inner.protocol, successor)
+        self.inner.wrappedProtocol = None
+        other: Any = Owner()
+        self.transport.hand_over(other)
+        self.assertEqual((self.inner.wrappedProtocol, self.transport.owner, self.inner.protocol), (other, other, successor))
