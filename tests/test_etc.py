@@ -54,6 +54,20 @@ class SettingsFilesTests(SynchronousTestCase):
                 self.assertIn((section, key), known, page)
 
 
+class DecisionsTests(SynchronousTestCase):
+    """docs/decisions/."""
+
+    def test_the_index(self) -> None:
+        """Every decision is in the index under its number and title, and nothing else is."""
+        folder = ROOT / "docs" / "decisions"
+        index = re.findall(r"^\| \[(\d+)\]\((.+?)\) \| (.*) \|$", (folder / "README.md").read_text(), re.MULTILINE)
+        written = []
+        for page in sorted(folder.glob("0*.md")):
+            number, title = page.read_text().partition("\n")[0].removeprefix("# ").split(". ", 1)
+            written.append((number, page.name, title))
+        self.assertEqual(index, written)
+
+
 class UnitsTests(SynchronousTestCase):
     """The units fit the settings and each other."""
 
