@@ -74,15 +74,23 @@ def cursor_of(epoch: str, seq: int) -> str:
     return f"{epoch}:{seq}"
 
 
+_DIGITS = 18
+_FAR = 10**_DIGITS
+
+
 def parse_cursor(cursor: str) -> tuple[str, int]:
     """Epoch and seq of a cursor.
+
+    An integer of more than 18 digits is far behind every event; it is cut, since neither a store nor `int` takes any length.
 
     :raises ValueError: not of the form ``text:integer``.
     """
     epoch, colon, seq = cursor.rpartition(":")
-    if not colon or not seq.removeprefix("-").isascii() or not seq.removeprefix("-").isdigit() or len(seq) > 19:
+    digits = seq.removeprefix("-")
+    if not colon or not digits.isascii() or not digits.isdigit():
         raise ValueError(f"{cursor[:80]!r} is no cursor: write it as it was given, like 'x7k2:41'")
-    return epoch, int(seq)
+    number = int(digits) if len(digits) <= _DIGITS else _FAR
+    return epoch, -number if seq.startswith("-") else number
 
 
 def event_of(epoch: str, room: str, row: Row) -> Event:

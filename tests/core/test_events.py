@@ -19,9 +19,16 @@ class CursorTests(TestCase):
 
     def test_no_cursor(self) -> None:
         """Everything else is refused, by words that show how one looks."""
-        for text in ("", "41", "x:", "x:1.5", "x:1 ", "x:--1", "x:٣", "x:" + "9" * 30):
+        for text in ("", "41", "x:", "x:1.5", "x:1 ", "x:--1", "x:٣", "x:-", "x:+1", "x:1_0"):
             error = self.assertRaises(ValueError, parse_cursor, text)
             self.assertIn("no cursor", str(error))
+
+
+    def test_far_away(self) -> None:
+        """Any integer is valid, and one of any length costs nothing and is behind every event."""
+        for digits in ("9" * 19, "9" * 30, "9" * 100_000):
+            self.assertEqual(parse_cursor(f"x:{digits}"), ("x", 10**18))
+            self.assertEqual(parse_cursor(f"x:-{digits}"), ("x", -(10**18)))
 
 
 class EventTests(TestCase):
