@@ -26,7 +26,7 @@ class Budget:
         self.full_at = 0.0
 
     def charge(self, cost: float) -> None:
-        """Spend `cost`.
+        """Spend `cost`; more than the budget can hold is let through once it is full, and owed.
 
         :raises RateLimited: it is not there; ``retry_after`` says when it will be. Nothing is spent then.
         """
@@ -35,8 +35,9 @@ class Budget:
         start = self.full_at if self.full_at > now else now
         full_at = start + cost * budgets.interval
         if full_at - now > budgets.span:
-            wait = round(full_at - now - budgets.span, 3)
-            raise RateLimited(f"too many calls: try again in {wait:g} s", retry_after=wait)
+            wait = round(min(full_at - budgets.span, start) - now, 3)
+            if wait > 0:
+                raise RateLimited(f"too many calls: try again in {wait:g} s", retry_after=wait)
         self.full_at = full_at
 
     @property

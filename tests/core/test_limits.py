@@ -49,6 +49,22 @@ class BudgetTests(TestCase):
         self.clock.advance(0.1)
         budget.charge(1.0)
 
+    def test_a_call_dearer_than_the_burst(self) -> None:
+        """It is let through when the budget is full, and is paid off before the next; retry_after says when that is."""
+        budget = self.budgets.of(ALICE, "192.0.2.1")
+        budget.charge(7.0)
+        error = self.assertRaises(RateLimited, budget.charge, 7.0)
+        self.assertAlmostEqual(error.retry_after, 0.7, places=2)
+        self.assertAlmostEqual(self.assertRaises(RateLimited, budget.charge, 1.0).retry_after, 0.3, places=2)
+        self.clock.advance(0.7)
+        budget.charge(7.0)
+
+    def test_a_full_budget_buys_a_burst(self) -> None:
+        """Whatever the numbers: no rounding makes a rested caller wait."""
+        for rate in range(1, 50):
+            for burst in range(1, 20):
+                Budgets(LimitsSettings(calls_per_second=float(rate), burst=float(burst)), self.clock.seconds).of(ALICE, "").charge(float(burst))
+
     def test_what_is_left(self) -> None:
         """`left` is what could be spent now."""
         budget = self.budgets.of(ALICE, "192.0.2.1")
