@@ -203,10 +203,16 @@ class Rooms:
         return done
 
     def _exists(self, name: str) -> "Deferred[bool]":
-        state = self._states.get(name)
-        if state is not None and state.room.head:
-            return succeed(True)
-        return self._store.room(name).addCallback(lambda info: info is not None)
+        """Whether a room has an event. Those who ask for the same room are answered in the order in which they asked."""
+        state = self._hold(name)
+
+        def answer(outcome: object) -> bool:
+            self._release(state)
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+            return state.room.head > 0
+
+        return self._loaded(state).addBoth(answer)
 
     def _committed(self, batch: list[Draft]) -> None:
         epoch, durable, states = self._store.epoch, self._store.durable, self._states

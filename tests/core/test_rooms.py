@@ -1,7 +1,7 @@
 """Rooms: posting, joining, history, presence, in memory and on a Clock."""
 
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable
 from tests.core.fakes import FakeSink
@@ -106,6 +106,30 @@ class CreateTests(RoomsTestCase):
         _, member, _ = self.join()
         member.start()
         self.assertEqual(self.post(who=GUEST).seq, 3)
+
+    def test_order(self) -> None:
+        """What one connection posts is appended in the order sent, also where the store has to say first whether there is a room."""
+        self.post(who=ALICE)
+        asked: list[Deferred[object]] = []
+
+        def room(name: str) -> "Deferred[object]":
+            asked.append(Deferred())
+            return asked[-1]
+
+        self.rooms = self.make_rooms()
+        real, self.store.room = self.store.room, room  # type: ignore[method-assign,assignment]
+        posts = [self.rooms.post(GUEST, "lobby", str(number)) for number in range(5)]
+        # A pool of readers may answer the later question first.
+        for question in reversed(asked):
+            real("lobby").chainDeferred(question)  # type: ignore[arg-type]
+        self.turn()
+        self.assertEqual([self.successResultOf(post).seq for post in posts], [2, 3, 4, 5, 6])
+
+    def test_a_store_that_cannot_say(self) -> None:
+        """The post fails, and nothing of the room stays behind."""
+        self.store.room = lambda name: fail(StoreUnavailable("no"))  # type: ignore[method-assign]
+        self.failureResultOf(self.rooms.post(GUEST, "lobby", "hi"), StoreUnavailable)
+        self.assertEqual(self.rooms._states, {})
 
 
 class JoinTests(RoomsTestCase):
