@@ -10,6 +10,7 @@ the cohort at its cursor if the ring still reaches back that far, and reads on f
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -24,17 +25,21 @@ from netsvc.interfaces import IFormat, ISink, ISinkWatcher, IStore
 __all__ = ["Cohort", "Delivery", "Fanout", "Follower", "Room"]
 
 STORE_READ = 200
-"""Events read from the store at once for a follower that the ring has left behind."""
+"""Events read from the store at once, at the most, for a follower that the ring has left behind."""
+
+FIRST_READ = 32
+"""Events in its first such read; each further one follows from what its sink took of the last."""
 
 RETRY = 1.0
 """Seconds until a failed store read is tried again."""
 
-_EVENT_COST = 600
+_EVENT_COST = 500
 """Bytes that an event costs in a ring besides its text: the objects, and the frame around the text."""
 
 
 def _cost(event: Event) -> int:
-    return _EVENT_COST + 2 * len(event.text or "")
+    # The text is there twice, as a string and in a frame. The string's size tells wide characters from ASCII, its length does not.
+    return _EVENT_COST + 2 * (event.text or "").__sizeof__()
 
 
 class Room:
@@ -59,6 +64,9 @@ class Room:
     def append(self, event: Event) -> None:
         """Take over a committed event; it enters the ring if the room is followed."""
         seq = event.seq
+        if seq <= self.head:
+            # The store told of it already when the room was looked up: whoever joined since is past it.
+            return
         if self.fanouts and self.base + len(self.events) + 1 == seq:
             self.events.append(event)
             self.cost += _cost(event)
@@ -97,13 +105,18 @@ class Room:
 
 
 class Cohort:
-    """Followers at one cursor. ``members`` maps each to its sink's bare send."""
+    """Followers at one cursor.
 
-    __slots__ = ("cursor", "members")
+    :ivar members: each with its sink's bare send.
+    :ivar signals: what else they are to be sent, once: bytes that are not of the log.
+    """
+
+    __slots__ = ("cursor", "members", "signals")
 
     def __init__(self, cursor: int) -> None:
         self.cursor = cursor
         self.members: dict[Follower, Any] = {}
+        self.signals = b""
 
     def write(self, data: bytes) -> None:
         """The same bytes to every member; one whose sink does not take all of them leaves with the rest."""
@@ -150,7 +163,7 @@ class Fanout:
         cursor = follower.cursor
         largest = self.delivery.slice
         for cohort in self.cohorts:
-            if cohort.cursor == cursor and len(cohort.members) < largest:
+            if cohort.cursor == cursor and len(cohort.members) < largest and not cohort.signals:
                 break
         else:
             cohort = Cohort(cursor)
@@ -171,42 +184,59 @@ class Fanout:
         follower.cohort = None
         self.away += 1
 
+    @property
+    def level(self) -> bool:
+        """No cohort lacks anything."""
+        head = self.room.head
+        return all(cohort.cursor >= head and not cohort.signals for cohort in self.cohorts)
+
     def flush(self, writes: int) -> int:
-        """Send cohorts what they lack until `writes` are made or all are level; returns the writes left (0 or less: more to do)."""
+        """Send cohorts what they lack until `writes` are made; returns the writes left. If it is 0 or less, `level` says whether that was all."""
         head = self.room.head
         if len(self.cohorts) > 1:
-            self.cohorts = self._merged()
+            self.cohorts = self._in_turn()
         for cohort in self.cohorts:
             # One size for all pieces: a slow reader pins at most one of them.
             while cohort.cursor < head and cohort.members:
                 if writes <= 0:
-                    return 0
+                    return writes
                 data, cursor = self._piece(cohort.cursor)
                 # Before the writes: whoever leaves because of them has them.
                 cohort.cursor = cursor
                 writes -= len(cohort.members)
                 if data:
                     cohort.write(data)
+            if cohort.signals and cohort.members:
+                if writes <= 0:
+                    return writes
+                data, cohort.signals = cohort.signals, b""
+                writes -= len(cohort.members)
+                cohort.write(data)
             if not cohort.members:
-                cohort.cursor = head
-        return max(writes, 1)
+                cohort.cursor, cohort.signals = head, b""
+        return writes
 
-    def _merged(self) -> list[Cohort]:
-        """The cohorts without empty ones, those at one cursor joined as far as a slice allows."""
+    def _in_turn(self) -> list[Cohort]:
+        """The cohorts, those that are furthest behind first, or a busy room would never get to its last ones.
+
+        Empty ones are left out; those that lack the same are joined as far as a slice allows.
+        """
         largest = self.delivery.slice
-        merged: dict[int, Cohort] = {}
+        joined: dict[tuple[int, bytes], Cohort] = {}
         result = []
         for cohort in self.cohorts:
             if not cohort.members:
                 continue
-            other = merged.get(cohort.cursor)
+            lack = cohort.cursor, cohort.signals
+            other = joined.get(lack)
             if other is None or len(other.members) + len(cohort.members) > largest:
-                merged[cohort.cursor] = cohort
+                joined[lack] = cohort
                 result.append(cohort)
                 continue
             other.members.update(cohort.members)
             for follower in cohort.members:
                 follower.cohort = other
+        result.sort(key=attrgetter("cursor"))
         return result
 
     def _piece(self, cursor: int) -> tuple[bytes, int]:
@@ -243,31 +273,33 @@ class Fanout:
             self.base = base
 
     def signal(self, data: bytes) -> None:
-        """Something that is not in the log, to those who are ready for it."""
+        """Something that is not in the log, to those who are ready for it, in the next turn."""
         if data:
             for cohort in self.cohorts:
-                cohort.write(data)
+                cohort.signals += data
+            self.delivery.mark(self)
 
 
 @implementer(ISinkWatcher)
 class Follower:
     """One client in one room: a sink, and a cursor while it is in no cohort."""
 
-    __slots__ = ("cohort", "cursor", "fanout", "reading", "sink")
+    __slots__ = ("ahead", "cohort", "cursor", "fanout", "sink", "waits")
 
     def __init__(self, fanout: Fanout, sink: ISink, cursor: int) -> None:
         self.fanout: Fanout | None = fanout
         self.sink = sink
         self.cursor = cursor
         self.cohort: Cohort | None = None
-        self.reading = False
+        self.waits = 1  # for its start, a read of the store, whoever holds it
+        self.ahead = FIRST_READ
         fanout.away += 1
 
     def start(self) -> None:
         """Begin to deliver what is behind the cursor. Call it once, when the answer that gave the cursor to the client is written."""
         if self.fanout is not None:
             self.sink.watch(self)
-            self._go_on()
+            self.go_on()
 
     def stop(self) -> None:
         """Deliver no more. May be called twice."""
@@ -279,55 +311,74 @@ class Follower:
             self.fanout = None
             fanout.delivery.left(fanout)
 
+    def hold(self) -> None:
+        """Deliver nothing until `go_on`, which is to be called as often as this."""
+        self.waits += 1
+        self.sink_full()
+
+    def go_on(self) -> None:
+        """One thing less to wait for."""
+        self.waits -= 1
+        self.sink_drained()
+
     def sink_full(self) -> None:
         """Leave the cohort until the sink has drained."""
         if self.fanout is not None:
             self.fanout.release(self)
 
     def sink_drained(self) -> None:
-        """Go on from the cursor."""
-        self._go_on()
-
-    def _go_on(self) -> None:
+        """Go on from the cursor, from the ring if it reaches back that far."""
         fanout = self.fanout
-        if fanout is None or self.reading or self.cohort is not None or self.sink.full:
+        if fanout is None or self.waits or self.cohort is not None or self.sink.full:
             return
         if self.cursor >= fanout.room.base:
             fanout.admit(self)
             return
-        self.reading = True
-        read = fanout.delivery.store.read_after(fanout.room.name, self.cursor, STORE_READ, fanout.room.head)
-        read.addCallbacks(self._read, self._read_failed, callbackArgs=(fanout.room.head,))
+        self.waits += 1
+        head = fanout.room.head
+        reading = fanout.delivery.store.read_after(fanout.room.name, self.cursor, self.ahead, head)
+        reading.addCallbacks(self._read, self._read_failed, callbackArgs=(head,)).addErrback(self._broken)
 
     def _read(self, rows: list[Row], head: int) -> None:
-        self.reading = False
         fanout = self.fanout
         if fanout is None:
             return
-        room, format = fanout.room, fanout.format
-        frames = []
-        for row in rows:
-            if row[0] > self.cursor + 1:
-                frames.append(format.gap(room.name, self.cursor + 1, row[0] - 1))
-            frames.append(format.event(event_of(fanout.delivery.store.epoch, room.name, row)))
-            self.cursor = row[0]
+        # In a further turn, for others have theirs first.
+        fanout.delivery.clock.callLater(0, self.go_on)
+        if self.waits > 1 or self.sink.full:
+            return
         if not rows:
             # Retention has removed all that was asked for.
-            frames.append(format.gap(room.name, self.cursor + 1, head))
-            self.cursor = head
-        self.sink.write(b"".join(frames))
-        self._go_on()
+            self._send([fanout.format.gap(fanout.room.name, self.cursor + 1, head)], head)
+            return
+        epoch, name, chunk = fanout.delivery.store.epoch, fanout.room.name, fanout.delivery.chunk
+        before, pieces, size = self.cursor, [], 0
+        for row in rows:
+            if row.seq > before + 1:
+                pieces.append(fanout.format.gap(name, before + 1, row.seq - 1))
+            pieces.append(fanout.format.event(event_of(epoch, name, row)))
+            before = row.seq
+            size += len(pieces[-1])
+            if size >= chunk or row is rows[-1]:
+                self._send(pieces, before)
+                if self.sink.full:
+                    break
+                pieces, size = [], 0
+        # Not much more than the sink takes, whatever the length of the messages.
+        self.ahead = min(2 * (rows.index(row) + 1), STORE_READ)
+
+    def _send(self, pieces: list[bytes], cursor: int) -> None:
+        self.cursor = cursor
+        self.sink.write(b"".join(pieces))
 
     def _read_failed(self, failure: Failure) -> None:
         fanout = self.fanout
-        if fanout is None:
-            return
-        fanout.delivery.log.warn("cannot read on for a follower of {room}: {reason}", room=fanout.room.name, reason=failure.getErrorMessage())
-        fanout.delivery.clock.callLater(RETRY, self._retry)
+        if fanout is not None:
+            fanout.delivery.log.warn("cannot read on for a follower of {room}: {reason}", room=fanout.room.name, reason=failure.getErrorMessage())
+            fanout.delivery.clock.callLater(RETRY, self.go_on)
 
-    def _retry(self) -> None:
-        self.reading = False
-        self._go_on()
+    def _broken(self, failure: Failure) -> None:
+        Delivery.log.failure("a follower cannot read on", failure)
 
 
 class Delivery:
@@ -387,7 +438,7 @@ class Delivery:
                 self._dirty[fanout] = None
 
     def mark(self, fanout: Fanout) -> None:
-        """A fan-out has a cohort that lacks something; it is flushed in the next turn."""
+        """A fan-out may have a cohort that lacks something; it is flushed in the next turn."""
         self._dirty[fanout] = None
         self._later()
 
@@ -405,15 +456,16 @@ class Delivery:
         writes = self.slice
         dirty = self._dirty
         while dirty:
+            if writes <= 0:
+                self._later()
+                break
             fanout = next(iter(dirty))
             # Taken off first: what is marked meanwhile counts for a further round.
             del dirty[fanout]
             writes = fanout.flush(writes)
             self.cost -= fanout.room.trim(self.ring_events)
-            if writes <= 0:
+            if writes <= 0 and not fanout.level:
                 dirty[fanout] = None
-                self._later()
-                break
         while self.cost > self.ring_bytes and self._evict():
             pass
 

@@ -110,6 +110,14 @@ class Member:
         """Begin to deliver. Call it when the answer to the join is written."""
         self._follower.start()
 
+    def hold(self) -> None:
+        """Deliver nothing for now; to be followed by `go_on`."""
+        self._follower.hold()
+
+    def go_on(self) -> None:
+        """Deliver on, once this was called as often as `hold`."""
+        self._follower.go_on()
+
     def rename(self, name: str) -> None:
         """The connection acts under another name now."""
         if self._state is not None and name != self._name:

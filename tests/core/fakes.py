@@ -2,12 +2,26 @@
 
 from collections.abc import Sequence
 
+from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from netsvc.core.events import Event
 from netsvc.interfaces import IFormat, ISink, ISinkWatcher
 
-__all__ = ["FakeSink", "LineFormat"]
+__all__ = ["FakeSink", "LineFormat", "TurningClock"]
+
+
+class TurningClock(Clock):
+    """A clock whose reactor turns can be told apart: `advance` also runs what the calls it runs put off to the next turn."""
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """One reactor turn, `seconds` later: the calls that are due then, and none of those which they make."""
+        self.rightNow += seconds
+        for call in [call for call in self.calls if call.getTime() <= self.seconds()]:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
 
 
 @implementer(ISink)

@@ -3,14 +3,13 @@
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from netsvc.core.identity import Identity
 from netsvc.core.rooms import Joined, Member, Rooms
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.store.memory import MemoryStore
-from tests.core.fakes import FakeSink, LineFormat
+from tests.core.fakes import FakeSink, LineFormat, TurningClock
 
 __all__ = ["ALICE", "BOB", "GUEST", "OTHER_GUEST", "RoomsTestCase"]
 
@@ -27,7 +26,7 @@ class RoomsTestCase(TestCase):
 
     def setUp(self) -> None:
         """What each test starts with."""
-        self.clock = Clock()
+        self.clock = TurningClock()
         self.clock.advance(1_700_000_000.5)
         self.store = MemoryStore(self.clock)
         self.successResultOf(self.store.start())

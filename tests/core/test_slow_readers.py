@@ -1,11 +1,16 @@
 """Followers that do not keep up: they catch up from the ring or the store, or are told of a gap."""
 
+from inspect import stack
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
 
+from netsvc.core import delivery
+from netsvc.core.records import Row
 from netsvc.errors import StoreUnavailable
+from tests.core.fakes import LineFormat
 from tests.core.rooms_case import ALICE, BOB, RoomsTestCase
 
 
@@ -116,6 +121,110 @@ class SlowReaderTests(RoomsTestCase):
         member.leave()
         reading.callback([])
         self.assertEqual(sink.received, received)
+
+    def test_what_is_kept_for_a_slow_reader(self) -> None:
+        """One piece at a time, however long the messages and however much is missing, and no more is read than is of use."""
+        self.format = LineFormat(padding=2000)
+        self.rooms = self.make_rooms(chunk=4096)
+        for _ in range(150):
+            self.post()
+        _, member, sink = self.join(after=self.cursor(0), limit=0)
+        sink.window = 0
+        asked: list[int] = []
+        read_after = self.store.read_after
+
+        def counted(room: str, after: int, limit: int, upto: int | None = None) -> "Deferred[list[Row]]":
+            asked.append(limit)
+            return read_after(room, after, limit, upto)
+
+        self.store.read_after = counted  # type: ignore[method-assign]
+        member.start()
+        for _ in range(50):
+            self.turn()
+            self.assertEqual(len(sink.kept), 1)
+            self.assertLessEqual(len(sink.kept[0][0]), 4096 + 2010)
+            sink.read(0)
+            self.assertTrue(sink.full)
+            sink.read(len(sink.kept[0][0]))
+        self.assertLess(max(asked[1:]), 10, asked)
+        sink.read()
+        self.turn(100)
+        self.assertEqual([int(line) for line in sink.lines()], list(range(1, 151)))
+
+    def test_a_long_way_behind(self) -> None:
+        """A store that answers at once does not nest the reads into each other."""
+        for _ in range(400):
+            self.rooms.post(ALICE, "lobby", "x")
+        self.turn(200)
+        with mock.patch.multiple(delivery, STORE_READ=1, FIRST_READ=1):
+            _, member, sink = self.join(after=self.cursor(0), limit=0)
+            depths = []
+            self.store.read_after, read_after = lambda *args: depths.append(len(stack())) or read_after(*args), self.store.read_after  # type: ignore[method-assign,func-returns-value]
+            member.start()
+            self.turn(1000)
+        self.assertEqual(sink.lines(), [str(seq) for seq in range(1, 401)])
+        self.assertLess(max(depths) - min(depths), 20)
+
+    def test_full_while_a_read_is_under_way(self) -> None:
+        """What was read for a sink that has filled up since is read again later, not piled up."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        reading: Deferred[Any] = Deferred()
+        rows = self.successResultOf(self.store.read_after("lobby", 1, 200))
+        self.store.read_after, read_after = lambda *_: reading, self.store.read_after  # type: ignore[method-assign]
+        sink.read()
+        self.store.read_after = read_after  # type: ignore[method-assign]
+        sink.window = 0
+        sink.write(b"answer\n")
+        kept = len(sink.kept)
+        reading.callback(rows)
+        self.turn()
+        self.assertEqual(len(sink.kept), kept)
+        sink.read()
+        self.turn()
+        self.assertEqual([line for line in sink.lines() if line[0] != "+"], ["1", "answer", *(str(seq) for seq in range(2, 41))])
+
+    def test_held(self) -> None:
+        """Who is held gets nothing, from the ring or from the store, until as many have let go as held."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        member.hold()
+        self.post()
+        member.hold()
+        member.go_on()
+        sink.read()
+        for _ in range(40):
+            self.post()
+        self.assertEqual(sink.lines(), [])
+        reading: Deferred[Any] = Deferred()
+        rows = self.successResultOf(self.store.read_after("lobby", 0, 200))
+        self.store.read_after, read_after = lambda *_: reading, self.store.read_after  # type: ignore[method-assign]
+        member.go_on()
+        member.hold()
+        self.store.read_after = read_after  # type: ignore[method-assign]
+        reading.callback(rows)
+        self.turn()
+        self.assertEqual(sink.lines(), [])
+        member.go_on()
+        self.turn()
+        self.assertEqual(sink.lines(), [str(seq) for seq in range(1, 42)])
+        member.leave()
+        member.hold()
+        member.go_on()
+
+    def test_a_bug_while_reading_on_is_logged(self) -> None:
+        """It does not vanish in a Deferred that nobody looks at."""
+        for _ in range(3):
+            self.post()
+        _, member, _ = self.join(after=self.cursor(0), limit=0)
+        self.format.event = lambda event: 1 / 0  # type: ignore[assignment,method-assign,return-value]
+        member.start()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_slices(self) -> None:
         """A big room is served in slices, one a turn, and nobody is left out."""
