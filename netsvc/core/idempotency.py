@@ -5,15 +5,15 @@ This is for procedures whose effect is their own. A post keeps its key in the tr
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.identity import Identity
 from netsvc.core.records import StoredAnswer
-from netsvc.errors import Conflict
+from netsvc.errors import Conflict, DeadlinePassed, NetsvcError
 from netsvc.interfaces import IStore
 
 __all__ = ["Answers", "digest_of", "scope_of"]
@@ -35,33 +35,38 @@ class Answers:
     :param store: where they outlive the process.
     :param clock: for their age.
     :param keep: how long they are kept, seconds.
+    :param longest: how long a call may run, seconds, whether or not anybody waits for it.
     """
 
-    def __init__(self, store: IStore, clock: IReactorTime, keep: float) -> None:
+    log = Logger()
+
+    def __init__(self, store: IStore, clock: IReactorTime, keep: float, longest: float = 300.0) -> None:
         self._store = store
         self._clock = clock
         self._keep = int(keep * 1000)
+        self._longest = longest
         self._under_way: dict[tuple[str, str], tuple[bytes, list[Deferred[bytes]]]] = {}
 
     def once(self, scope: str, key: str, digest: bytes, run: "Callable[[], Deferred[bytes]]") -> "Deferred[bytes]":
         """The stored answer of a key, or that of `run`, which is then stored; a failure is not.
 
-        Who comes while the first is under way waits for its outcome.
+        Who comes while the first is under way waits for its outcome. The call itself is nobody's to cancel: whoever lost the connection,
+        or the patience, sends the same key again and gets the answer to that same call.
 
         :raises Conflict: by way of the Deferred: the key was used with other params.
         :raises StoreUnavailable: likewise.
         """
         known = self._under_way.get((scope, key))
+        if known is not None and known[0] != digest:
+            return fail(_conflict())
+        waiters = known[1] if known is not None else []
+        waiter: Deferred[bytes] = Deferred(waiters.remove)
+        waiters.append(waiter)
         if known is None:
-            self._under_way[scope, key] = known = (digest, [])
+            self._under_way[scope, key] = (digest, waiters)
             outcome = Deferred.fromCoroutine(self._first(scope, key, digest, run))
+            outcome.addTimeout(self._longest, self._clock, _too_long)
             outcome.addBoth(self._tell, (scope, key))
-            return outcome
-        waiter: Deferred[bytes] = Deferred()
-        if known[0] == digest:
-            known[1].append(waiter)
-        else:
-            waiter.errback(_conflict())
         return waiter
 
     async def _first(self, scope: str, key: str, digest: bytes, run: "Callable[[], Deferred[bytes]]") -> bytes:
@@ -75,14 +80,24 @@ class Answers:
         await self._store.remember(scope, key, digest, answer, now + self._keep)
         return answer
 
-    def _tell(self, outcome: Any, key: tuple[str, str]) -> Any:
-        for waiter in self._under_way.pop(key)[1]:
+    def _tell(self, outcome: "bytes | Failure", key: tuple[str, str]) -> None:
+        waiters = self._under_way.pop(key)[1]
+        if isinstance(outcome, Failure) and not waiters and not outcome.check(NetsvcError):
+            self.log.failure("a call with a key failed after its caller had left: {key}", outcome, key=key)
+        while waiters:
             if isinstance(outcome, Failure):
-                waiter.errback(outcome)
+                waiters.pop(0).errback(outcome)
             else:
-                waiter.callback(outcome)
-        return outcome
+                waiters.pop(0).callback(outcome)
 
 
 def _conflict() -> Conflict:
     return Conflict("this idempotency key was used with other params: use a new one for each call")
+
+
+def _too_long(outcome: "bytes | Failure", seconds: float) -> bytes:
+    """What a call gives that was cancelled because it took too long."""
+    if isinstance(outcome, Failure):
+        outcome.trap(CancelledError)
+        raise DeadlinePassed(f"the call took longer than {seconds:g} s")
+    return outcome

@@ -98,7 +98,7 @@ class DispatchTests(TestCase):
         registry.add(self.slow)
         self.threaded: list[Any] = []
         self.store = MemoryStore(self.clock)
-        self.answers = Answers(self.store, self.clock, keep=100.0)
+        self.answers = Answers(self.store, self.clock, keep=100.0, longest=60.0)
         settings = RpcSettings(deadline=10.0, deadline_max=60.0, batch=5, batch_reply=2048)
         self.dispatcher = Dispatcher(registry, self.clock, settings, self.answers, self.in_thread)
         self.caller = Guest()
@@ -307,6 +307,35 @@ class DispatchTests(TestCase):
             done, function, arguments = self.threaded.pop()
             done.callback(function(*arguments))
             self.assertEqual(json.loads(self.successResultOf(other))["result"], 2, "another procedure is another scope")  # type: ignore[arg-type]
+
+    def test_key_outlives_its_caller(self) -> None:
+        """A caller that leaves, or has no patience, cancels only its own wait: the call goes on, and the repeat gets its answer."""
+        message = '{"jsonrpc":"2.0","method":"slow.wait","id":1}'
+        keyed = Guest("k")
+        gone = self.dispatcher.handle(message, keyed)
+        hasty = self.dispatcher.handle(message, keyed, 1.0)
+        repeat = self.dispatcher.handle(message, keyed)
+        gone.cancel()  # type: ignore[union-attr]
+        self.clock.pump([0.1] * 13)
+        self.assertEqual(json.loads(self.successResultOf(hasty))["error"]["code"], -32007)  # type: ignore[arg-type]
+        self.assertEqual((len(self.slow.waiting), self.slow.cancelled), (1, 0))
+        self.slow.waiting[0].callback(7)
+        again = self.dispatcher.handle(message, keyed)
+        self.assertEqual(json.loads(self.successResultOf(repeat))["result"], 7)  # type: ignore[arg-type]
+        self.assertEqual(again, b'{"jsonrpc":"2.0","id":1,"result":7}')
+
+    def test_key_of_a_call_that_nobody_waits_for(self) -> None:
+        """It is cancelled after the longest time that any call may take, its key is free again, and a bug of it is logged."""
+        message = '{"jsonrpc":"2.0","method":"slow.wait","id":1}'
+        self.dispatcher.handle(message, Guest("k")).cancel()  # type: ignore[union-attr]
+        self.clock.advance(59.9)
+        late = self.dispatcher.handle(message, Guest("k"))
+        self.clock.advance(0.1)
+        self.assertEqual(json.loads(self.successResultOf(late))["error"]["code"], -32007)  # type: ignore[arg-type]
+        self.assertEqual((self.slow.cancelled, self.answers._under_way), (1, {}))
+        self.dispatcher.handle(message, Guest("k")).cancel()  # type: ignore[union-attr]
+        self.slow.waiting[1].errback(RuntimeError("a bug"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_key_in_flight_with_other_params(self) -> None:
         """A conflict at once."""
