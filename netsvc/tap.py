@@ -236,7 +236,7 @@ class Composition:
         routes.add("GET", "/web/{path...}", page, public=True)
         routes.add("GET", "/chat/{room}/", room)
         routes.add("GET", "/ws", endpoint.websocket, public=True)
-        routes.add("POST", "/rpc", endpoint.post, body_limit=section(RpcSettings).body)
+        routes.add("POST", "/rpc", endpoint.post, body_limit=section(RpcSettings).body, public=True)
         routes.add("GET", "/openrpc.json", endpoint.openrpc)
         routes.add("POST", "/login", sign_in.login, public=True)
         routes.add("POST", "/logout", sign_in.logout, public=True)

@@ -16,10 +16,12 @@ from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, parse, parse_element
 
-__all__ = ["Dispatcher"]
+__all__ = ["NO_TIME", "Dispatcher"]
 
 TICK = 0.1
 """Resolution of deadlines, seconds."""
+
+NO_TIME = "the deadline had passed before the call began"
 
 Answer = bytes | None
 
@@ -58,7 +60,7 @@ class Dispatcher:
         """Carry out one message: a call, a notification or a batch.
 
         :param message: the text; bytes that are no UTF-8 are `not_utf8`.
-        :param deadline: seconds, where the transport has a place for it outside of the message.
+        :param deadline: seconds, where the transport has a place for it outside of the message; the shorter of the two holds.
         :return: the response's bytes (Failed for the error response of a single call), None for none, or a Deferred of these that never fails.
         """
         parsed = parse(message)
@@ -75,6 +77,10 @@ class Dispatcher:
 
     def _one(self, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         try:
+            if request.deadline is not None:
+                if request.deadline <= 0:
+                    raise DeadlinePassed(NO_TIME)
+                deadline = min(request.deadline, deadline or request.deadline)
             procedure = self._find(request.method)
             self._admit(procedure, caller)
             arguments = procedure.arguments(request.params)
@@ -141,12 +147,10 @@ class Dispatcher:
             # It is there already: no deadline to keep.
             return None if request.id is ABSENT else self._answer(result.result, request, call)
         call.result = result
-        if request.deadline is not None:
-            asked = request.deadline
         if asked is None:
             self._defaults.add(call)
         else:
-            self.deadlines.add(call, max(0.0, min(asked, self._settings.deadline_max)))
+            self.deadlines.add(call, min(asked, self._settings.deadline_max))
         result.addCallbacks(call.succeeded, call.failed)
         return result
 

@@ -1,17 +1,21 @@
 """``POST /rpc`` and ``GET /openrpc.json``: JSON-RPC over plain HTTP."""
 
-
 from collections.abc import Callable
+from contextlib import suppress
+from math import ceil, isfinite
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
-from netsvc.errors import InvalidRequest, NotAuthenticated
+from netsvc.errors import DeadlinePassed, InvalidRequest, NetsvcError, NotAuthenticated
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
+from netsvc.rpc.dispatch import NO_TIME
 from netsvc.rpc.openrpc import document
 from netsvc.rpc.websocket import RpcService
-from netsvc.wire.jsonrpc import Failed
+from netsvc.wire.jsonrpc import ABSENT, Failed, failure, parse
+from netsvc.wire.jsonrpc import Request as Message
 
 __all__ = ["HTTP_STATUS", "RpcEndpoint"]
 
@@ -56,7 +60,7 @@ class _HttpCaller:
 class RpcEndpoint:
     """The HTTP handlers of the procedures.
 
-    :param authenticate: who sends a request; needed for the WebSocket, whose route is public.
+    :param authenticate: who sends a request; the routes of calls are public, since what is wrong with them is said in JSON-RPC.
     """
 
     def __init__(self, service: RpcService, authenticate: "Callable[[Request], Identity | Deferred[Identity]]", title: str, version: str) -> None:
@@ -68,13 +72,26 @@ class RpcEndpoint:
         self._budget_of = service.budgets.of
 
     def post(self, request: Request) -> "Answer | Deferred[Answer]":
-        """``POST /rpc``: a call, a notification (204) or a batch."""
-        identity, peer = request.identity, request.peer
+        """``POST /rpc``, a public route: a call, a notification (204) or a batch. Whatever is wrong is said in JSON-RPC."""
+        try:
+            identity = self._authenticate(request)
+        except NetsvcError as error:
+            return _refusal(error, request)
+        if isinstance(identity, Deferred):
+            later: Deferred[Answer] = identity.addCallbacks(self._call, _refused, callbackArgs=(request,), errbackArgs=(request,))
+            return later
+        return self._call(identity, request)
+
+    def _call(self, identity: Identity, request: Request) -> "Answer | Deferred[Answer]":
+        request.identity, peer = identity, request.peer
         caller = _HttpCaller(identity, peer, self._budget_of(identity, peer))
         deadline = None
         for name, value in request.headers:
             if name in _OURS:
-                deadline = self._heed(name, value, caller) or deadline
+                try:
+                    deadline = _heed(name, value, caller) or deadline
+                except NetsvcError as error:
+                    return _refusal(error, request)
         try:
             message = request.body.decode()
         except UnicodeDecodeError:
@@ -86,22 +103,6 @@ class RpcEndpoint:
             later: Deferred[Answer] = answer.addCallback(_response)
             return later
         return _response(answer)
-
-    def _heed(self, name: bytes, value: bytes, caller: _HttpCaller) -> float | None:
-        """Take the deadline, which is returned, or the key; InvalidRequest if it is not what it should be."""
-        if name == b"idempotency-key":
-            # draft-ietf-httpapi-idempotency-key-header: a quoted string; a bare one is common.
-            caller.key = value.decode("latin-1").strip('"')
-            if not 0 < len(caller.key) <= KEY_LENGTH:
-                raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
-            return None
-        try:
-            deadline = float(value)
-        except ValueError:
-            deadline = -1.0
-        if not 0 < deadline < float("inf"):
-            raise InvalidRequest("X-Deadline: expected a number of seconds, like 2.5")
-        return deadline
 
     async def websocket(self, request: Request) -> Answer:
         """``GET /ws``, a public route: become a WebSocket, as whom the request's credentials say.
@@ -124,6 +125,44 @@ class RpcEndpoint:
         return Response.json(document(self._service.dispatcher.registry, self._title, self._version))
 
 
+def _heed(name: bytes, value: bytes, caller: _HttpCaller) -> float | None:
+    """Take the deadline, which is returned, or the key.
+
+    :raises InvalidRequest: it is not what it should be.
+    :raises DeadlinePassed: there is no time left; who passes on what is left of its own time may have none.
+    """
+    if name == b"idempotency-key":
+        # draft-ietf-httpapi-idempotency-key-header: a quoted string; a bare one is common.
+        caller.key = value.decode("latin-1").strip('"')
+        if not 0 < len(caller.key) <= KEY_LENGTH:
+            raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
+        return None
+    try:
+        deadline = float(value)
+    except ValueError:
+        deadline = float("nan")
+    if not isfinite(deadline):
+        raise InvalidRequest("X-Deadline: expected a number of seconds, like 2.5")
+    if deadline <= 0:
+        raise DeadlinePassed(NO_TIME)
+    return deadline
+
+
+def _refused(reason: Failure, request: Request) -> Response:
+    reason.trap(NetsvcError)
+    return _refusal(reason.value, request)  # type: ignore[arg-type]  # trapped
+
+
+def _refusal(error: NetsvcError, request: Request) -> Response:
+    """The answer to a request that is not carried out, with the id of its call if it is one."""
+    identifier = b"null"
+    with suppress(UnicodeDecodeError):
+        parsed = parse(request.body.decode())
+        if isinstance(parsed, Message) and parsed.id is not ABSENT:
+            identifier = bytes(parsed.id)
+    return _response(failure(error, identifier))
+
+
 def _response(answer: bytes | None) -> Response:
     if answer is None:
         return Response(204)
@@ -132,7 +171,7 @@ def _response(answer: bytes | None) -> Response:
     assert isinstance(answer, Failed)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if answer.retry_after is not None:
-        headers = ((b"Retry-After", b"%d" % max(1, round(answer.retry_after + 0.5))),)
+        headers = ((b"Retry-After", b"%d" % max(1, ceil(answer.retry_after))),)
     elif answer.code == -32001:
         headers = ((b"WWW-Authenticate", b'Bearer realm="netsvc"'),)
     return Response(HTTP_STATUS[answer.code], bytes(answer), JSON, headers)

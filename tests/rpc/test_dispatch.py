@@ -145,14 +145,21 @@ class DispatchTests(TestCase):
 
     def test_deadline(self) -> None:
         """After its deadline a call is cancelled and answered: the caller's, the transport's, or the default, at most the maximum."""
-        for members, deadline, seconds in (({}, None, 10), ({"deadline": 2}, 30.0, 2), ({}, 3.0, 3), ({"deadline": 1000}, None, 60)):
+        no, short, long, endless = ({}, *({"deadline": seconds} for seconds in (2, 30, 1000)))
+        for members, deadline, seconds in ((no, None, 10), (short, 30.0, 2), (long, 2.0, 2), (no, 3.0, 3), (endless, None, 60)):
             message = json.dumps({"jsonrpc": "2.0", "method": "slow.wait", "id": 1, **members})
             answer = self.dispatcher.handle(message, self.caller, deadline)
             self.clock.advance(seconds - 0.1)
             self.assertNoResult(answer)  # type: ignore[arg-type]
             self.clock.pump([0.1] * 4)
             self.assertEqual(json.loads(self.successResultOf(answer))["error"]["code"], -32007)  # type: ignore[arg-type]
-        self.assertEqual(self.slow.cancelled, 4)
+        self.assertEqual(self.slow.cancelled, 5)
+
+    def test_no_time_left(self) -> None:
+        """A caller that passes on what is left of its own time may have none: its call is not begun."""
+        for deadline in (0, -3.5):
+            self.assertEqual(self.send("slow.wait", deadline=deadline).code, -32007)
+        self.assertEqual(self.slow.waiting, [])
 
     def test_cancelled_by_the_transport(self) -> None:
         """A caller that has gone away cancels the call."""

@@ -14,7 +14,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.procedures import Call, Registry, procedure
 from netsvc.core.settings import LimitsSettings
-from netsvc.errors import InvalidRequest, NotAuthenticated, RateLimited
+from netsvc.errors import NotAuthenticated, RateLimited
 from netsvc.examples import arithmetic
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.rpc.dispatch import Dispatcher
@@ -89,11 +89,10 @@ class EndpointTests(TestCase):
             raise self.identity
         return self.identity
 
-    def post(self, body: bytes, *headers: tuple[bytes, bytes], identity: Identity = GUEST) -> Any:
+    def post(self, body: bytes, *headers: tuple[bytes, bytes], identity: Any = GUEST) -> Any:
         """POST /rpc."""
-        request = Request("POST", b"/rpc", list(headers), "192.0.2.1", body=body)
-        request.identity = identity
-        return self.endpoint.post(request)
+        self.identity = identity
+        return self.endpoint.post(Request("POST", b"/rpc", list(headers), "192.0.2.1", body=body))
 
     def result(self, method: str, params: Any = None, identity: Identity = GUEST) -> Any:
         """A call's result."""
@@ -126,8 +125,6 @@ class EndpointTests(TestCase):
             self.assertEqual(self.post(body).status, status, body)
         limited = self.post(b'{"jsonrpc":"2.0","method":"odd.limited","id":1}')
         self.assertEqual((limited.status, limited.headers), (429, ((b"Retry-After", b"3"),)))
-        nobody = self.post(b'{"jsonrpc":"2.0","method":"math.add","id":1}', identity=None)  # type: ignore[arg-type]
-        self.assertEqual((nobody.status, nobody.headers[0][0]), (401, b"WWW-Authenticate"))
 
     def test_headers(self) -> None:
         """The deadline and the key; what is neither is refused."""
@@ -138,10 +135,31 @@ class EndpointTests(TestCase):
         self.assertNoResult(late)
         self.clock.pump([0.1] * 4)
         self.assertEqual(self.successResultOf(late).status, 504)
-        for deadline in (b"soon", b"-1", b"inf"):
-            self.assertRaises(InvalidRequest, self.post, body, (b"x-deadline", deadline))
+        for deadline, status, code in ((b"soon", 400, -32600), (b"inf", 400, -32600), (b"nan", 400, -32600), (b"0", 504, -32007), (b"-1.5", 504, -32007)):
+            self.check_refusal(self.post(body, (b"x-deadline", deadline)), status, code, 1)
         for key in (b'""', b"x" * 201):
-            self.assertRaises(InvalidRequest, self.post, body, (b"idempotency-key", key))
+            self.check_refusal(self.post(body, (b"idempotency-key", key)), 400, -32600, 1)
+        self.assertEqual(len(self.odd.calls), 1)
+
+    def check_refusal(self, answer: Any, status: int, code: int, identifier: Any) -> None:
+        """The answer is a JSON-RPC error."""
+        error = json.loads(answer.body)
+        self.assertEqual((answer.status, error["error"]["code"], error["id"]), (status, code, identifier))
+
+    def test_credentials(self) -> None:
+        """They are proved at once or later; what is wrong with them is a JSON-RPC error with the id of the call, if there is one."""
+        body = b'{"jsonrpc":"2.0","method":"math.add","params":[2,3],"id":"a"}'
+        self.assertEqual(self.successResultOf(self.post(body, identity=succeed(GUEST))).status, 200)
+        refused = self.post(body, identity=NotAuthenticated("no"))
+        self.check_refusal(refused, 401, -32001, "a")
+        self.assertEqual(refused.headers, ((b"WWW-Authenticate", b'Bearer realm="netsvc"'),))
+        self.check_refusal(self.successResultOf(self.post(body, identity=fail(NotAuthenticated("no")))), 401, -32001, "a")
+        limited = self.post(body, identity=RateLimited("later", retry_after=7.0))
+        self.check_refusal(limited, 429, -32005, "a")
+        self.assertEqual(limited.headers, ((b"Retry-After", b"7"),))
+        for other in (b"nope", b"\xff", b"[" + body + b"]", b'{"jsonrpc":"2.0","method":"math.add"}', b""):
+            self.check_refusal(self.post(other, identity=NotAuthenticated("no")), 401, -32001, None)
+        self.failureResultOf(self.post(body, identity=fail(RuntimeError("a bug"))), RuntimeError)
 
     def websocket(self, *headers: tuple[bytes, bytes]) -> RpcSocket:
         """GET /ws."""
