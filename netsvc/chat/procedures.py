@@ -6,9 +6,10 @@ import msgspec
 from msgspec import Meta
 from twisted.internet.defer import Deferred
 
+from netsvc.core.history import MOST, History
 from netsvc.core.names import fold_room_name
 from netsvc.core.procedures import Call, procedure
-from netsvc.core.rooms import MOST, History, Joined, Member, Membership, Posted, Present, RoomList, Rooms
+from netsvc.core.rooms import Joined, Member, Membership, Posted, Present, RoomList, Rooms
 from netsvc.errors import InvalidRequest, TooLarge
 from netsvc.interfaces import IFormat
 

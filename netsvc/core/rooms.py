@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from netsvc.core.appender import Appender
 from netsvc.core.delivery import Delivery, Follower, Room
 from netsvc.core.events import Event, cursor_of, event_of, parse_cursor, timestamp
+from netsvc.core.history import Histories, History, check_limit, position
 from netsvc.core.idempotency import digest_of, scope_of
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.names import fold_room_name
@@ -20,16 +21,16 @@ from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.errors import Forbidden, InvalidParams, NotFound
 from netsvc.interfaces import IFormat, ISink, IStore
 
-__all__ = ["MOST", "History", "Joined", "Member", "Membership", "Posted", "Present", "RoomList", "RoomSummary", "Rooms"]
-
-MOST = 200
-"""Events in one answer at the most."""
+__all__ = ["Joined", "Member", "Membership", "Posted", "Present", "RoomList", "RoomSummary", "Rooms"]
 
 KEY_LENGTH = 200
 """Characters of an idempotency key at the most."""
 
 FLUSH_DEFERRALS = 2
 """Commits for which a flush may be held while a further one is under way (measured: a third more throughput, PERFORMANCE)."""
+
+FLUSH_HOLD = 0.005
+"""Seconds for which it may be held at the most: a disk may take long for the next commit."""
 
 SWEEP = 1.0
 """Seconds between two looks at who has come and gone, while somebody has."""
@@ -50,15 +51,6 @@ class Present(msgspec.Struct):
 
     count: int
     names: list[str]
-
-
-class History(msgspec.Struct):
-    """Events in ascending order; ``cursor``, ``more`` and ``recovered`` as in docs/protocol.md."""
-
-    events: list[Event]
-    cursor: str
-    more: bool
-    recovered: bool
 
 
 class Joined(msgspec.Struct):
@@ -164,6 +156,8 @@ class Rooms:
         self._states: dict[str, _State] = {}
         self._sweeping: dict[_State, None] = {}
         self._deferred = 0
+        self._held = False
+        self._histories = Histories(store)
         self._keys = int(rooms.keys * 1000)
         self.appender = Appender(store, clock, self._committed, limits.append_batch, limits.append_queue)
         self.delivery = Delivery(store, clock, rooms.fanout_slice, rooms.chunk, rooms.ring_events, rooms.ring_bytes)
@@ -232,8 +226,6 @@ class Rooms:
                 continue
             name, seq = draft.room, draft.seq
             cursor, at = f"{epoch}:{seq}", timestamp(draft.at)
-            # The poster's answer first: it precedes the poster's own event.
-            done.callback(Posted(name, seq, cursor, at, durable))
             state = states.get(name)
             if state is not None and not draft.repeated:
                 if draft.extra is None:
@@ -241,11 +233,20 @@ class Rooms:
                 else:
                     event = event_of(epoch, name, Row(seq, draft.at, draft.type, draft.sender, draft.text, draft.extra))
                 self.delivery.append(state.room, event)
+            # In the room before its answer, so that who has that can read it there; delivered behind it, by the flush.
+            done.callback(Posted(name, seq, cursor, at, durable))
         if self.appender.busy and self._deferred < FLUSH_DEFERRALS:
             self._deferred += 1
+            if not self._held:
+                self._held = True
+                self._clock.callLater(FLUSH_HOLD, self._flush_held)
         else:
             self._deferred = 0
             self.delivery.flush()
+
+    def _flush_held(self) -> None:
+        self._held = False
+        self.delivery.flush()
 
     # Following
 
@@ -257,10 +258,10 @@ class Rooms:
         :raises InvalidParams: a bad room name, cursor or limit.
         """
         name = fold_room_name(room)
-        position = self._position("after", after)
-        self._check_limit(limit)
+        behind = position("after", after)
+        check_limit(limit)
         state = self._hold(name)
-        reading = self._loaded(state).addCallback(lambda _: self._read(name, state.room, position, None, limit))
+        reading = self._loaded(state).addCallback(lambda _: self._histories.read(state.room, behind, None, limit))
 
         def member(history: History) -> Membership:
             seq = parse_cursor(history.cursor)[1]
@@ -316,7 +317,7 @@ class Rooms:
 
     def _load(self, info: RoomInfo | None, state: _State) -> None:
         if info is not None:
-            state.room.first = info.first
+            state.room.first = max(state.room.first, info.first)
             # A commit may have been seen since the store was asked.
             if info.head > state.room.head:
                 state.room.head = info.head
@@ -343,85 +344,22 @@ class Rooms:
         name = fold_room_name(room)
         if before is not None and after is not None:
             raise InvalidParams("before: give either before or after, not both", parameter="before")
-        forward, backward = self._position("after", after), self._position("before", before)
-        self._check_limit(limit)
+        forward, backward = position("after", after), position("before", before)
+        check_limit(limit)
         state = self._states.get(name)
         if state is not None and state.loaded and state.room.head:
-            return self._read(name, state.room, forward, backward, limit)
+            return self._histories.read(state.room, forward, backward, limit)
 
         def found(info: RoomInfo | None) -> "Deferred[History]":
             if info is None:
                 raise NotFound(f"there is no room {name!r}")
-            return self._read(name, Room(name, info.first, info.head), forward, backward, limit)
+            return self._histories.read(Room(name, info.first, info.head), forward, backward, limit)
 
         return self._store.room(name).addCallback(found)
 
-    def _position(self, parameter: str, cursor: str | None) -> tuple[str, int] | None:
-        if cursor is None:
-            return None
-        try:
-            return parse_cursor(cursor)
-        except ValueError as error:
-            raise InvalidParams(f"{parameter}: {error}", parameter=parameter) from None
-
-    def _check_limit(self, limit: int) -> None:
-        if not 0 <= limit <= MOST:
-            raise InvalidParams(f"limit: expected 0 to {MOST}", parameter="limit")
-
-    def _read(self, name: str, room: Room, after: tuple[str, int] | None, before: tuple[str, int] | None, limit: int) -> "Deferred[History]":
-        epoch, head = self._store.epoch, room.head
-        asked = after or before
-        recovered = True
-        if asked is not None:
-            at_epoch, seq = asked
-            recovered = at_epoch == epoch and (room.first - 1 <= seq <= head if after else seq >= 0)
-            if recovered and after:
-                return self._forward(name, room, seq, head, limit)
-        below = min(asked[1], head + 1) if asked is not None and recovered else head + 1
-        return self._backward(name, room, below, head, limit, recovered or after is None)
-
-    def _forward(self, name: str, room: Room, seq: int, head: int, limit: int) -> "Deferred[History]":
-        def made(events: list[Event]) -> History:
-            last = events[-1].seq if events else seq
-            return History(events, cursor_of(self._store.epoch, last), last < head, True)
-
-        if seq == head or not limit:
-            return succeed(made([]))
-        ready = room.after(seq, limit)
-        if ready is not None:
-            return succeed(made(ready))
-
-        def unbroken(events: list[Event]) -> "History | Deferred[History]":
-            if events and events[0].seq == seq + 1:
-                return made(events)
-            # Retention has passed the cursor while we were asking.
-            room.first = max(room.first, events[0].seq if events else head + 1)
-            return self._backward(name, room, head + 1, head, limit, recovered=False)
-
-        reading = self._store.read_after(name, seq, limit, head).addCallback(self._events, name)
-        return reading.addCallback(unbroken)
-
-    def _backward(self, name: str, room: Room, below: int, head: int, limit: int, recovered: bool) -> "Deferred[History]":
-        def made(events: list[Event]) -> History:
-            last = events[-1].seq if events else head
-            oldest = events[0].seq if events else below
-            return History(events, cursor_of(self._store.epoch, last), oldest > room.first, recovered)
-
-        if not limit or below <= room.first:
-            return succeed(made([]))
-        start = max(below - 1 - limit, room.first - 1)
-        ready = room.after(start, below - 1 - start)
-        if ready is not None:
-            return succeed(made(ready))
-        return self._store.read_before(name, below, limit).addCallback(self._events, name).addCallback(made)
-
-    def _events(self, rows: list[Row], name: str) -> list[Event]:
-        epoch = self._store.epoch
-        return [event_of(epoch, name, row) for row in rows]
-
     def directory(self, after: str, limit: int) -> "Deferred[RoomList]":
         """Up to `limit` rooms whose names sort after `after`."""
-        self._check_limit(limit)
+        check_limit(limit)
 
         def made(infos: list[RoomInfo]) -> RoomList:
             epoch = self._store.epoch

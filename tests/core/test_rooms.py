@@ -1,8 +1,10 @@
 """Rooms: posting, joining, history, presence, in memory and on a Clock."""
 
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
+from netsvc.core.rooms import Posted
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable
 from tests.core.fakes import FakeSink
 from tests.core.rooms_case import ALICE, BOB, GUEST, OTHER_GUEST, RoomsTestCase
@@ -39,6 +41,40 @@ class PostTests(RoomsTestCase):
         history = self.result(self.rooms.history("lobby", None, None, 50))
         self.assertEqual([event.reply_to for event in history.events], [None, 1])
         self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "hi", None, 0)
+
+    def test_who_has_the_answer_can_read_the_post(self) -> None:
+        """Whatever runs as soon as the answer is there finds the message in the room."""
+        _, member, _ = self.join()
+        member.start()
+        seen: list[Any] = []
+
+        def look(posted: Posted) -> None:
+            history = self.successResultOf(self.rooms.history("lobby", None, None, 50))
+            seen.append((posted.seq, history.cursor))
+
+        for _ in range(3):
+            self.rooms.post(ALICE, "lobby", "x").addCallback(look)
+        self.turn()
+        self.assertEqual(seen, [(seq, self.cursor(seq)) for seq in (1, 2, 3)])
+
+    def test_a_slow_commit_holds_nothing_back(self) -> None:
+        """While a further commit is under way the delivery of what is committed waits for it, but not for long."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        self.post()
+        append = self.store.append
+        self.rooms.post(ALICE, "lobby", "x")
+        self.clock.turn()
+        never: Deferred[None] = Deferred()
+        self.store.append = lambda drafts: never  # type: ignore[method-assign]
+        self.rooms.post(ALICE, "lobby", "x")
+        self.clock.turn()
+        self.assertTrue(self.rooms.appender.busy)
+        self.assertEqual(sink.lines(), ["1"])
+        self.clock.advance(0.01)
+        self.assertEqual(sink.lines(), ["1", "2"])
+        self.store.append = append  # type: ignore[method-assign]
 
     def test_key(self) -> None:
         """A key takes effect once; the repeat has the same answer, and nobody sees it twice."""
@@ -266,6 +302,9 @@ class HistoryTests(RoomsTestCase):
         self.assertEqual(self.history(before=cursor(3)), ([1, 2], cursor(2), False, True))
         self.assertEqual(self.history(before=cursor(1)), ([], cursor(10), False, True))
         self.assertEqual(self.history(before=cursor(50), limit=1), ([10], cursor(10), True, True))
+        self.assertEqual(self.history(before=cursor(0)), ([], cursor(10), False, True))
+        self.assertEqual(self.history(before=cursor(-1)), ([], cursor(10), False, True))
+        self.assertEqual(self.history(before="elsewhere:4", limit=1), ([10], cursor(10), True, True))
         self.assertEqual(self.history(after=cursor(0), limit=2), ([1, 2], cursor(2), True, True))
         self.assertEqual(self.history(after=cursor(9)), ([10], cursor(10), False, True))
         self.assertEqual(self.history(after=cursor(10)), ([], cursor(10), False, True))
@@ -287,6 +326,19 @@ class HistoryTests(RoomsTestCase):
         for name in ("read_after", "read_before"):
             setattr(self.store, name, lambda *_: fail(AssertionError("the ring should do")))
         self.check()
+
+    def test_retention_passes_while_reading(self) -> None:
+        """What is removed between question and answer is not promised by `more`."""
+        for _ in range(10):
+            self.post()
+        asked: Deferred[Any] = Deferred()
+        read_before, self.store.read_before = self.store.read_before, lambda *_: asked  # type: ignore[method-assign]
+        reading = self.rooms.history("lobby", None, None, 5)
+        self.turn()
+        self.result(self.store.prune(0, None, 3))
+        asked.callback(self.successResultOf(read_before("lobby", 11, 5)))
+        history = self.result(reading)
+        self.assertEqual(([event.seq for event in history.events], history.more), ([8, 9, 10], False))
 
     def test_absent(self) -> None:
         """A room without events is not found; both cursors at once are refused."""
