@@ -13,7 +13,8 @@ from netsvc.http.bodies import Stream
 from netsvc.http.errors import HttpError, error_response
 from netsvc.http.messages import Headers, Request, Response
 from netsvc.http.requestlog import log_failure
-from netsvc.wire.http1 import CLOSE, HEAD_ONLY, HTTP_1_0, UPGRADE, Heads
+from netsvc.wire.http1 import CLOSE, HEAD_ONLY, HTTP_1_0, UPGRADE
+from netsvc.wire.http1_response import Heads
 from netsvc.wire.websocket import BadHandshake, check_handshake
 
 __all__ = ["error_answer", "handle_later", "log_unexpected", "render", "render_stream", "render_switch"]

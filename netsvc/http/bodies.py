@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from netsvc.http.transport import DirectTransport
 from netsvc.interfaces import ISink, ISinkWatcher
-from netsvc.wire.http1 import LAST_CHUNK, chunk
+from netsvc.wire.http1_response import LAST_CHUNK, chunk
 
 __all__ = ["RequestBody", "Stream"]
 

@@ -20,7 +20,8 @@ from netsvc.http.requestlog import log_access
 from netsvc.http.transport import DirectTransport, direct
 from netsvc.http.turn import Turn
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.wire.http1 import BETWEEN, CLOSE, CONTINUE, EXPECT, HEAD_ONLY
+from netsvc.wire.http1 import BETWEEN, CLOSE, EXPECT, HEAD_ONLY
+from netsvc.wire.http1_response import CONTINUE
 from netsvc.wire.websocket import BadHandshake
 
 if TYPE_CHECKING:  # the factory makes channels

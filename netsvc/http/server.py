@@ -21,7 +21,8 @@ from netsvc.http.routing import Routes
 from netsvc.http.settings import HttpSettings
 from netsvc.http.websocket import OpenWebSockets, WebSocketConnection
 from netsvc.http.wheel import TimingWheel
-from netsvc.wire.http1 import UPGRADE, Heads
+from netsvc.wire.http1 import UPGRADE
+from netsvc.wire.http1_response import Heads
 from netsvc.wire.websocket import CloseReason
 
 __all__ = ["HttpFactory"]
@@ -144,12 +145,7 @@ class HttpFactory:
     # For the channels
 
     def expired(self) -> None:
-        """See WheelEntry: a tick has passed."""
-        if self._open or self._refused:
-            self._renew_date()
-
-    def _renew_date(self) -> None:
-        """Set the Date of the heads, and again with each tick for as long as there are connections."""
+        """See WheelEntry: renew the Date of the heads, with each tick for as long as there are connections."""
         self.heads.set_date(self._wall_clock())
         self.wheel.add(self, 0)
 
@@ -157,7 +153,7 @@ class HttpFactory:
         """Count a new connection; False if there are as many as there may be."""
         address = _network(peer)
         if self.wheel_slot is None:
-            self._renew_date()
+            self.expired()
         if (self._most and self._open >= self._most) or (self._most_per_address and peer != "unix" and self._addresses[address] >= self._most_per_address):
             return False
         self._open += 1
@@ -179,6 +175,7 @@ class HttpFactory:
             self._forget_address(peer)
         else:
             self._refused.discard(channel)
+            self._look_whether_empty()
         self._look_whether_drained()
 
     def handed_over(self, channel: HttpChannel) -> None:
@@ -209,6 +206,11 @@ class HttpFactory:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
+        self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
+        if not self._open and not self._refused:
+            self.wheel.cancel(self)
 
     # The end
 

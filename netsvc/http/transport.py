@@ -414,7 +414,7 @@ class BufferedTransport:
 
     def hand_over(self, protocol: Any) -> None:
         """See DirectTransport."""
-        if hasattr(self.inner, "wrappedProtocol"):
+        if hasattr(self.inner, "wrappedProtocol"):  # it runs on top of another transport
             self.inner.wrappedProtocol = protocol
         else:
             self.inner.protocol = protocol

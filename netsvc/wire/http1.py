@@ -1,12 +1,9 @@
-"""HTTP/1.1 (RFC 9112) as values: a strict reader of requests, heads of responses, chunks. No transport and no clock here.
+"""HTTP/1.1 (RFC 9112) as values: a strict reader of requests. No transport and no clock here; responses are in http1_response.
 
 httptools (llhttp) does the parsing; what it lets pass and the RFC does not is refused here.
 """
 
 import re
-from collections.abc import Iterable
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 import httptools
@@ -16,21 +13,16 @@ from netsvc.errors import InvalidRequest
 __all__ = [
     "BETWEEN",
     "CLOSE",
-    "CONTINUE",
     "EXPECT",
     "HEAD_ONLY",
     "HTTP_1_0",
     "IN_BODY",
     "IN_HEAD",
-    "LAST_CHUNK",
     "UPGRADE",
     "BadMessage",
-    "Heads",
     "Receiver",
     "RequestLimits",
     "RequestReader",
-    "chunk",
-    "http_date",
 ]
 
 # What is out of the ordinary about a request; 0 is a plain HTTP/1.1 request on a connection that stays open.
@@ -46,11 +38,6 @@ IN_HEAD = 1
 IN_BODY = 2
 
 _SLASH = ord("/")
-
-LAST_CHUNK = b"0\r\n\r\n"
-"""Ends a chunked body; no trailers."""
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _PER_CHUNK = 16
 """Bytes of framing granted to each chunk: its size in up to 12 digits and two CRLF."""
@@ -97,6 +84,12 @@ class RequestLimits(NamedTuple):
     headers: int
 
 
+_LONGEST_KNOWN = 2048
+"""Bytes of a head that is remembered to be recognised."""
+
+_NEVER = 1 << 62
+
+
 class Receiver(Protocol):
     """Who is given the requests, in order, from inside `RequestReader.feed`. BadMessage may be raised from anywhere."""
 
@@ -131,10 +124,13 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_at_start",
         "_body",
         "_chunks",
         "_fed",
         "_in_body",
+        "_known",
+        "_known_fields",
         "_left",
         "_marks",
         "_max_body",
@@ -162,6 +158,9 @@ class RequestReader:
         self._max_line, self._max_head, self._max_headers = limits
         self._parser = httptools.HttpRequestParser(self)
         self.completed = False
+        self._at_start = True  # the parser waits for the first byte of a request
+        self._known = b""  # the head of the request before, to the byte, and what was read from it
+        self._known_fields: tuple[str, bytes, list[tuple[bytes, bytes]], bytes | None, int, int | None] = ("", b"", [], None, 0, None)
         self._fed = 0  # bytes of this feed
         self._raw = 0  # bytes of the feeds before this one that belong to the head at hand; in a chunked body, those of the body
         self._left = 0  # bytes to come of the body of a request with Upgrade: llhttp takes such a request for complete
@@ -192,8 +191,11 @@ class RequestReader:
             speak instead. Feed it again for the former.
         :raises BadMessage: the connection is to be closed after the answer to this; feed no more.
         """
+        if self._at_start and self._known and data.startswith(self._known) and self._feed_again(data):
+            return b""
         self.completed = False
         self._fed = len(data)
+        at_start, self._at_start = self._at_start, False
         if self._left:
             data = self._feed_upgrade_body(data)
             if not data:
@@ -225,7 +227,47 @@ class RequestReader:
         else:
             self.place = BETWEEN
             self._raw = 0
+            self._learn(data, at_start)
         return b""
+
+    def _learn(self, data: bytes, at_start: bool) -> None:
+        """See whether the request that a feed has completed was the whole feed, and if so remember its head."""
+        end = data.find(b"\r\n\r\n") + 4
+        fields = self._known_fields
+        if not at_start or len(data) != end + (fields[5] or 0):
+            # The end of a request without a body can still be told from that of the data.
+            self._at_start = data.endswith(b"\r\n\r\n") and not fields[5] and not fields[4]
+            self._known = b""
+            return
+        self._at_start = True
+        self._known = data[:end] if end <= _LONGEST_KNOWN and fields[4] & ~HEAD_ONLY == 0 else b""
+
+    def _feed_again(self, data: bytes) -> bool:
+        """Take a request whose head is, to the byte, that of the one before, as programs send them; False if there is more or less of it."""
+        method, target, headers, host, flags, length = self._known_fields
+        start = len(self._known)
+        if len(data) != start + (length or 0):
+            return False
+        self.method, self.target, self.host, self.flags, self.length = method, target, host, flags, length
+        self.headers = headers.copy()
+        max_body = self._receiver.head_received(self)
+        body = data[start:]
+        if len(body) > max_body:
+            self._max_body = max_body
+            raise self._body_too_large()
+        if self.streaming:
+            if body:
+                self._receiver.piece_received(body)
+            body = b""
+            self.streaming = False
+        self.headers = []
+        self.host = None
+        self.target = b""
+        self.flags = 0
+        self.length = None
+        self.completed = True
+        self._receiver.request_received(body)
+        return True
 
     def stop(self) -> None:
         """Feed no more from now on: let go of the receiver and the parser, which hold each other. Not from inside `feed`."""
@@ -290,6 +332,8 @@ class RequestReader:
             raise BadMessage(f"more than {self._max_headers} header fields ([http] max_headers)", 431)
         self._in_body = True
         self.flags = flags
+        # A chunked body has a length of its own each time: as if it were too long to be known.
+        self._known_fields = (self.method, self.target, self.headers.copy(), self.host, flags, _NEVER if self.chunked else self.length)
         self._max_body = self._receiver.head_received(self)
         self.headers = []  # for trailers, and then the next request
         self.host = None
@@ -397,68 +441,3 @@ class RequestReader:
 
     def _body_too_large(self) -> BadMessage:
         return BadMessage(f"the body is larger than {self._max_body} bytes", 413)
-
-
-def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body (section 7.1); `data` is not empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def http_date(seconds: float) -> bytes:
-    """A time (seconds since the Unix epoch) as RFC 9110 section 5.6.7 wants it."""
-    return formatdate(seconds, usegmt=True).encode()
-
-
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-_NO_BODY = frozenset((204, 304))
-_MANY = 1024
-
-_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-
-
-class Heads:
-    """Makes heads of responses.
-
-    :ivar ready: those that `plain` has made since the Date was set, by its arguments.
-    """
-
-    __slots__ = ("_date", "ready")
-
-    def __init__(self, seconds: float) -> None:
-        self.ready: dict[tuple[int, bytes, int], bytes] = {}
-        self.set_date(seconds)
-
-    def set_date(self, seconds: float) -> None:
-        """Say what time it is, seconds since the Unix epoch."""
-        self._date = http_date(seconds)
-        self.ready.clear()
-
-    def plain(self, status: int, media_type: bytes, length: int) -> bytes:
-        """The head of an answer without fields of its own, on an HTTP/1.1 connection that stays open."""
-        if length and status in _NO_BODY:
-            raise ValueError(f"an answer of status {status} has no body")
-        if len(self.ready) >= _MANY:
-            self.ready.clear()
-        head = self.ready[status, media_type, length] = self.full(status, media_type, length, ())
-        return head
-
-    def full(self, status: int, media_type: bytes, length: int | None, headers: Iterable[tuple[bytes, bytes]], chunked: bool = False) -> bytes:
-        """Any head, its empty line included.
-
-        :param length: the Content-Length, None for none. 204 and 304 never have one.
-        :raises ValueError: a name or value that would break the head (section 5.1).
-        """
-        lines = [b"HTTP/1.1 %d %b\r\nServer: netsvc\r\nDate: %b\r\n" % (status, _REASONS.get(status, b""), self._date)]
-        if media_type:
-            lines.append(b"Content-Type: %b\r\n" % media_type)
-        if chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        elif length is not None and status not in _NO_BODY:
-            lines.append(b"Content-Length: %d\r\n" % length)
-        for name, value in headers:
-            if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-                raise ValueError(f"{name!r}: {value!r} is no header field")
-            lines.append(b"%b: %b\r\n" % (name, value))
-        lines.append(b"\r\n")
-        return b"".join(lines)

@@ -7,22 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.wire.http1 import (
-    BETWEEN,
-    CLOSE,
-    EXPECT,
-    HEAD_ONLY,
-    HTTP_1_0,
-    IN_BODY,
-    IN_HEAD,
-    UPGRADE,
-    BadMessage,
-    Heads,
-    RequestLimits,
-    RequestReader,
-    chunk,
-    http_date,
-)
+from netsvc.wire.http1 import BETWEEN, CLOSE, EXPECT, HEAD_ONLY, HTTP_1_0, IN_BODY, IN_HEAD, UPGRADE, BadMessage, RequestLimits, RequestReader
+from netsvc.wire.http1_response import Heads, chunk, http_date
 
 LIMITS = RequestLimits(line=100, head=1000, headers=10)
 
