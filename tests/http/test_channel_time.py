@@ -210,7 +210,7 @@ class LimitTests(TimedCase):
         self.client.send(request("/ws", *HANDSHAKE))
         Client(self.factory)
         self.assertEqual(Client(self.factory).ended, "half closed")
-        connection = self.client.inner.protocol
+        connection = self.client.owner
         self.assertIsInstance(connection, WebSocketConnection)
         connection.connectionLost(Failure(KeyError("gone")))
         self.assertEqual((len(self.factory), Client(self.factory).ended), (1, ""))

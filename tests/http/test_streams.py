@@ -265,6 +265,7 @@ class SinkTests(StreamCase):
     def test_waiting_for_room(self) -> None:
         """All who wait for room are told; one that does not want to wait any more is not."""
         stream = self.stream()
+        self.assertIsNone(self.successResultOf(stream.writable()))
         self.client.fill()
         first, second = stream.writable(), stream.writable()
         second.addErrback(lambda failure: failure.trap(CancelledError))

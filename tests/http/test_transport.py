@@ -529,8 +529,13 @@ class BufferedTests(SynchronousTestCase):
 
     def test_stalled_below(self) -> None:
         """A direct transport at the bottom knows better whether the other end takes anything."""
-        self.inner.stalled = lambda: "asked"
-        self.assertEqual(self.transport.stalled(), "asked")
+
+        class Below(StringTransport):
+            def stalled(self) -> str:
+                return "asked"
+
+        below: Any = BufferedTransport(Below())
+        self.assertEqual(below.stalled(), "asked")
 
     def test_facts(self) -> None:
         """It knows the peer and whether TLS is spoken."""
@@ -556,10 +561,16 @@ class BufferedTests(SynchronousTestCase):
 
     def test_hand_over(self) -> None:
         """The successor is put where the transport below looks for its protocol."""
-        successor: Any = Owner()
-        self.transport.hand_over(successor)
-        self.assertIs(self.inner.protocol, successor)
-        self.inner.wrappedProtocol = None
-        other: Any = Owner()
-        self.transport.hand_over(other)
-        self.assertEqual((self.inner.wrappedProtocol, self.transport.owner, self.inner.protocol), (other, other, successor))
+
+        class OnSocket(StringTransport):
+            protocol = None
+
+        class OnTop(OnSocket):
+            wrappedProtocol = None  # noqa: N815  # Twisted's name
+
+        successor = Owner()
+        for inner, name in ((OnSocket(), "protocol"), (OnTop(), "wrappedProtocol")):
+            transport = BufferedTransport(inner)
+            transport.hand_over(successor)
+            self.assertEqual((getattr(inner, name), transport.owner), (successor, successor))
+        self.assertIsNone(inner.protocol)

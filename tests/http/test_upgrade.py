@@ -32,7 +32,7 @@ class UpgradeTests(ChannelCase):
 
     def speaks(self) -> bool:
         """Whether the client's connection is a WebSocket now."""
-        connection: Any = self.client.inner.protocol
+        connection: Any = self.client.owner
         connection.dataReceived(client_frame(TEXT, b"later"))
         return self.application.heard[-1:] == ["later"]
 
@@ -40,7 +40,7 @@ class UpgradeTests(ChannelCase):
         """The answer is that of the RFC, and the connection is the application's."""
         self.client.send(request("/ws", *HANDSHAKE))
         self.assertEqual(self.client.sent(), SWITCHED)
-        self.assertIsInstance(self.client.inner.protocol, WebSocketConnection)
+        self.assertIsInstance(self.client.owner, WebSocketConnection)
         self.assertTrue(self.speaks())
         self.assertTrue(self.is_gone(self.client.channel))
         self.assertEqual((len(self.factory), len(self.websockets)), (1, 1))
@@ -49,7 +49,7 @@ class UpgradeTests(ChannelCase):
         """Frames that come right behind the request are the WebSocket's, also if they are in pieces."""
         frame = client_frame(TEXT, b"early")
         self.client.send(request("/ws", *HANDSHAKE) + frame + frame[:3])
-        connection: Any = self.client.inner.protocol
+        connection: Any = self.client.owner
         connection.dataReceived(frame[3:])
         self.assertEqual(self.application.heard, ["early", "early"])
 
@@ -116,7 +116,7 @@ class UpgradeTests(ChannelCase):
     def test_timeouts_end(self) -> None:
         """The timeouts of HTTP do not apply any more."""
         self.client.send(request("/ws", *HANDSHAKE))
-        connection: Any = self.client.inner.protocol
+        connection: Any = self.client.owner
         for _ in range(10):
             self.advance(25)
             connection.dataReceived(client_frame(TEXT, b"here"))
