@@ -201,7 +201,8 @@ class Composition:
         self.health = Health(reactor, self.store.probe)
         self.websockets = OpenWebSockets()
         self.registry = self._procedures()
-        dispatcher = Dispatcher(self.registry, reactor, rpc, Answers(self.store, reactor, section(RoomsSettings).keys, rpc.deadline_max), self.blocking_threads.run)
+        answers = Answers(self.store, reactor, section(RoomsSettings).keys, rpc.deadline_max)
+        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run)
         self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight)
         self.http = HttpFactory(
             self._routes(),

@@ -1,5 +1,6 @@
 """How clients see a room: the ready wire bytes of each thing that happens in it."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -46,11 +47,24 @@ class NotificationFormat:
         return text_frame(notification("chat.presence", self._encode(_Presence(room, joined, left, count))))
 
 
+# All that moves a terminal's cursor or gives it orders; not the tab.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _shown(found: "re.Match[str]") -> str:
+    """A control character as its picture (Unicode's Control Pictures); C1 has none."""
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
 def line(sender: str, text: str) -> str:
-    """A message as plain text: ``<sender> text``; further lines are indented, so that no text can look like another's message."""
+    """A message as plain text: ``<sender> text``; no text can look like another's message.
+
+    Further lines are indented. Control characters are shown as pictures, since in a terminal they could go back to the beginning of the line.
+    """
     # Everything that some terminal may take for a line break counts as one.
     lines = text.splitlines() or [""]
-    return f"<{sender}> " + "\n  ".join(lines)
+    return f"<{sender}> " + _CONTROLS.sub(_shown, "\n  ".join(lines))
 
 
 @implementer(IFormat)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from netsvc.core.history import MOST, History
 from netsvc.core.names import fold_room_name
@@ -20,6 +21,28 @@ Limit = Annotated[int, Meta(ge=0, le=MOST, description="events in the answer at 
 
 class Empty(msgspec.Struct):
     """``{}``: done."""
+
+
+class _Joining:
+    """A join under way. The connection keeps it, so that a leave sent behind the join, or the connection's end, is not overtaken by it.
+
+    :ivar over: what is being joined is not wanted any more.
+    :ivar name: the connection's new name, if it has got one meanwhile.
+    """
+
+    __slots__ = ("name", "over")
+
+    def __init__(self) -> None:
+        self.over = False
+        self.name: str | None = None
+
+    def leave(self) -> None:
+        """See Belonging."""
+        self.over = True
+
+    def rename(self, name: str) -> None:
+        """See Belonging."""
+        self.name = name
 
 
 class ChatProcedures:
@@ -41,7 +64,7 @@ class ChatProcedures:
 
         With a key (a UUID), sending it again has no further effect and gives the same answer.
         """
-        return self._rooms.post(call.caller, room, text, key or call.key, reply_to)
+        return self._rooms.post(call.caller, room, text, call.key if key is None else key, reply_to)
 
     @procedure("chat.join", role="guest")
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:
@@ -56,20 +79,34 @@ class ChatProcedures:
         if connection.kept(key) >= self._most:
             raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
 
+        joining = _Joining()
+        done = self._rooms.join(call.caller, room, after, limit, self._format, connection.sink)
+        connection.keep(key, joining)
+
         def joined(membership: Membership) -> Joined:
             member: Member = membership.member
+            if joining.over:
+                member.leave()
+                return membership.joined
+            if joining.name is not None:
+                member.rename(joining.name)
             connection.keep(key, member)
             connection.after_answer(member.start)
             return membership.joined
 
-        return self._rooms.join(call.caller, room, after, limit, self._format, connection.sink).addCallback(joined)
+        def failed(failure: Failure) -> Failure:
+            if not joining.over:
+                connection.release(key)
+            return failure
+
+        return done.addCallbacks(joined, failed)
 
     @procedure("chat.leave", role="guest")
-    def leave(self, call: Call, room: str) -> Empty:
-        """Follow a room no longer; no error if this connection did not."""
-        if call.connection is not None:
-            call.connection.release(("room", fold_room_name(room)))
-        return Empty()
+    def leave(self, call: Call, room: str) -> Deferred[Empty]:
+        """Follow a room no longer; no error if this connection did not, but if there is no such room."""
+        if call.connection is not None and call.connection.release(("room", fold_room_name(room))):
+            return succeed(Empty())
+        return self._rooms.who(room).addCallback(lambda _: Empty())
 
     @procedure("chat.history", role="guest", cost=2)
     def history(self, room: str, before: str | None = None, after: str | None = None, limit: Limit = 50) -> Deferred[History]:

@@ -67,3 +67,9 @@ class TextTests(TestCase):
             self.assertEqual(line("eve", f"hi{end}<alice> I quit"), "<eve> hi\n  <alice> I quit", repr(end))
         self.assertEqual(line("eve", "\n"), "<eve> ")
         self.assertEqual(line("eve", ""), "<eve> ")
+
+    def test_nobody_orders_a_terminal_about(self) -> None:
+        """What would erase or overwrite the name is shown instead; tabs and other letters stay as they are."""
+        self.assertEqual(line("eve", "\x1b[2K\x1b[G<alice> I quit"), "<eve> \u241b[2K\u241b[G<alice> I quit")
+        self.assertEqual(line("eve", "\b\b\x00\x7f\x9b1G"), "<eve> \u2408\u2408\u2400\u2421\ufffd1G")
+        self.assertEqual(line("eve", "a\tb \u00e4\u20ac\U0001f600\nc"), "<eve> a\tb \u00e4\u20ac\U0001f600\n  c")

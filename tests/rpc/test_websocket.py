@@ -4,8 +4,8 @@ import gc
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -20,6 +20,7 @@ from netsvc.core.passwords import Passwords
 from netsvc.core.procedures import Call, Registry, procedure
 from netsvc.core.rooms import Member, Rooms
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
+from netsvc.errors import StoreUnavailable
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.procedures import AuthProcedures
@@ -276,6 +277,46 @@ class ChatTests(SocketTestCase):
         self.send("chat.post", ["lobby", "hi"], None)
         self.turn()
         self.assertEqual(self.connection.messages(), [])
+
+    def test_leave_what_is_not_joined(self) -> None:
+        """No error for a room that is there; one that is not is not found."""
+        self.assertEqual(self.call("chat.leave", ["lobby"])["code"], -32003)
+        self.call("chat.post", ["lobby", "hi"])
+        self.assertEqual(self.call("chat.leave", ["lobby"]), {})
+        self.call("chat.join", ["empty"])
+        self.assertEqual(self.call("chat.leave", ["empty"]), {})
+
+    def test_calls_behind_a_join(self) -> None:
+        """A leave, a login and further joins that do not wait for the answer to a join are not overtaken by it."""
+        ask = self.store.room
+        self.store.room = lambda name: deferLater(self.clock, 0.1, ask, name)  # type: ignore[method-assign]
+        self.send("chat.join", ["lobby"])
+        self.send("chat.leave", ["lobby"])
+        for room in ("a", "b", "c"):
+            self.send("chat.join", [room])
+        self.send("auth.login", {"name": "ann"})
+        self.clock.pump([0.1] * 3)
+        answers = [message.get("result", message.get("error")) for message in self.connection.messages()]
+        self.assertEqual([answer.get("code") for answer in answers if "code" in answer], [-32006], "two rooms at the most")
+        self.assertIn("ann", self.call("chat.who", ["a"])["names"])
+        self.call("chat.post", ["a", "hi"])
+        self.send("chat.post", ["lobby", "hi"], None)
+        self.turn()
+        self.assertEqual([message["params"]["room"] for message in self.connection.messages() if message.get("method") == "chat.event"], [])
+
+    def test_a_join_that_fails(self) -> None:
+        """It leaves its place to others, and what was joined before stays."""
+        self.call("chat.join", ["a"])
+        for cursor in ("x", "x"):
+            self.assertEqual(self.call("chat.join", ["b", cursor])["code"], -32602)
+        self.store.room = lambda name: fail(StoreUnavailable("no"))  # type: ignore[method-assign]
+        for _ in range(2):
+            self.assertEqual(self.call("chat.join", ["b"])["code"], -32008)
+        self.assertEqual(self.socket.kept(), 1)
+
+    def test_an_empty_key(self) -> None:
+        """It is refused: a client that sends it means to have a key."""
+        self.assertEqual(self.call("chat.post", {"room": "lobby", "text": "hi", "key": ""})["code"], -32602)
 
     def test_rooms_per_connection(self) -> None:
         """Bounded, but for a room that one is in already."""
