@@ -46,10 +46,11 @@ from netsvc.ops.signals import install as install_signals
 from netsvc.ops.urls import HealthUrls
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
-from netsvc.rpc.procedures import AuthProcedures, ServerProcedures, SystemProcedures
+from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcService
 from netsvc.settings import Duration, Help, Settings, load
+from netsvc.rpc.xmlrpc import XmlRpcEndpoint
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
 
@@ -208,6 +209,7 @@ class Composition:
             self._routes(),
             section(HttpSettings),
             reactor,
+        self.registry.add(ConventionProcedures(dispatcher, rpc))
             self.authenticate,
             self.websockets,
             connections=self.limits.connections,
@@ -244,6 +246,8 @@ class Composition:
         routes.add("GET", "/healthz", health.live, public=True)
         routes.add("GET", "/readyz", health.ready, public=True)
         return routes
+        xmlrpc = XmlRpcEndpoint(self.rpc, self.authenticate, section(RpcSettings))
+        routes.add("POST", "/RPC2", xmlrpc.post, body_limit=section(RpcSettings).body, public=True)
 
     def services(self) -> OrderedServices:
         """The parts in the order in which they start; they stop the other way round."""

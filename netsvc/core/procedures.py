@@ -132,6 +132,7 @@ class Procedure:
     """
 
     __slots__ = (
+        "_array",
         "_decode_array",
         "_decode_object",
         "_is_coroutine",
@@ -164,7 +165,7 @@ class Procedure:
             self.result = _plain_result(hints.pop("return", Any))
             fields, self._takes_call = _fields(self.name, function, hints)
             self.params = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, kw_only=False)
-            array = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, array_like=True)
+            self._array = array = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, array_like=True)
             self._decode_object = msgspec.json.Decoder(self.params).decode
             self._decode_array = msgspec.json.Decoder(array).decode
         except (TypeError, NameError) as error:
@@ -204,6 +205,24 @@ class Procedure:
             raise Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
         return self._values(struct) if self._values is not None else ()
 
+    def converted(self, values: list[Any]) -> Any:
+        """The values of the params, in order, from values that another codec than JSON's has read; datetime and bytes may be among them.
+
+        :raises InvalidParams: naming the parameter and the expected type.
+        """
+        try:
+            struct = msgspec.convert(values, self._array)
+        except msgspec.ValidationError as error:
+            raise _explained(error, self.fields) from None
+        return self._values(struct) if self._values is not None else ()
+
+    def recalled(self, answer: bytes) -> Any:
+        """The result from its JSON text, of its type again where that can be read: a stored answer for a codec that knows times."""
+        try:
+            return msgspec.json.decode(answer, type=self.result)
+        except (msgspec.ValidationError, TypeError):
+            return msgspec.json.decode(answer)
+
     def call(self, call: Call, arguments: Any) -> Any:
         """Run it. The result may be a Deferred."""
         result = self.function(call, *arguments) if self._takes_call else self.function(*arguments)
@@ -236,7 +255,7 @@ _AT = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _FEW = re.compile(r"Expected `array` of at least length (\d+), got (\d+)")
-_MANY = re.compile(r"Expected `array` of at most length (\d+)")
+_MANY = re.compile(r"Expected `array` of at most length (\d+)(, got \d+)?")
 _FIRST = re.compile(r"\[(\d+)\]")
 
 

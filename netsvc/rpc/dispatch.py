@@ -1,10 +1,10 @@
 """From the text of a JSON-RPC message to the bytes of its answer, whatever the transport."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,7 +16,7 @@ from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, parse, parse_element
 
-__all__ = ["NO_TIME", "Dispatcher"]
+__all__ = ["NO_TIME", "Dispatcher", "InternalError", "Keyless"]
 
 TICK = 0.1
 """Resolution of deadlines, seconds."""
@@ -24,6 +24,7 @@ TICK = 0.1
 NO_TIME = "the deadline had passed before the call began"
 
 Answer = bytes | None
+Encoded = TypeVar("Encoded")
 
 _PLAIN_TYPES = frozenset((int, float, str, bool, list, dict, tuple, type(None)))
 
@@ -40,9 +41,7 @@ class Dispatcher:
 
     log = Logger()
 
-    def __init__(
-        self, registry: Registry, clock: IReactorTime, settings: RpcSettings, answers: Answers, run_blocking: Callable[..., "Deferred[Any]"]
-    ) -> None:
+    def __init__(self, registry: Registry, clock: IReactorTime, settings: RpcSettings, answers: Answers, run_blocking: Callable[..., "Deferred[Any]"]) -> None:
         self.registry = registry
         self._clock = clock
         self._settings = settings
@@ -84,27 +83,51 @@ class Dispatcher:
             procedure = self._find(request.method)
             self._admit(procedure, caller)
             arguments = procedure.arguments(request.params)
-            if caller.key is not None and caller.identity is not None and "key" not in procedure.fields:
-                return self._once(procedure, arguments, request, caller, deadline)
-            if procedure.plain:
+            if procedure.plain and caller.key is None:
                 result = procedure.function(*arguments)
                 # To ask whether it is a Deferred costs a fifth of a small call: Deferred is an abstract base class.
                 if type(result) in _PLAIN_TYPES or not isinstance(result, Deferred):
                     return None if request.id is ABSENT else answer(request.id, self._encode(result))
-            call = _Pending(self, request, caller)
-            if not procedure.plain:
-                result = self._run_blocking(procedure.call, call, arguments) if procedure.blocking else procedure.call(call, arguments)
+                call = _Pending(self, request, caller)
+            else:
+                call = _Pending(self, request, caller)
+                result = self._started(procedure, arguments, call, msgspec.Raw)
         except Exception as error:
             return self._failed(error, request, caller)
         if isinstance(result, Deferred):
             return self._later(result, request, call, deadline)
         return None if request.id is ABSENT else self._answer(result, request, call)
 
-    def _once(self, procedure: Procedure, arguments: Any, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
+    def run(self, method: str, values: list[Any], caller: Caller, deadline: float | None, encode: Callable[[Any], Encoded]) -> "Deferred[Encoded]":
+        """Carry out one call whose params have been read by another codec than JSON's.
+
+        :param values: the params by position.
+        :param deadline: seconds; None for the default.
+        :param encode: makes the answer of the result; what it raises is as if the procedure had raised it.
+        :return: fires with the answer, or fails with a NetsvcError, which the caller may be shown.
+        """
+        request = Request("2.0", method)
+        call = _Decoded(self, request, caller)
+        call.encode = encode
+        try:
+            procedure = self._find(method)
+            self._admit(procedure, caller)
+            result = self._started(procedure, procedure.converted(values), call, procedure.recalled)
+            return self._wait(result, call, deadline) if isinstance(result, Deferred) else succeed(encode(result))
+        except Exception as error:
+            return fail(self._shown(error, request, call))
+
+    def _started(self, procedure: Procedure, arguments: Any, call: "_Pending", recalled: Callable[[bytes], Any]) -> Any:
+        """The result, or a Deferred of it; where the call has a key, what `recalled` makes of the stored answer."""
+        if call.key is not None and call.identity is not None and "key" not in procedure.fields:
+            return self._once(procedure, arguments, call).addCallback(recalled)
+        if procedure.blocking:
+            return self._run_blocking(procedure.call, call, arguments)
+        return procedure.call(call, arguments)
+
+    def _once(self, procedure: Procedure, arguments: Any, call: "_Pending") -> "Deferred[bytes]":
         """A call with a key in its header: its answer is stored, or was."""
-        call = _Pending(self, request, caller)
-        assert caller.key is not None
-        assert caller.identity is not None
+        assert call.key is not None
         room = str(arguments[procedure.fields.index("room")]) if "room" in procedure.fields else ""
 
         def run() -> "Deferred[bytes]":
@@ -112,9 +135,8 @@ class Dispatcher:
             result: Deferred[Any] = run(procedure.call, call, arguments)
             return result.addCallback(self._encode)
 
-        scope = scope_of(procedure.name, room, caller.identity)
-        answers = self._answers.once(scope, caller.key, digest_of(self._encode(arguments)), run)
-        return self._later(answers.addCallback(msgspec.Raw), request, call, deadline)
+        scope = scope_of(procedure.name, room, call.caller)
+        return self._answers.once(scope, call.key, digest_of(self._encode(arguments)), run)
 
     def _answer(self, result: Any, request: Request, call: Caller) -> bytes:
         try:
@@ -125,27 +147,38 @@ class Dispatcher:
             return failed
 
     def _failed(self, error: BaseException, request: Request, call: Caller) -> Failed | None:
-        identifier = request.id
-        request_id = ""
-        if not isinstance(error, NetsvcError):
-            self._serial += 1
-            request_id = f"call-{self._serial}"
-            self.log.failure(
-                "procedure {method} failed",
-                Failure(error, type(error), error.__traceback__),
-                method=request.method,
-                identity=call.identity.name if call.identity else None,
-                peer=call.peer,
-                request_id=request_id,
-            )
-        if identifier is ABSENT:
-            return None
-        return failure(error, identifier, request_id)
+        request_id = "" if isinstance(error, NetsvcError) else self._log(error, request, call)
+        return None if request.id is ABSENT else failure(error, request.id, request_id)
+
+    def _shown(self, error: BaseException, request: Request, call: Caller) -> NetsvcError:
+        """The error that the caller sees."""
+        if isinstance(error, NetsvcError):
+            return error
+        request_id = self._log(error, request, call)
+        return InternalError(f"the log says more under {request_id}", request_id=request_id)
+
+    def _log(self, error: BaseException, request: Request, call: Caller) -> str:
+        """Log a bug; gives the id by which it is found."""
+        self._serial += 1
+        request_id = f"call-{self._serial}"
+        self.log.failure(
+            "procedure {method} failed",
+            Failure(error, type(error), error.__traceback__),
+            method=request.method,
+            identity=call.identity.name if call.identity else None,
+            peer=call.peer,
+            request_id=request_id,
+        )
+        return request_id
 
     def _later(self, result: "Deferred[Any]", request: Request, call: "_Pending", asked: float | None) -> "Answer | Deferred[Answer]":
         if result.called and not result.paused and not isinstance(result.result, Failure | Deferred):
             # It is there already: no deadline to keep.
             return None if request.id is ABSENT else self._answer(result.result, request, call)
+        return self._wait(result, call, asked)
+
+    def _wait(self, result: "Deferred[Any]", call: "_Pending", asked: float | None) -> "Deferred[Any]":
+        """Hold a call to its deadline."""
         call.result = result
         if asked is None:
             self._defaults.add(call)
@@ -160,7 +193,7 @@ class Dispatcher:
             return failure(TooLarge(f"a batch of {len(elements)} calls: [rpc] batch allows {most}"))
         # After the first of the batch the key has been used: a header key is not for batches, and must not be shared by its calls.
         batch = _Batch(self._settings.batch_reply, len(elements))
-        keyless = _Keyless(caller)
+        keyless = Keyless(caller)
         for index, element in enumerate(elements):
             parsed = parse_element(element)
             if isinstance(parsed, Failed):
@@ -174,7 +207,11 @@ class Dispatcher:
         return batch.outcome()
 
 
-class _Keyless:
+class InternalError(NetsvcError):
+    """A procedure has a bug; the detail has no more than the id under which the log tells of it."""
+
+
+class Keyless:
     """A caller as the elements of a batch see it."""
 
     __slots__ = ("budget", "connection", "identity", "key", "peer")
@@ -221,10 +258,32 @@ class _Pending(Call):
 
     def failed(self, failure: Failure) -> Answer:
         self._ended()
+        return self._dispatcher._failed(self._reason(failure), self._request, self)
+
+    def _reason(self, failure: Failure) -> BaseException:
         error: BaseException = failure.value or RuntimeError("a failure without a value")
         if isinstance(error, CancelledError):
             error = DeadlinePassed("the deadline passed; the call may or may not have taken effect" if self._late else "cancelled")
-        return self._dispatcher._failed(error, self._request, self)
+        return error
+
+
+class _Decoded(_Pending):
+    """A call of `Dispatcher.run`: its answer is whatever `encode` makes, its errors are raised."""
+
+    __slots__ = ("encode",)
+
+    encode: Callable[[Any], Any]
+
+    def succeeded(self, result: Any) -> Any:
+        self._ended()
+        try:
+            return self.encode(result)
+        except Exception as error:
+            raise self._dispatcher._shown(error, self._request, self) from None
+
+    def failed(self, failure: Failure) -> NoReturn:
+        self._ended()
+        raise self._dispatcher._shown(self._reason(failure), self._request, self) from None
 
 
 class _Defaults:

@@ -17,7 +17,7 @@ from netsvc.rpc.websocket import RpcService
 from netsvc.wire.jsonrpc import ABSENT, Failed, failure, parse
 from netsvc.wire.jsonrpc import Request as Message
 
-__all__ = ["HTTP_STATUS", "RpcEndpoint"]
+__all__ = ["CHALLENGE", "HTTP_STATUS", "HttpCaller", "RpcEndpoint", "retry_header"]
 
 HTTP_STATUS = {
     -32700: 400,
@@ -37,24 +37,36 @@ HTTP_STATUS = {
 }
 """The status of the answer to a single call that failed."""
 
+CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
+"""Goes with status 401."""
+
 _OURS = frozenset((b"x-deadline", b"idempotency-key"))
 
 KEY_LENGTH = 200
 """Characters of an Idempotency-Key at the most."""
 
 
-class _HttpCaller:
-    """A request, as the dispatcher's caller."""
+class HttpCaller:
+    """A request, as the dispatcher's caller.
 
-    __slots__ = ("budget", "identity", "key", "peer")
+    :ivar deadline: the seconds of its X-Deadline, None without.
+    :raises InvalidRequest: a header is not what it should be.
+    :raises DeadlinePassed: there is no time left.
+    """
+
+    __slots__ = ("budget", "deadline", "identity", "key", "peer")
 
     connection = None
 
-    def __init__(self, identity: Identity | None, peer: str, budget: Budget) -> None:
+    def __init__(self, request: Request, identity: Identity | None, budget: Budget) -> None:
         self.identity = identity
-        self.peer = peer
+        self.peer = request.peer
         self.budget = budget
         self.key: str | None = None
+        self.deadline: float | None = None
+        for name, value in request.headers:
+            if name in _OURS:
+                _heed(name, value, self)
 
 
 class RpcEndpoint:
@@ -83,20 +95,16 @@ class RpcEndpoint:
         return self._call(identity, request)
 
     def _call(self, identity: Identity, request: Request) -> "Answer | Deferred[Answer]":
-        request.identity, peer = identity, request.peer
-        caller = _HttpCaller(identity, peer, self._budget_of(identity, peer))
-        deadline = None
-        for name, value in request.headers:
-            if name in _OURS:
-                try:
-                    deadline = _heed(name, value, caller) or deadline
-                except NetsvcError as error:
-                    return _refusal(error, request)
+        request.identity = identity
+        try:
+            caller = HttpCaller(request, identity, self._budget_of(identity, request.peer))
+        except NetsvcError as error:
+            return _refusal(error, request)
         try:
             message = request.body.decode()
         except UnicodeDecodeError:
             return _response(self._service.dispatcher.not_utf8())
-        answer = self._handle(message, caller, deadline)
+        answer = self._handle(message, caller, caller.deadline)
         if type(answer) is bytes:
             return Response(200, answer, JSON)
         if isinstance(answer, Deferred):
@@ -125,8 +133,8 @@ class RpcEndpoint:
         return Response.json(document(self._service.dispatcher.registry, self._title, self._version))
 
 
-def _heed(name: bytes, value: bytes, caller: _HttpCaller) -> float | None:
-    """Take the deadline, which is returned, or the key.
+def _heed(name: bytes, value: bytes, caller: HttpCaller) -> None:
+    """Take the deadline or the key.
 
     :raises InvalidRequest: it is not what it should be.
     :raises DeadlinePassed: there is no time left; who passes on what is left of its own time may have none.
@@ -136,7 +144,7 @@ def _heed(name: bytes, value: bytes, caller: _HttpCaller) -> float | None:
         caller.key = value.decode("latin-1").strip('"')
         if not 0 < len(caller.key) <= KEY_LENGTH:
             raise InvalidRequest(f"Idempotency-Key: expected 1 to {KEY_LENGTH} characters")
-        return None
+        return
     try:
         deadline = float(value)
     except ValueError:
@@ -145,7 +153,7 @@ def _heed(name: bytes, value: bytes, caller: _HttpCaller) -> float | None:
         raise InvalidRequest("X-Deadline: expected a number of seconds, like 2.5")
     if deadline <= 0:
         raise DeadlinePassed(NO_TIME)
-    return deadline
+    caller.deadline = deadline
 
 
 def _refused(reason: Failure, request: Request) -> Response:
@@ -171,7 +179,12 @@ def _response(answer: bytes | None) -> Response:
     assert isinstance(answer, Failed)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if answer.retry_after is not None:
-        headers = ((b"Retry-After", b"%d" % max(1, ceil(answer.retry_after))),)
+        headers = (retry_header(answer.retry_after),)
     elif answer.code == -32001:
-        headers = ((b"WWW-Authenticate", b'Bearer realm="netsvc"'),)
+        headers = (CHALLENGE,)
     return Response(HTTP_STATUS[answer.code], bytes(answer), JSON, headers)
+
+
+def retry_header(seconds: float) -> tuple[bytes, bytes]:
+    """When to try again, in whole seconds."""
+    return b"Retry-After", b"%d" % max(1, ceil(seconds))

@@ -7,16 +7,20 @@ from typing import Any
 
 import msgspec
 import twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.python.failure import Failure
 
 from netsvc import __version__
 from netsvc.core.credentials import Guest, Password, Token
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Call, Procedure, Registry, procedure
-from netsvc.errors import InvalidParams, InvalidRequest
+from netsvc.errors import InvalidParams, InvalidRequest, NetsvcError, TooLarge
+from netsvc.rpc.dispatch import Dispatcher, Keyless
 from netsvc.rpc.openrpc import document
+from netsvc.rpc.settings import RpcSettings
+from netsvc.wire.xmlrpc import fault_of
 
-__all__ = ["AuthProcedures", "ServerProcedures", "SystemProcedures"]
+__all__ = ["AuthProcedures", "ConventionProcedures", "ServerProcedures", "SystemProcedures"]
 
 
 class LoggedIn(msgspec.Struct):
@@ -95,6 +99,92 @@ class SystemProcedures:
     def discover(self) -> dict[str, Any]:
         """The OpenRPC document of all procedures."""
         return document(self._registry, self._title, __version__)
+
+
+class OneOfMany(msgspec.Struct):
+    """A call in a system.multicall."""
+
+    method: str = msgspec.field(name="methodName")
+    params: list[Any] = []
+
+
+class Fault(msgspec.Struct):
+    """An error in the answer to a system.multicall."""
+
+    code: int = msgspec.field(name="faultCode")
+    text: str = msgspec.field(name="faultString")
+
+
+class Capability(msgspec.Struct):
+    """Something that is implemented."""
+
+    url: str = msgspec.field(name="specUrl")
+    version: int = msgspec.field(name="specVersion")
+
+
+class ConventionProcedures:
+    """``system.multicall`` and ``system.getCapabilities``, as XML-RPC's clients know them."""
+
+    def __init__(self, dispatcher: Dispatcher, settings: RpcSettings) -> None:
+        self._dispatcher = dispatcher
+        self._settings = settings
+
+    @procedure("system.getCapabilities", role="guest")
+    def capabilities(self) -> dict[str, Capability]:
+        """What is implemented, by name: where it is specified, and which version of it."""
+        found = {
+            "xmlrpc": Capability("http://xmlrpc.com/spec.md", 1),
+            "introspection": Capability("http://xmlrpc-c.sourceforge.net/introspection.html", 1),
+            "system.multicall": Capability("https://mirrors.talideon.com/articles/multicall.html", 1),
+            "faults_interop": Capability("http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php", 20010516),
+            "json-rpc": Capability("https://www.jsonrpc.org/specification", 2),
+        }
+        if self._settings.xmlrpc_nil:
+            found["nil"] = Capability("http://ontosys.com/xml-rpc/extensions.php", 20010518)
+        if self._settings.xmlrpc_i8:
+            found["i8"] = Capability("https://ws.apache.org/xmlrpc/types.html", 1)
+        return found
+
+    @procedure("system.multicall", role="guest")
+    def multicall(self, call: Call, calls: list[OneOfMany]) -> "Deferred[list[list[Any] | Fault]]":
+        """Many calls in one. For each, in order: its result as an array of one, or the struct of a fault. Each pays its own cost."""
+        most = self._settings.batch
+        if len(calls) > most:
+            raise TooLarge(f"{len(calls)} calls: [rpc] batch allows {most}")
+        if call.key is not None:
+            raise InvalidRequest("Idempotency-Key is for a single call, not for system.multicall")
+        caller = Keyless(call)
+        room = _Room(self._settings.batch_reply)
+        # The deadline of all is that of the call itself, which cancels them.
+        longest = self._settings.deadline_max
+
+        def start(each: OneOfMany) -> "Deferred[list[Any]]":
+            if each.method == "system.multicall":
+                return fail(InvalidRequest("system.multicall inside of system.multicall"))
+            return self._dispatcher.run(each.method, each.params, caller, longest, room.take)
+
+        outcomes: Deferred[Any] = DeferredList([start(each) for each in calls], consumeErrors=True)
+        return outcomes.addCallback(lambda all_: [_fault(outcome) if not succeeded else outcome for succeeded, outcome in all_])
+
+
+class _Room:
+    """The bytes that the results of a system.multicall may still take, as JSON."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._encode = msgspec.json.Encoder().encode
+
+    def take(self, result: Any) -> list[Any]:
+        """The result as the convention wants it."""
+        self._left -= len(self._encode(result))
+        if self._left < 0:
+            raise TooLarge("the results of these calls are larger than [rpc] batch_reply allows")
+        return [result]
+
+
+def _fault(failure: Failure) -> Fault:
+    assert isinstance(failure.value, NetsvcError)
+    return Fault(*fault_of(failure.value))
 
 
 class ServerProcedures:

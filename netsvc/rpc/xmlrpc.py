@@ -1,0 +1,72 @@
+"""``POST /RPC2``: XML-RPC over HTTP, for the same procedures as JSON-RPC."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from netsvc.core.identity import Identity
+from netsvc.errors import NetsvcError, NotAuthenticated
+from netsvc.http.messages import Answer, Headers, Request, Response
+from netsvc.rpc.endpoint import CHALLENGE, HttpCaller, retry_header
+from netsvc.rpc.settings import RpcSettings
+from netsvc.rpc.websocket import RpcService
+from netsvc.wire.xmlrpc import XmlRpc, fault_of
+
+__all__ = ["XmlRpcEndpoint"]
+
+XML = b"text/xml; charset=utf-8"
+
+_OWN_TYPES = (datetime, bytes, bytearray, memoryview)
+"""What XML-RPC has types for, and JSON has not."""
+
+
+class XmlRpcEndpoint:
+    """The HTTP handler.
+
+    :param authenticate: who sends a request; the route is public, since what is wrong with a call is said in XML-RPC.
+    """
+
+    def __init__(self, service: RpcService, authenticate: "Callable[[Request], Identity | Deferred[Identity]]", settings: RpcSettings) -> None:
+        self._authenticate = authenticate
+        self._run = service.dispatcher.run
+        self._budget_of = service.budgets.of
+        self._codec = XmlRpc(settings.xmlrpc_nil, settings.xmlrpc_i8, settings.xmlrpc_depth, settings.xmlrpc_values)
+
+    async def post(self, request: Request) -> Answer:
+        """``POST /RPC2``, a public route: one call. Whatever is wrong is a fault.
+
+        A fault has status 200, as the specification asks, but 401 for credentials that are missing or wrong: those are a matter of HTTP.
+        """
+        try:
+            found = self._authenticate(request)
+            identity = request.identity = await found if isinstance(found, Deferred) else found
+            caller = HttpCaller(request, identity, self._budget_of(identity, request.peer))
+            call = self._codec.read_call(request.body, _charset(request.header(b"content-type")))
+            return Response(200, await self._run(call.method, call.params, caller, caller.deadline, self._document), XML)
+        except NetsvcError as error:
+            return self._fault(error)
+
+    def _document(self, result: Any) -> bytes:
+        return self._codec.result(msgspec.to_builtins(result, builtin_types=_OWN_TYPES, str_keys=True))
+
+    def _fault(self, error: NetsvcError) -> Response:
+        headers: Headers = ()
+        retry_after = error.data.get("retry_after")
+        if retry_after is not None:
+            headers = (retry_header(retry_after),)
+        elif isinstance(error, NotAuthenticated):
+            headers = (CHALLENGE,)
+        status = 401 if isinstance(error, NotAuthenticated) else 200
+        return Response(status, self._codec.fault(*fault_of(error)), XML, headers)
+
+
+def _charset(content_type: bytes | None) -> str | None:
+    """The charset parameter of a Content-Type, None without."""
+    for parameter in (content_type or b"").split(b";")[1:]:
+        name, _, value = parameter.partition(b"=")
+        if name.strip().lower() == b"charset":
+            return value.strip().strip(b'"').decode("latin-1") or None
+    return None
