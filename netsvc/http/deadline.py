@@ -39,8 +39,10 @@ class Deadline:
     def wait_for(self, what: int) -> None:
         """Begin to wait for something, or begin anew."""
         self.what = what
-        self._due = due = self._wheel.now + self._times[what]
         slot = self.wheel_slot
+        if slot is None:
+            self._wheel.wake()
+        self._due = due = self._wheel.now + self._times[what]
         if slot is None or slot > due:
             self._wheel.add_at(self, due)
 

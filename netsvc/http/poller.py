@@ -1,7 +1,7 @@
 """An epoll of their own for all direct transports, which the reactor polls as one descriptor.
 
 For each event of each descriptor a Twisted reactor makes up a log context, checks the descriptor and calls through five functions; for a
-small request that is a quarter of the whole work (docs/decisions). Here it does so once for all that is ready.
+small request that is a quarter of the whole work (docs/decisions/0011). Here it does so once for all that is ready.
 """
 
 # The reactors of Twisted have no types, and the names are Twisted's.

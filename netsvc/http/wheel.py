@@ -50,19 +50,19 @@ class TimingWheel:
         return self._waiting
 
     def due(self, seconds: float) -> int:
-        """The tick at which `seconds` from now are surely over. Cheap: for deadlines that are kept as a number and rarely come true."""
+        """The tick at which `seconds` from now are surely over, if the wheel turns: while nothing waits, `wake` it first."""
         return self.now + 1 + ceil(seconds / self.tick)
 
     def add(self, entry: WheelEntry, seconds: float) -> None:
         """Call ``entry.expired()`` after `seconds`. An entry that waits already waits anew."""
-        self._wake()
+        self.wake()
         self.add_at(entry, self.due(seconds))
 
     def add_at(self, entry: WheelEntry, tick: int) -> None:
         """Call ``entry.expired()`` at a tick that `due` gave, or at the next one if that has passed."""
         if entry.wheel_slot is not None:
             self.cancel(entry)
-        self._wake()
+        self.wake()
         slot = max(tick, self.now + 1)
         entry.wheel_slot = slot
         self._slots.setdefault(slot, set()).add(entry)
@@ -86,14 +86,16 @@ class TimingWheel:
     def _reached(self) -> int:
         return int(self._clock.seconds() / self.tick)
 
-    def _wake(self) -> None:
-        """Start turning again after a time without entries."""
+    def wake(self) -> None:
+        """Bring `now` up to date after a time without entries. An entry is to be added right after that."""
         if self._call is None and not self._turning:
             self.now = max(self.now, self._reached())
             self._schedule()
 
     def _schedule(self) -> None:
-        self._call = self._clock.callLater(max(0.0, (self.now + 1) * self.tick - self._clock.seconds()), self._turn, 1)
+        # At most a tick, should the clock have been set back.
+        wait = min(self.tick, max(0.0, (self.now + 1) * self.tick - self._clock.seconds()))
+        self._call = self._clock.callLater(wait, self._turn, 1)
 
     def _turn(self, ticks: int) -> None:
         """Expire what is due. `ticks` is how far the wheel moves at least, so that rounding of floats cannot hold it in place."""

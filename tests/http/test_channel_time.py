@@ -61,6 +61,14 @@ class TimeoutTests(TimedCase):
         self.lives_for(10)
         self.assertEqual((self.client.sent(), self.client.ended), (b"", "closed"))
 
+    def test_after_a_quiet_time(self) -> None:
+        """A connection that comes after hours without any has its whole time."""
+        self.client.lose()
+        self.clock.advance(10_000.5)
+        self.client = Client(self.factory)
+        self.lives_for(10)
+        self.assertEqual(self.client.ended, "closed")
+
     def test_idle(self) -> None:
         """So is one that stays idle after a request; each request begins the time anew."""
         for _ in range(5):

@@ -154,6 +154,16 @@ class TimingWheelTests(SynchronousTestCase):
         self.clock.advance(500)
         self.assertEqual(order, [1, 2, 3])
 
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back by hours does not stop the wheel."""
+        self.wheel.add(self.entry, 3)
+        self.clock.pump([1.0])
+        self.clock.rightNow -= 500
+        for call in self.clock.getDelayedCalls():
+            call.reset(0.5)
+        self.clock.pump([1.0] * 6)
+        self.assertEqual(len(self.entry.times), 1)
+
     def test_past_deadline(self) -> None:
         """A tick that has passed already means the next one."""
         self.wheel.add_at(self.entry, 5)
