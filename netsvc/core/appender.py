@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.records import Draft
+from netsvc.errors import StoreUnavailable
 from netsvc.interfaces import IStore
 
 __all__ = ["Appender"]
@@ -21,7 +22,10 @@ class Appender:
     :param clock: its `callLater` hands over at the end of a reactor turn, so that all posts of a turn share a transaction.
     :param committed: called with each batch whose outcomes are known.
     :param most: drafts in one batch at the most.
-    :param bound: drafts waiting at which `full` becomes true.
+    :param bound: drafts waiting at which it is full.
+    :ivar full: as many drafts wait as may: who posts should not read on before `when_room`.
+    :ivar busy: a commit is under way.
+    :ivar batches: how many were handed over, `drafts`: with how many drafts.
     """
 
     log = Logger()
@@ -36,15 +40,10 @@ class Appender:
         self._scheduled = False
         self._idle: list[Deferred[None]] = []
         self._paused: deque[Callable[[], None]] = deque()
+        self.full = False
         self.busy = False
-        """A commit is under way."""
         self.batches = 0
         self.drafts = 0
-
-    @property
-    def full(self) -> bool:
-        """As many drafts wait as may: who posts should not read on before `when_room`."""
-        return len(self._waiting) >= self._bound
 
     def when_room(self, resume: Callable[[], None]) -> None:
         """Call `resume` once when fewer drafts wait than half the bound."""
@@ -52,7 +51,10 @@ class Appender:
 
     def append(self, draft: Draft) -> None:
         """Take a draft; `committed` gives it back with its outcome."""
-        self._waiting.append(draft)
+        waiting = self._waiting
+        waiting.append(draft)
+        if len(waiting) >= self._bound:
+            self.full = True
         if not self.busy and not self._scheduled:
             self._scheduled = True
             self._clock.callLater(0, self._turn)
@@ -75,13 +77,16 @@ class Appender:
         self.busy = True
         waiting = self._waiting
         batch, self._waiting = (waiting, []) if len(waiting) <= self._most else (waiting[: self._most], waiting[self._most :])
+        self.full = len(self._waiting) >= self._bound
         self.batches += 1
         self.drafts += len(batch)
-        self._store.append(batch).addCallback(self._done, batch).addErrback(self._failed)
+        self._store.append(batch).addErrback(self._not_stored, batch).addCallback(self._done, batch)
 
-    def _failed(self, failure: Failure) -> None:
-        # A store never fails and a batch's outcomes are handled one by one: this is a bug, and must not be silent.
-        self.log.failure("a batch of posts was not followed up", failure)
+    def _not_stored(self, failure: Failure, batch: list[Draft]) -> None:
+        # A store says in the drafts what is wrong: this is a bug, and must neither be silent nor leave those waiting who post.
+        self.log.failure("a store has failed", failure)
+        for draft in batch:
+            draft.error = StoreUnavailable("the store has failed")
 
     def _done(self, _: None, batch: list[Draft]) -> None:
         # The next commit runs while the outcomes of this one are delivered.
@@ -89,7 +94,10 @@ class Appender:
             self._hand_over()
         else:
             self.busy = False
-        self._committed(batch)
+        try:
+            self._committed(batch)
+        except Exception:
+            self.log.failure("a batch of posts was not followed up")
         while self._paused and len(self._waiting) * 2 < self._bound:
             self._paused.popleft()()
         if not self.busy and not self._waiting:

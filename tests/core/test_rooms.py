@@ -425,8 +425,24 @@ class AppenderTests(RoomsTestCase):
         self.successResultOf(appender.idle())
 
     def test_a_bug_behind_a_commit_is_logged(self) -> None:
-        """And the next batch goes on."""
-        self.rooms.appender._committed = lambda batch: 1 / 0  # type: ignore[assignment,return-value]
+        """And who waits for room, or for the end, waits no longer."""
+        appender = self.rooms.appender
+        appender._committed = lambda batch: 1 / 0  # type: ignore[assignment,return-value]
         self.rooms.post(ALICE, "lobby", "x")
+        resumed: list[bool] = []
+        appender.when_room(lambda: resumed.append(True))
+        idle = appender.idle()
         self.turn()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(resumed, [True])
+        self.successResultOf(idle)
+
+    def test_a_store_that_fails(self) -> None:
+        """It must not, but if it does the posts fail, that is logged, and the next ones are tried."""
+        append, self.store.append = self.store.append, lambda drafts: fail(RuntimeError("a bug"))  # type: ignore[method-assign]
+        posting = self.rooms.post(ALICE, "lobby", "x")
+        self.turn()
+        self.failureResultOf(posting, StoreUnavailable)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.store.append = append  # type: ignore[method-assign]
+        self.assertEqual(self.post().seq, 1)
