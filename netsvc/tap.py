@@ -231,7 +231,7 @@ class Composition:
         sign_in = SignIn(self.logins, section(AuthSettings))
         endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)
         room = RoomUrl(
-            self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.limits.in_flight
+            self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.rpc.bounds
         )
         health = HealthUrls(self.health)
         routes = Routes()

@@ -14,6 +14,7 @@ from netsvc.core.rooms import Rooms
 from netsvc.errors import InvalidParams
 from netsvc.http.messages import Answer, Handler, Request, Upgrade
 from netsvc.interfaces import IFormat
+from netsvc.rpc.pace import Bounds
 
 __all__ = ["RoomUrl"]
 
@@ -22,17 +23,17 @@ class RoomUrl:
     """The handler of ``GET /chat/{room}/``.
 
     :param page: the handler of the chat page.
-    :param in_flight: posts of one connection under way at which netsvc reads no further.
+    :param bounds: of the posts of one connection that are under way.
     """
 
-    def __init__(self, rooms: Rooms, format: IFormat, logins: Logins, budgets: Budgets, settings: ChatSettings, page: Handler, in_flight: int) -> None:
+    def __init__(self, rooms: Rooms, format: IFormat, logins: Logins, budgets: Budgets, settings: ChatSettings, page: Handler, bounds: Bounds) -> None:
         self._rooms = rooms
         self._format = format
         self._logins = logins
         self._budgets = budgets
         self._settings = settings
         self._page = page
-        self._in_flight = in_flight
+        self._bounds = bounds
 
     def __call__(self, request: Request) -> "Answer | Deferred[Answer]":
         """``?name=N`` asks for a guest name, ``?after=CURSOR`` reads on from a cursor.
@@ -59,5 +60,5 @@ class RoomUrl:
             found = self._logins.login(Guest(name), request.peer)
             identity = await found if isinstance(found, Deferred) else found
         budget = self._budgets.of(identity, request.peer)
-        application = TextRoom(self._rooms, self._format, self._logins, budget, identity, room, after, self._settings.welcome, self._in_flight)
+        application = TextRoom(self._rooms, self._format, self._logins, budget, identity, room, after, self._settings.welcome, self._bounds)
         return Upgrade(application)

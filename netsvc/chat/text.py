@@ -11,7 +11,8 @@ from netsvc.core.limits import Budget
 from netsvc.core.logins import Logins
 from netsvc.core.rooms import Member, Membership, Rooms
 from netsvc.errors import NetsvcError, RateLimited
-from netsvc.interfaces import IFormat, ISinkWatcher, IWebSocketApplication
+from netsvc.interfaces import IFormat, IWebSocketApplication
+from netsvc.rpc.pace import Bounds, PacedSocket
 from netsvc.wire.websocket import text_frame
 
 __all__ = ["TextRoom"]
@@ -22,31 +23,17 @@ TRY_LATER = 1013
 REVOKED = 4401
 
 
-@implementer(IWebSocketApplication, ISinkWatcher)
-class TextRoom:
+@implementer(IWebSocketApplication)
+class TextRoom(PacedSocket):
     """One WebSocket in one room: a welcome, then ``<name> text`` for every message; what it sends is posted.
 
     :param room: the room's name, folded.
     :param after: a cursor to read on from, None for what comes from now on.
     :param welcome: the first line, with {name}, {room} and {cursor}.
-    :param in_flight: posts under way at which netsvc reads no further.
+    :param bounds: of the posts under way.
     """
 
-    __slots__ = (
-        "_after",
-        "_budget",
-        "_format",
-        "_in_flight",
-        "_logins",
-        "_member",
-        "_most",
-        "_reading",
-        "_room",
-        "_rooms",
-        "_transport",
-        "_welcome",
-        "identity",
-    )
+    __slots__ = ("_after", "_budget", "_format", "_logins", "_member", "_room", "_rooms", "_welcome", "identity")
 
     log = Logger()
 
@@ -60,8 +47,9 @@ class TextRoom:
         room: str,
         after: str | None,
         welcome: str,
-        in_flight: int,
+        bounds: Bounds,
     ) -> None:
+        PacedSocket.__init__(self, bounds)
         self._rooms = rooms
         self._format = format
         self._logins = logins
@@ -70,25 +58,20 @@ class TextRoom:
         self._room = room
         self._after = after
         self._welcome = welcome
-        self._most = in_flight
-        self._in_flight = 0
-        self._reading = True
         self._member: Member | None = None
-        self._transport: Any = None
 
     def connected(self, connection: Any) -> None:
         """The handshake is done: join, and read nothing before the welcome."""
         self._transport = connection
         connection.watch(self)
         self._logins.watch(self.identity, self._revoked)
-        self._reading = False
-        connection.pause()
+        self.read_no_further()
         try:
             joining = self._rooms.join(self.identity, self._room, self._after, 0, self._format, connection)
         except NetsvcError:
             self._not_joined(Failure())
             return
-        joining.addCallbacks(self._joined, self._not_joined)
+        joining.addCallback(self._joined).addErrback(self._not_joined)
 
     def _joined(self, membership: Membership) -> None:
         if self._transport is None:
@@ -101,11 +84,13 @@ class TextRoom:
             welcome = welcome.replace(field, value)
         self._transport.write(text_frame(welcome.encode()))
         if not membership.joined.recovered:
-            self._say("some messages are no longer kept; these are the newest")
+            self._say("not all messages since then are kept; what follows is new")
         membership.member.start()
-        self._pace()
+        self.read_on()
 
     def _not_joined(self, failure: Failure) -> None:
+        if failure.check(NetsvcError) is None:
+            self.log.failure("{identity} cannot enter {room}", failure, room=self._room, identity=self.identity.name)
         if self._transport is not None:
             self._transport.close(TRY_LATER if failure.check(NetsvcError) else INTERNAL, self._words(failure))
 
@@ -120,22 +105,13 @@ class TextRoom:
         except NetsvcError as error:
             self._refuse(error)
             return
-        self._in_flight += 1
-        posting.addCallbacks(self._posted, self._not_posted)
-        if self._rooms.appender.full and self._reading:
-            self._reading = False
-            self._transport.pause()
-            self._rooms.appender.when_room(self._pace)
-        else:
-            self._pace()
+        self._began()
+        posting.addErrback(self._not_posted).addCallback(self._posted)
 
     def _posted(self, _: object) -> None:
-        self._in_flight -= 1
-        if not self._rooms.appender.full:
-            self._pace()
+        self._ended()
 
     def _not_posted(self, failure: Failure) -> None:
-        self._posted(None)
         if failure.check(NetsvcError) is None:
             self.log.failure("a post to {room} failed", failure, room=self._room, identity=self.identity.name)
         self._say(f"not sent: {self._words(failure)}")
@@ -169,26 +145,6 @@ class TextRoom:
         if self._member is not None:
             self._member.leave()
             self._member = None
-
-    def sink_full(self) -> None:
-        """Stop reading from one who does not read."""
-        self._pace()
-
-    def sink_drained(self) -> None:
-        """Read on."""
-        self._pace()
-
-    def _pace(self) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        reading = self._member is not None and not transport.full and self._in_flight < self._most
-        if reading != self._reading:
-            self._reading = reading
-            if reading:
-                transport.resume()
-            else:
-                transport.pause()
 
     def _revoked(self, reason: str) -> None:
         if self._transport is not None:

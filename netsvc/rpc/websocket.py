@@ -10,8 +10,9 @@ from netsvc.core.appender import Appender
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget, Budgets
 from netsvc.core.logins import Logins
-from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
+from netsvc.interfaces import ISink, IWebSocketApplication
 from netsvc.rpc.dispatch import Dispatcher
+from netsvc.rpc.pace import Bounds, PacedSocket
 from netsvc.wire.websocket import text_frame
 
 __all__ = ["Belonging", "RpcService", "RpcSocket"]
@@ -41,29 +42,26 @@ class RpcService:
         self.dispatcher = dispatcher
         self.budgets = budgets
         self.logins = logins
-        self.appender = appender
-        self.in_flight = in_flight
+        self.bounds = Bounds(in_flight, appender)
 
     def socket(self, identity: Identity | None, peer: str) -> "RpcSocket":
         """The application of a new WebSocket; without an identity it may only log in."""
         return RpcSocket(self, identity, peer)
 
 
-@implementer(IWebSocketApplication, ISinkWatcher)
-class RpcSocket:
+@implementer(IWebSocketApplication)
+class RpcSocket(PacedSocket):
     """One WebSocket, as the dispatcher's caller and as what procedures know as ``call.connection``."""
 
-    __slots__ = ("_after", "_belongings", "_in_flight", "_reading", "_service", "_transport", "budget", "identity", "key", "peer")
+    __slots__ = ("_after", "_belongings", "_service", "budget", "identity", "key", "peer")
 
     def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
+        PacedSocket.__init__(self, service.bounds)
         self._service = service
         self.identity = identity
         self.peer = peer
         self.budget: Budget = service.budgets.of(identity, peer)
         self.key: str | None = None
-        self._transport: Any = None
-        self._in_flight = 0
-        self._reading = True
         self._after: list[Callable[[], None]] | None = None
         self._belongings: dict[Hashable, Belonging] | None = None
 
@@ -87,7 +85,7 @@ class RpcSocket:
             transport.write(text_frame(payload))
 
     def after_answer(self, then: Callable[[], None]) -> None:
-        """Call `then` when the answer to the call that runs now is written."""
+        """Call `then` when the next answer is written; calls say it by their own `after_answer`, which knows of batches."""
         if self._after is None:
             self._after = []
         self._after.append(then)
@@ -110,6 +108,10 @@ class RpcSocket:
         if belonging is not None:
             belonging.leave()
         return belonging is not None
+
+    def belonging(self, key: Hashable) -> Belonging | None:
+        """What is kept under a key, None if nothing is."""
+        return self._belongings.get(key) if self._belongings else None
 
     def kept(self, key: Hashable = None) -> int:
         """How many things are kept besides that under `key`."""
@@ -143,15 +145,8 @@ class RpcSocket:
         if type(answer) is bytes:
             self._send(answer)
         elif isinstance(answer, Deferred):
-            self._in_flight += 1
+            self._began()
             answer.addCallback(self._answered)
-            service = self._service
-            if self._in_flight >= service.in_flight:
-                self._pace()
-            elif service.appender.full and self._reading:
-                self._reading = False
-                self._transport.pause()
-                service.appender.when_room(self._pace)
         elif answer is not None:
             self._send(answer)
         elif self._after is not None:
@@ -172,41 +167,17 @@ class RpcSocket:
         for belonging in belongings.values() if belongings else ():
             belonging.leave()
 
-    # ISinkWatcher: a client that does not read its answers is not read from either
-
-    def sink_full(self) -> None:
-        """Stop reading."""
-        self._pace()
-
-    def sink_drained(self) -> None:
-        """Read on, if nothing else speaks against it."""
-        self._pace()
-
-    def _pace(self) -> None:
-        """Read from the client exactly while it may ask for more."""
-        transport = self._transport
-        if transport is None:
-            return
-        reading = not transport.full and self._in_flight < self._service.in_flight
-        if reading != self._reading:
-            self._reading = reading
-            if reading:
-                transport.resume()
-            else:
-                transport.pause()
-
     def _answered(self, answer: bytes | None) -> None:
-        self._in_flight -= 1
-        if self._transport is not None:
-            if answer is not None:
-                self._send(answer)
-            elif self._after is not None:
-                self._run_after()
-            if not self._reading and not self._service.appender.full:
-                self._pace()
+        if answer is not None:
+            self._send(answer)
+        elif self._after is not None:
+            self._run_after()
+        self._ended()
 
     def _send(self, answer: bytes) -> None:
-        self._transport.write(text_frame(answer))
+        transport = self._transport
+        if transport is not None:
+            transport.write(text_frame(answer))
         if self._after is not None:
             self._run_after()
 

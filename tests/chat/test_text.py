@@ -20,6 +20,7 @@ from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.errors import InvalidParams, StoreUnavailable
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
+from netsvc.rpc.pace import Bounds
 from netsvc.store.memory import MemoryStore
 from tests.rpc.fakes import FakeConnection
 
@@ -42,9 +43,13 @@ class TextRoomTestCase(TestCase):
         """Let the reactor turn."""
         self.clock.pump([0.0] * 10)
 
+    def bounds(self, most: int) -> Bounds:
+        """So many posts under way."""
+        return Bounds(most, self.rooms.appender)
+
     def enter(self, identity: Identity = BOB, after: str | None = None, welcome: str = "Welcome {name}!", most: int = 2) -> tuple[TextRoom, FakeConnection]:
         """One more client in the room."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(identity, "192.0.2.1"), identity, "lobby", after, welcome, most)
+        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(identity, "192.0.2.1"), identity, "lobby", after, welcome, self.bounds(most))
         connection = FakeConnection()
         room.connected(connection)
         self.turn()
@@ -75,7 +80,7 @@ class TalkTests(TextRoomTestCase):
 
     def test_nothing_is_read_before_the_welcome(self) -> None:
         """A post cannot come before the room is there."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", 2)
+        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))
         connection = FakeConnection()
         answer: Deferred[Any] = Deferred()
         self.store.room = lambda name: answer  # type: ignore[method-assign]
@@ -94,7 +99,7 @@ class TalkTests(TextRoomTestCase):
         self.turn()
         self.assertEqual(connection.texts(), ["Welcome alice!", "<bob> b", "<bob> c"])
         _, connection = self.enter(ALICE, after="other:1")
-        self.assertEqual(connection.texts(), ["Welcome alice!", "-- some messages are no longer kept; these are the newest --"])
+        self.assertEqual(connection.texts(), ["Welcome alice!", "-- not all messages since then are kept; what follows is new --"])
 
     def test_empty_lines_are_not_posted(self) -> None:
         """The return key alone says nothing."""
@@ -185,7 +190,7 @@ class EndTests(TextRoomTestCase):
 
     def test_gone_before_the_welcome(self) -> None:
         """A join that is answered too late is left again."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", 2)
+        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))
         answer: Deferred[Any] = Deferred()
         self.store.room = lambda name: answer  # type: ignore[method-assign]
         room.connected(FakeConnection())
@@ -217,7 +222,7 @@ class RoomUrlTests(TextRoomTestCase):
         """What each test starts with."""
         super().setUp()
         self.page = Response.text("the page")
-        self.url = RoomUrl(self.rooms, TextFormat(), self.logins, self.budgets, ChatSettings(), lambda request: self.page, 4)
+        self.url = RoomUrl(self.rooms, TextFormat(), self.logins, self.budgets, ChatSettings(), lambda request: self.page, self.bounds(4))
 
     def get(self, room: str, query: str = "", upgrade: bool = True, identity: Identity = BOB) -> Any:
         """A request for a room."""

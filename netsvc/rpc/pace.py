@@ -1,0 +1,84 @@
+"""When a WebSocket is read from: exactly while its client may ask for more."""
+
+from typing import Any, NamedTuple
+
+from zope.interface import implementer
+
+from netsvc.core.appender import Appender
+from netsvc.interfaces import ISinkWatcher
+
+__all__ = ["Bounds", "PacedSocket"]
+
+
+class Bounds(NamedTuple):
+    """What a client may have under way.
+
+    :ivar in_flight: calls of one connection.
+    :ivar appender: while it is full, nobody who posts is read from.
+    """
+
+    in_flight: int
+    appender: Appender
+
+
+@implementer(ISinkWatcher)
+class PacedSocket:
+    """The base of what runs on a WebSocket: it reads no further from a client that does not read its answers, has as many calls under
+    way as it may, or posts while the store is behind. Nothing is refused for that; the client's own sends wait.
+    """
+
+    __slots__ = ("_bounds", "_in_flight", "_reading", "_transport", "_waits")
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._transport: Any = None
+        self._in_flight = 0
+        self._reading = True
+        self._waits = 0
+
+    def read_no_further(self) -> None:
+        """Take no further message before `read_on`, which is to be called as often as this."""
+        self._waits += 1
+        self._pace()
+
+    def read_on(self) -> None:
+        """Take further messages, if nothing else speaks against it. One that was read already comes from within this call."""
+        self._waits -= 1
+        self._pace()
+
+    def sink_full(self) -> None:
+        """See ISinkWatcher."""
+        self._pace()
+
+    def sink_drained(self) -> None:
+        """See ISinkWatcher."""
+        self._pace()
+
+    def _began(self) -> None:
+        """One more call is under way."""
+        self._in_flight += 1
+        bounds = self._bounds
+        if bounds.appender.full:
+            # Once at the most, since no further message comes before.
+            bounds.appender.when_room(self.read_on)
+            self.read_no_further()
+        elif self._in_flight >= bounds.in_flight:
+            self._pace()
+
+    def _ended(self) -> None:
+        """One call less is under way."""
+        self._in_flight -= 1
+        if not self._reading:
+            self._pace()
+
+    def _pace(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        reading = not self._waits and self._in_flight < self._bounds.in_flight and not transport.full
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                transport.resume()
+            else:
+                transport.pause()
