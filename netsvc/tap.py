@@ -25,7 +25,7 @@ from netsvc.core.idempotency import Answers
 from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.passwords import PasswordHashes, Passwords
-from netsvc.core.procedures import Registry
+from netsvc.core.procedures import Registry, declared, declared_names
 from netsvc.core.rooms import Rooms
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
 from netsvc.core.threads import BoundedThreads
@@ -49,7 +49,7 @@ from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcService
-from netsvc.settings import Duration, Help, Settings, load
+from netsvc.settings import Duration, Fault, Help, Settings, SettingsError, load
 from netsvc.rpc.xmlrpc import XmlRpcEndpoint
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
@@ -92,6 +92,10 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 """Every section of the INI file, in the order in which it is documented."""
 
 
+OWN_PROCEDURES = frozenset[str]().union(*map(declared_names, (AuthProcedures, ConventionProcedures, SystemProcedures, ServerProcedures, ChatProcedures)))
+"""The procedures that are always there; no module of the operator's can take the place of one."""
+
+
 class Options(TwistedOptions):
     """The command line of ``twistd netsvc``."""
 
@@ -118,28 +122,50 @@ def read_settings(config: str | Path | None, overrides: Sequence[str]) -> Settin
 
     :raises SettingsError: every fault that was found; its status is 78.
     """
-    settings = load(SECTIONS, Path(config) if config is not None else None, overrides)
-    read_registry(settings)
-    return settings
+    return load(SECTIONS, Path(config) if config is not None else None, overrides, _check)
+
+
+def _check(settings: Settings) -> None:
+    """Look for what the type of a key cannot say. SettingsError: every fault of this kind."""
+    faults: list[Fault] = []
+    if not settings.section(HttpSettings).listen:
+        faults += settings.fault("http", "listen", "empty; write where to listen, like tcp:8080:interface=127.0.0.1").faults
+    try:
+        read_registry(settings)
+    except SettingsError as error:
+        faults += error.faults
+    if faults:
+        raise SettingsError(faults)
 
 
 def read_registry(settings: Settings) -> Registry:
     """A registry with the procedures of ``[rpc] modules``.
 
-    :raises SettingsError: a module cannot be imported, or what it declares is no procedure.
+    :raises SettingsError: modules cannot be imported, what they declare is no procedure, or has the name of one of netsvc's own.
     """
     registry = Registry()
+    faults: list[Fault] = []
     for name in settings.section(RpcSettings).modules:
-        try:
-            module = import_module(name)
-            found = registry.add(module)
-        except StartError as error:
-            raise settings.fault("rpc", "modules", f"{name}: {error.detail}", name) from error
-        except Exception as error:  # whatever a module does while it is imported
-            raise settings.fault("rpc", "modules", f"cannot import {name}: {type(error).__name__}: {error}", name) from error
-        if not found:
-            raise settings.fault("rpc", "modules", f"{name} declares no procedure", name)
+        problem = _add_module(registry, name)
+        if problem:
+            faults += settings.fault("rpc", "modules", problem, name).faults
+    if faults:
+        raise SettingsError(faults)
     return registry
+
+
+def _add_module(registry: Registry, name: str) -> str:
+    """Import a module and take its procedures; what is wrong with it, empty if nothing is."""
+    try:
+        module = import_module(name)
+        own = sorted({declaration.name for declaration, _ in declared(module)} & OWN_PROCEDURES)
+        if own:
+            return f"{name}: procedure {own[0]} is one of netsvc's own; choose another name"
+        return "" if registry.add(module) else f"{name} declares no procedure"
+    except StartError as error:
+        return f"{name}: {error.detail}"
+    except Exception as error:  # whatever a module does while it is imported
+        return f"cannot import {name}: {type(error).__name__}: {error}"
 
 
 def state_folder(settings: Settings) -> Path:

@@ -9,6 +9,7 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
@@ -16,7 +17,7 @@ from netsvc.http.messages import Request, Response
 from netsvc.ops.health import Health
 from netsvc.ops.urls import HealthUrls
 from netsvc.settings import SettingsError
-from netsvc.tap import Composition, Options, Part, guests_allowed, makeService, read_registry, read_settings, state_folder
+from netsvc.tap import OWN_PROCEDURES, Composition, Options, Part, guests_allowed, makeService, read_registry, read_settings, state_folder
 
 
 class OptionsTests(TestCase):
@@ -41,7 +42,7 @@ class SettingsTests(TestCase):
         """A procedure module of the test's own."""
         folder = Path(self.mktemp())
         folder.mkdir()
-        name = f"procedures_of_{folder.name.replace('.', '_')}_{id(self)}"
+        name = f"procedures_{len(sys.path)}_{id(self)}"
         (folder / f"{name}.py").write_text(text)
         self.patch(sys, "path", [str(folder), *sys.path])
         return name
@@ -61,6 +62,25 @@ class SettingsTests(TestCase):
         self.assertIn("ZeroDivisionError", self.faults(f"rpc.modules={self.module('1 / 0')}"))
         twice = self.module("from netsvc.examples.arithmetic import add")
         self.assertIn("declared twice", self.faults(f"rpc.modules=netsvc.examples.arithmetic\n{twice}"))
+
+    def test_every_fault_at_once(self) -> None:
+        """Modules that cannot be used are told of together, and together with what is wrong elsewhere, in the order of the lines."""
+        broken = self.module("from netsvc.core.procedures import procedure\n\n@procedure('a.b')\ndef f() -> type(open):\n    return 1\n")
+        taken = self.module("from netsvc.core.procedures import procedure\n\n@procedure('chat.post')\ndef f() -> int:\n    return 1\n")
+        path = Path(self.mktemp())
+        path.write_text(f"[rpc]\nmodules =\n  no.such\n  {broken}\n  netsvc.examples.arithmetic\n  {taken}\n[chat]\ncreate = boss\n[http]\nlisten =\n")
+        error = self.assertRaises(SettingsError, read_settings, path, ["http.lisen=1"])
+        self.assertEqual(
+            [(fault.place.line, fault.key) for fault in error.faults if fault.place is not None],
+            [(3, "modules"), (4, "modules"), (6, "modules"), (8, "create"), (10, "listen"), (0, "lisen")],
+        )
+        self.assertIn("its signature cannot be a schema", error.detail)
+        self.assertIn("chat.post is one of netsvc's own", error.detail)
+
+    def test_own_procedures(self) -> None:
+        """All that are always there, and no others, are netsvc's own."""
+        composition = Composition(read_settings(None, [f"netsvc.state={self.mktemp()}"]), MemoryReactorClock())
+        self.assertEqual({procedure.name for procedure in composition.registry}, OWN_PROCEDURES)
 
     def test_state_folder(self) -> None:
         """What is given, else $STATE_DIRECTORY (its first), else a folder here."""

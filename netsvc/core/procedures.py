@@ -11,9 +11,9 @@ The type hints are the schema. A first parameter annotated ``Call`` is not a par
 
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -22,7 +22,7 @@ from netsvc.core.identity import RANKS, Identity
 from netsvc.core.limits import Budget
 from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, StartError, UnknownProcedure
 
-__all__ = ["Call", "Caller", "Procedure", "Registry", "declared", "procedure"]
+__all__ = ["Call", "Caller", "Procedure", "Registry", "declared", "declared_names", "procedure"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -122,6 +122,12 @@ def declared(source: object) -> Iterator[tuple[Any, Callable[..., Any]]]:
             yield declaration, candidate
 
 
+def declared_names(kind: type) -> frozenset[str]:
+    """The names of the procedures that the methods of a class declare."""
+    marks = (getattr(value, _MARK, None) for value in vars(kind).values())
+    return frozenset(mark.name for mark in marks if isinstance(mark, _Declaration))
+
+
 class Procedure:
     """A registered procedure.
 
@@ -168,6 +174,8 @@ class Procedure:
             self._array = array = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, array_like=True)
             self._decode_object = msgspec.json.Decoder(self.params).decode
             self._decode_array = msgspec.json.Decoder(array).decode
+            # A type without a schema would break the description of all procedures.
+            msgspec.json.schema_components([self.params, self.result])
         except (TypeError, NameError) as error:
             raise StartError(f"procedure {self.name}: its signature cannot be a schema: {error}") from None
         self.plain = not (self._takes_call or self._is_coroutine or self.blocking)
@@ -242,13 +250,14 @@ def _fields(name: str, function: Callable[..., Any], hints: dict[str, Any]) -> t
 
 
 def _plain_result(annotation: Any) -> Any:
-    """The type of the value that a Deferred or a coroutine will have."""
-    origin = getattr(annotation, "__origin__", None)
-    if inspect.isclass(origin) and issubclass(origin, Deferred):
-        return annotation.__args__[0]
-    if origin in (Coroutine,) or (inspect.isclass(origin) and issubclass(origin, Coroutine)):
-        return annotation.__args__[2]
-    return annotation
+    """The type of the value that a Deferred, a coroutine or the generator under inlineCallbacks will have; Any if it does not say."""
+    origin = get_origin(annotation) or annotation
+    if origin is object:
+        return Any
+    if not inspect.isclass(origin) or not issubclass(origin, Awaitable | Generator):
+        return annotation
+    # The last argument of each: Deferred[T], Awaitable[T], Coroutine[Y, S, T], Generator[Y, S, T].
+    return get_args(annotation)[-1] if get_args(annotation) else Any
 
 
 _AT = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)

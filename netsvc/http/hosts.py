@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from netsvc.wire.http1 import BadMessage
 
-__all__ = ["HostRule"]
+__all__ = ["HostRule", "check_host", "check_origin"]
 
 _REMEMBERED = 1000
 
@@ -37,6 +37,19 @@ def parse_origin(text: str) -> _Origin | None:
         return None
     scheme = found[1].lower()
     return scheme, _fold(found[2]), int(found[3]) if found[3] else _PORTS.get(scheme, 0)
+
+
+def check_host(text: str) -> None:
+    """Whether a name can be one of [http] hosts; ValueError says why not."""
+    found = _HOST.fullmatch(text.encode())
+    if found is None or not found[1] or found[2] is not None:
+        raise ValueError(f'not a host name: "{text}"; write it without scheme, port and path, like chat.example.org')
+
+
+def check_origin(text: str) -> None:
+    """Whether a text can be one of [http] origins; ValueError says why not."""
+    if parse_origin(text) is None:
+        raise ValueError(f'not an origin: "{text}"; write scheme, host and, if it is not the usual one, port, like https://chat.example.org')
 
 
 class HostRule:

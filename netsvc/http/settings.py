@@ -5,8 +5,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from netsvc.http.hosts import check_host, check_origin
 from netsvc.http.websocket import WebSocketLimits
-from netsvc.settings import Duration, Endpoints, Help, Lines, Size
+from netsvc.settings import Duration, Endpoints, Help, Size, items
 from netsvc.wire.http1 import RequestLimits
 
 __all__ = ["HttpSettings"]
@@ -17,8 +18,10 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     listen: Annotated[Endpoints, Help("Twisted endpoint strings, one a line: tcp:, tcp6:, unix:, systemd:, ssl:, tls:")] = ("tcp:8080:interface=127.0.0.1",)
     access_log: Annotated[bool, Help("One log line for each request")] = False
-    hosts: Annotated[Lines, Help("Names under which clients may reach the server; IP addresses and localhost always may")] = ()
-    origins: Annotated[Lines, Help("Further origins (https://example.org) whose pages may open WebSockets and change things")] = ()
+    hosts: Annotated[tuple[str, ...], items(check_host), Help("Names under which clients may reach the server; IP addresses and localhost always may")] = ()
+    origins: Annotated[
+        tuple[str, ...], items(check_origin), Help("Further origins (https://example.org) whose pages may open WebSockets and change things")
+    ] = ()
     max_line: Annotated[Size, Meta(ge=256, le=1 << 20), Help("Longest request target (path and query)")] = 8 * 1024
     max_head: Annotated[Size, Meta(ge=1024, le=1 << 24), Help("Largest head of a request, all fields together")] = 32 * 1024
     max_headers: Annotated[int, Meta(ge=8, le=10_000), Help("Most header fields of a request")] = 100

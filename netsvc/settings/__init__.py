@@ -15,7 +15,7 @@ what a package marks with a Form of its own. Bounds: ``msgspec.Meta``. There is 
 from netsvc.settings.faults import EX_CONFIG, Fault, Place, SettingsError
 from netsvc.settings.loading import LARGEST_FILE, Settings, load
 from netsvc.settings.reference import KeyReference, describe, render
-from netsvc.settings.values import Duration, Endpoints, Form, Help, Lines, Size
+from netsvc.settings.values import Duration, Endpoints, Form, Help, Lines, Size, items
 
 __all__ = [
     "EX_CONFIG",
@@ -32,6 +32,7 @@ __all__ = [
     "SettingsError",
     "Size",
     "describe",
+    "items",
     "load",
     "render",
 ]

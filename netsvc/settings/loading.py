@@ -1,6 +1,6 @@
 """From files and overrides to one struct for each section."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -54,7 +54,7 @@ class Settings:
         entry = self._entries.get((section, key))
         if entry is None:
             return None
-        return next((line.place for line in entry.lines if item and item in line.text), entry.place)
+        return next((line.place for line in entry.lines if item and item in (line.text, *line.text.replace(",", " ").split())), entry.place)
 
 
 class _Loading:
@@ -65,6 +65,17 @@ class _Loading:
         self.faults: list[Fault] = []
         self.entries: dict[tuple[str, str], Entry] = {}
         self.values: dict[str, dict[str, Any]] = {section: {} for section in sections}
+        self._read: list[str] = []
+
+    def in_order(self) -> list[Fault]:
+        """The faults by file, as the files were read, and by line; then those of overrides and defaults."""
+        order = {source: number for number, source in enumerate(self._read)}
+
+        def position(fault: Fault) -> tuple[int, int]:
+            place = fault.place or Place("")
+            return order.get(place.source, len(order)), place.line
+
+        return sorted(self.faults, key=position)
 
     def files(self, path: Path) -> None:
         """The file, then its drop-ins by name."""
@@ -85,6 +96,7 @@ class _Loading:
         self.faults.append(Fault(Place(str(path)), "", "", f"cannot be read: {reason}"))
 
     def _file(self, path: Path) -> None:
+        self._read.append(str(path))
         try:
             with path.open("rb") as file:
                 data = file.read(LARGEST_FILE + 1)
@@ -103,7 +115,7 @@ class _Loading:
             # The keys of an unknown section are not faults of their own: its header is.
             if entry.section in self.keys:
                 faults.extend(self._take(entry))
-        self.faults.extend(sorted(faults, key=lambda fault: fault.place or Place("")))
+        self.faults.extend(faults)
 
     def override(self, text: str) -> None:
         """One ``section.key=value``."""
@@ -143,13 +155,20 @@ class _Loading:
         return nearest(entry.key, self.keys[entry.section])
 
 
-def load(sections: Mapping[str, type[msgspec.Struct]], path: Path | None, overrides: Sequence[str] = ()) -> Settings:
+def load(
+    sections: Mapping[str, type[msgspec.Struct]],
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    check: Callable[[Settings], object] = lambda settings: None,
+) -> Settings:
     """Read the settings.
 
     :param sections: each section's struct. Its defaults hold for what nobody gives.
     :param path: the INI file; then its drop-ins are read, FILE.d/*.ini by name. A later file's value replaces an earlier one's, lists
         as a whole. None reads no file.
     :param overrides: ``section.key=value``, after the files, the last one wins.
+    :param check: looks for what a type cannot say, and raises a SettingsError for it. Where something is wrong already, it is given
+        what could be read, so that the operator sees every fault at once.
 
     SettingsError: with every fault of every file and override, whether or not another one replaces it.
     """
@@ -158,6 +177,11 @@ def load(sections: Mapping[str, type[msgspec.Struct]], path: Path | None, overri
         loading.files(path)
     for text in overrides:
         loading.override(text)
+    settings = Settings({section: struct(**loading.values[section]) for section, struct in sections.items()}, loading.entries)
+    try:
+        check(settings)
+    except SettingsError as error:
+        loading.faults.extend(error.faults)
     if loading.faults:
-        raise SettingsError(loading.faults)
-    return Settings({section: struct(**loading.values[section]) for section, struct in sections.items()}, loading.entries)
+        raise SettingsError(loading.in_order())
+    return settings

@@ -12,7 +12,7 @@ import msgspec
 from netsvc.settings.endpoints import check_endpoint
 from netsvc.settings.faults import nearest, quoted
 
-__all__ = ["FORMS", "Duration", "Endpoints", "Form", "Help", "Lines", "Size", "choice"]
+__all__ = ["FORMS", "Duration", "Endpoints", "Form", "Help", "Lines", "Size", "choice", "items"]
 
 
 class Help(str):
@@ -161,6 +161,23 @@ def choice(values: Iterable[Any]) -> Form:
 
 
 _LINES: Final = Form("a list: one item a line, or single words with commas between", _read_lines, _write_lines, listed=True)
+
+
+
+def items(check: Callable[[str], object]) -> Form:
+    """The form of `Lines` whose items are looked at one by one.
+
+    :param check: raises ValueError with what is wrong with an item.
+    """
+
+    def read(text: str) -> tuple[str, ...]:
+        parts = _read_lines(text)
+        for part in parts:
+            check(part)
+        return parts
+
+    return Form(_LINES.words, read, _write_lines, listed=True)
+
 
 FORMS: Final[dict[Any, Form]] = {
     bool: Form("yes or no", _read_boolean, _write_boolean),

@@ -1,5 +1,6 @@
 """The registry: schemas from type hints, params, permissions."""
 
+from collections.abc import Awaitable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -142,6 +143,27 @@ class RegistryTests(TestCase):
         self.assertEqual(self.successResultOf(self.registry.find("sample.deferred").call(call, (4,))), 4)
         self.assertEqual(self.registry.find("sample.deferred").result, int)
 
+    def test_results(self) -> None:
+        """The type of a result is that of the value that comes in the end; where an annotation does not say, it is any."""
+        for annotation, result in (
+            (int, int),
+            (Deferred[int], int),
+            (Deferred, Any),
+            (Awaitable[int], int),
+            (Coroutine[Any, Any, int], int),
+            (Generator[Any, Any, int], int),
+            (list[int], list[int]),
+            (object, Any),
+        ):
+
+            def function(self: Any) -> None:
+                """Nothing."""
+
+            function.__annotations__["return"] = annotation
+            registry = Registry()
+            registry.add(type("Kind", (), {"function": procedure("a.b")(function)})())
+            self.assertEqual(registry.find("a.b").result, result)
+
     def test_unknown(self) -> None:
         """The error says how to find the names."""
         error = self.assertRaises(UnknownProcedure, self.registry.find, "sample.nothing")
@@ -179,4 +201,11 @@ class RegistryTests(TestCase):
                 """Anything."""
                 return sum(numbers)
 
+        class Strange:
+            @procedure("strange")
+            def strange(self) -> Registry:
+                """A result that no JSON can hold."""
+                return Registry()
+
         self.assertIn("no schema", self.assertRaises(StartError, Registry().add, Stars()).detail)
+        self.assertIn("cannot be a schema", self.assertRaises(StartError, Registry().add, Strange()).detail)

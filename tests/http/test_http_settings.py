@@ -6,7 +6,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.http.settings import HttpSettings
-from netsvc.settings import load
+from netsvc.settings import SettingsError, load
 
 
 class HttpSettingsTests(SynchronousTestCase):
@@ -33,3 +33,17 @@ class HttpSettingsTests(SynchronousTestCase):
         self.assertEqual(settings.request_limits(), (300, 2000, 9))
         limits = settings.websocket_limits()
         self.assertEqual((limits.max_message, limits.ping_interval, limits.pong_timeout, limits.close_timeout), (500, 1, 2, 3))
+
+    def test_hosts_and_origins(self) -> None:
+        """What could match no request is a fault that says how to write it."""
+        for key, value, words in (
+            ("hosts", "https://a.example", "without scheme"),
+            ("hosts", "a.example:443", "port"),
+            ("hosts", "a.example, b/c", '"b/c"'),
+            ("hosts", "*", "not a host name"),
+            ("origins", "a.example", "https://chat.example.org"),
+            ("origins", "https://a.example/", "not an origin"),
+            ("origins", "*", "not an origin"),
+        ):
+            error = self.assertRaises(SettingsError, load, {"http": HttpSettings}, None, [f"http.{key}={value}"])
+            self.assertIn(words, error.detail)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from netsvc.settings import EX_CONFIG, LARGEST_FILE, SettingsError, load
+from netsvc.settings import EX_CONFIG, LARGEST_FILE, Settings, SettingsError, load
 from netsvc.settings.faults import nearest
 from tests.settings.sample import SECTIONS, LimitsSample, WebSample
 
@@ -189,3 +189,19 @@ class LoadingTests(TestCase):
             load(SECTIONS, None, [f"{name}={value}"])
         except SettingsError as error:
             self.assertTrue(all(line.isprintable() for line in error.detail.split("\n")))
+
+    def test_further_checks(self) -> None:
+        """What a check finds is told with all other faults, by file and line; it sees what could be read."""
+        self.write("[web]\nlevel = shout\nwelcome = hi\n[limits]\nrate = x\n")
+        seen: list[str] = []
+
+        def check(settings: Settings) -> None:
+            seen.append(settings.section(WebSample).welcome)
+            raise settings.fault("web", "welcome", "too short")
+
+        error = self.assertRaises(SettingsError, load, SECTIONS, self.path, ["limits.rate=y"], check)
+        self.assertEqual([fault.place.line for fault in error.faults if fault.place is not None], [2, 3, 5, 0])
+        self.assertEqual(seen, ["hi"])
+        self.write("[web]\nwelcome = hi\n")
+        error = self.assertRaises(SettingsError, load, SECTIONS, self.path, [], check)
+        self.assertEqual(len(error.faults), 1)
