@@ -17,6 +17,7 @@ from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
 from netsvc import __version__
+from netsvc.chat.events_url import EventsUrl
 from netsvc.chat.formats import NotificationFormat, TextFormat
 from netsvc.chat.procedures import ChatProcedures
 from netsvc.chat.room_url import RoomUrl
@@ -49,8 +50,8 @@ from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcService
-from netsvc.settings import Duration, Fault, Help, Settings, SettingsError, load
 from netsvc.rpc.xmlrpc import XmlRpcEndpoint
+from netsvc.settings import Duration, Fault, Help, Settings, SettingsError, load
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
 
@@ -227,21 +228,25 @@ class Composition:
         self.blocking_threads = BoundedThreads(reactor, "blocking procedures", rpc.threads, rpc.blocking_queue)
         self.health = Health(reactor, self.store.probe)
         self.websockets = OpenWebSockets()
+        http = section(HttpSettings)
+        # A long-poll shall be answered before the server loses its patience with it.
+        longest_wait = http.answer_timeout * 0.8
+        self.events = EventsUrl(self.rooms, self.logins, self.budgets, reactor, section(ChatSettings).heartbeat, longest_wait)
         self.registry = self._procedures()
         answers = Answers(self.store, reactor, section(RoomsSettings).keys, rpc.deadline_max)
         dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run)
+        self.registry.add(ConventionProcedures(dispatcher, rpc))
         self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight)
         self.http = HttpFactory(
             self._routes(),
-            section(HttpSettings),
+            http,
             reactor,
-        self.registry.add(ConventionProcedures(dispatcher, rpc))
             self.authenticate,
             self.websockets,
             connections=self.limits.connections,
             connections_per_address=self.limits.connections_per_address,
         )
-        self.listeners = Listeners(reactor, section(HttpSettings).listen, self.http)
+        self.listeners = Listeners(reactor, http.listen, self.http)
 
     def _procedures(self) -> Registry:
         registry = read_registry(self.settings)
@@ -264,16 +269,17 @@ class Composition:
         routes.add("GET", "/", page.serving("index.html"), public=True)
         routes.add("GET", "/web/{path...}", page, public=True)
         routes.add("GET", "/chat/{room}/", room)
+        routes.add("GET", "/rooms/{room}/events", self.events)
         routes.add("GET", "/ws", endpoint.websocket, public=True)
         routes.add("POST", "/rpc", endpoint.post, body_limit=section(RpcSettings).body, public=True)
+        xmlrpc = XmlRpcEndpoint(self.rpc, self.authenticate, section(RpcSettings))
+        routes.add("POST", "/RPC2", xmlrpc.post, body_limit=section(RpcSettings).body, public=True)
         routes.add("GET", "/openrpc.json", endpoint.openrpc)
         routes.add("POST", "/login", sign_in.login, public=True)
         routes.add("POST", "/logout", sign_in.logout, public=True)
         routes.add("GET", "/healthz", health.live, public=True)
         routes.add("GET", "/readyz", health.ready, public=True)
         return routes
-        xmlrpc = XmlRpcEndpoint(self.rpc, self.authenticate, section(RpcSettings))
-        routes.add("POST", "/RPC2", xmlrpc.post, body_limit=section(RpcSettings).body, public=True)
 
     def services(self) -> OrderedServices:
         """The parts in the order in which they start; they stop the other way round."""
@@ -306,7 +312,10 @@ class Composition:
 
     async def _drain(self) -> None:
         await self.listeners.stopService()
-        await DeferredList([self.websockets.drain(self.reactor, 1001, "the server is stopping"), self.http.drain()])
+        drained = DeferredList([self.websockets.drain(self.reactor, 1001, "the server is stopping"), self.http.drain()])
+        # After http has begun to drain, so that their connections end with them.
+        self.events.open.drain()
+        await drained
 
     def _stop_http(self) -> "Deferred[None]":
         return Deferred.fromCoroutine(self._drain())

@@ -11,7 +11,7 @@ from netsvc.interfaces import IFormat
 from netsvc.wire.jsonrpc import notification
 from netsvc.wire.websocket import text_frame
 
-__all__ = ["NotificationFormat", "TextFormat", "line"]
+__all__ = ["EventStreamFormat", "NotificationFormat", "TextFormat", "line"]
 
 
 class _Gap(msgspec.Struct, rename={"first": "from", "last": "to"}):
@@ -84,3 +84,27 @@ class TextFormat:
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
         """Not shown."""
         return b""
+
+
+@implementer(IFormat)
+class EventStreamFormat:
+    """Server-sent events (HTML standard, section 9.2): an event's ``id`` is its cursor. Presence is not shown."""
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+
+    def event(self, event: Event) -> bytes:
+        """An event of the log. JSON has no line breaks, so one ``data`` line is enough."""
+        return b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), self._encode(event))
+
+    def gap(self, room: str, first: int, last: int) -> bytes:
+        """Lost events as an event of type ``gap``. It has no id: who comes back without any later event is told again."""
+        return b"event: gap\ndata: %b\n\n" % self._encode(_Gap(room, first, last))
+
+    def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
+        """Not shown."""
+        return b""
+
+    def position(self, cursor: str) -> bytes:
+        """A cursor alone. No browser shows it as an event, but one that reconnects before the first event comes back with it."""
+        return b"id: %b\n\n" % cursor.encode()

@@ -1,0 +1,139 @@
+"""Server-sent events: a client that follows a room over plain HTTP."""
+
+from netsvc.chat.formats import EventStreamFormat
+from netsvc.chat.open_answers import OpenAnswers
+from netsvc.core.events import parse_cursor
+from netsvc.core.identity import Identity
+from netsvc.core.logins import Logins
+from netsvc.core.rooms import Joined, Member, Rooms
+from netsvc.http.bodies import Stream
+from netsvc.http.wheel import TimingWheel
+
+__all__ = ["EventStream", "EventStreams", "empty_stream"]
+
+MEDIA_TYPE = b"text/event-stream"
+
+HEADERS = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
+"""The second tells nginx, and those who do as it does, to pass on each event at once."""
+
+HEARTBEAT = b":\n\n"
+
+
+def empty_stream() -> Stream:
+    """An event stream that ends at once: the answer to HEAD."""
+    return Stream(Stream.finish, media_type=MEDIA_TYPE, headers=HEADERS, until_close=True)
+
+
+class EventStreams:
+    """Opens event streams.
+
+    :param wheel: times the heartbeats.
+    :param interval: seconds between two of them.
+    :ivar logins: tells of revocations.
+    :ivar open: where the streams are listed while they are open.
+    """
+
+    __slots__ = ("_format", "_rooms", "interval", "logins", "open", "wheel")
+
+    def __init__(self, rooms: Rooms, logins: Logins, open: OpenAnswers, wheel: TimingWheel, interval: float) -> None:
+        self._rooms = rooms
+        self._format = EventStreamFormat()
+        self.logins = logins
+        self.open = open
+        self.wheel = wheel
+        self.interval = interval
+
+    async def follow(self, identity: Identity, room: str, after: str | None, limit: int) -> Stream:
+        """A stream of what comes after a cursor; without one, of the newest `limit` events and what comes from now on.
+
+        If the cursor is no good, a gap says what is missing before the newest `limit` events.
+
+        :raises InvalidParams: a bad room name, cursor or limit.
+        """
+        stream = EventStream(self, identity)
+        answer = stream.answer()
+        joined, member = await self._rooms.join(identity, room, after, limit, self._format, answer)
+        stream.ready(member, self._opening(joined, after))
+        return answer
+
+    def _opening(self, joined: Joined, after: str | None) -> bytes:
+        """What is there already."""
+        format, events = self._format, joined.events
+        parts = []
+        if after is not None and not joined.recovered:
+            # What the client may still have of an epoch that is gone, or from past the head, says nothing about this log.
+            (asked_epoch, asked), (epoch, head) = parse_cursor(after), parse_cursor(joined.cursor)
+            first = asked + 1 if asked_epoch == epoch and 0 <= asked <= head else 1
+            parts.append(format.gap(joined.room, first, events[0].seq - 1 if events else head))
+        parts += map(format.event, events)
+        if not events:
+            parts.append(format.position(joined.cursor))
+        return b"".join(parts)
+
+
+class EventStream:
+    """One client in one room. It is present while its stream is open; the follower keeps to the client's pace.
+
+    :param shared: what all streams share.
+    """
+
+    __slots__ = ("_answer", "_identity", "_member", "_opening", "_shared", "wheel_slot")
+
+    def __init__(self, shared: EventStreams, identity: Identity) -> None:
+        self._shared = shared
+        self._identity = identity
+        self._member: Member | None = None
+        self._opening = b""
+        self.wheel_slot: int | None = None
+        self._answer: Stream | None = None  # while it is open, or each would hold the other for the garbage collector
+
+    def answer(self) -> Stream:
+        """The answer, which is also the sink of the follower: without chunks the same ready bytes are everybody's."""
+        return Stream(self._begin, self._over, media_type=MEDIA_TYPE, headers=HEADERS, until_close=True)
+
+    def ready(self, member: Member, opening: bytes) -> None:
+        """The room is joined; `opening` is sent first."""
+        self._member = member
+        self._opening = opening
+
+    def _begin(self, answer: Stream) -> None:
+        """The head is sent."""
+        opening, self._opening = self._opening, b""
+        answer.send(opening)
+        shared, member = self._shared, self._member
+        assert member is not None, "the room is joined before there is an answer"
+        if shared.open.draining:
+            answer.finish()
+            return
+        self._answer = answer
+        shared.open.add(self.end)
+        shared.logins.watch(self._identity, self._revoked)
+        shared.wheel.add(self, shared.interval)
+        member.start()
+
+    def expired(self) -> None:
+        """See WheelEntry: time for a heartbeat. A client that does not take what it was sent needs none."""
+        answer = self._answer
+        assert answer is not None, "a stream that is over waits for no heartbeat"
+        self._shared.wheel.add(self, self._shared.interval)
+        if not answer.full:
+            answer.send(HEARTBEAT)
+
+    def end(self) -> None:
+        """The daemon stops: browsers come back by themselves."""
+        if self._answer is not None:
+            self._answer.finish()
+
+    def _revoked(self, reason: str) -> None:
+        self.end()
+
+    def _over(self, answer: Stream) -> None:
+        """Whoever ended it: let go of everything."""
+        self._answer = None
+        shared = self._shared
+        shared.open.remove(self.end)
+        shared.logins.unwatch(self._identity, self._revoked)
+        shared.wheel.cancel(self)
+        member, self._member = self._member, None
+        if member is not None:
+            member.leave()

@@ -1,0 +1,126 @@
+"""Long-poll: an answer that waits for the next event of a room."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from netsvc.chat.open_answers import OpenAnswers
+from netsvc.core.events import Event
+from netsvc.core.history import History
+from netsvc.core.identity import Identity
+from netsvc.core.logins import Logins
+from netsvc.core.rooms import Rooms
+from netsvc.errors import NotAuthenticated
+from netsvc.interfaces import IFormat, ISink, ISinkWatcher
+
+__all__ = ["Bell", "LongPolls"]
+
+
+@implementer(IFormat)
+class _Ringing:
+    """Each event as the same byte: those who wait read the room when they hear it."""
+
+    def event(self, event: Event) -> bytes:
+        return b"\a"
+
+    def gap(self, room: str, first: int, last: int) -> bytes:
+        return b"\a"
+
+    def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
+        return b""
+
+
+@implementer(ISink)
+class Bell:
+    """A sink for one delivery: it says that there is something, and keeps nothing of it.
+
+    :ivar rung: True when something was delivered, False if that is not waited for any more.
+    """
+
+    __slots__ = ("full", "rung")
+
+    def __init__(self) -> None:
+        self.full = False
+        self.rung: Deferred[bool] = Deferred()
+
+    def write(self, data: bytes) -> None:
+        """See ISink."""
+        if data and not self.rung.called:
+            self.rung.callback(True)
+
+    def raw_send(self, data: bytes) -> int:
+        """See ISink."""
+        self.write(data)
+        return len(data)
+
+    def rest(self, data: bytes, offset: int) -> None:
+        """See ISink. All has been taken."""
+
+    def watch(self, watcher: ISinkWatcher) -> None:
+        """See ISink. It is never full."""
+
+    def unwatch(self, watcher: ISinkWatcher) -> None:
+        """See ISink."""
+
+    def give_up(self) -> None:
+        """Wait no longer."""
+        if not self.rung.called:
+            self.rung.callback(False)
+
+    def revoked(self, reason: str) -> None:
+        """Whoever waits may not know any more."""
+        if not self.rung.called:
+            self.rung.errback(NotAuthenticated(reason))
+
+
+class LongPolls:
+    """Answers with events after a cursor, and waits if there are none.
+
+    :param clock: ends the waiting.
+    :param open: where those who wait are listed.
+    """
+
+    __slots__ = ("_clock", "_format", "_logins", "_open", "_rooms")
+
+    def __init__(self, rooms: Rooms, logins: Logins, open: OpenAnswers, clock: IReactorTime) -> None:
+        self._rooms = rooms
+        self._logins = logins
+        self._open = open
+        self._clock: Any = clock
+        self._format = _Ringing()
+
+    async def history(self, identity: Identity, room: str, after: str | None, limit: int, wait: float) -> History:
+        """As Rooms.history, but what is not there yet is waited for, up to `wait` seconds, also in a room without any event.
+
+        Who waits is present in the room.
+
+        :raises InvalidParams: a bad room name, cursor or limit.
+        :raises NotAuthenticated: the credential was revoked meanwhile.
+        """
+        bell = Bell()
+        joined, member = await self._rooms.join(identity, room, after, limit, self._format, bell)
+        try:
+            if joined.events or joined.more or not joined.recovered or self._open.draining:
+                return History(joined.events, joined.cursor, joined.more, joined.recovered)
+            member.start()
+            if await self._rings(bell, identity, wait):
+                return await self._rooms.history(room, None, joined.cursor, limit)
+            return History([], joined.cursor, False, True)
+        finally:
+            member.leave()
+
+    async def _rings(self, bell: Bell, identity: Identity, wait: float) -> bool:
+        """Whether something is delivered within `wait` seconds."""
+        late = self._clock.callLater(wait, bell.give_up)
+        self._logins.watch(identity, bell.revoked)
+        self._open.add(bell.give_up)
+        try:
+            return await bell.rung
+        finally:
+            if late.active():
+                late.cancel()
+            self._logins.unwatch(identity, bell.revoked)
+            self._open.remove(bell.give_up)
