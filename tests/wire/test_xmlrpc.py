@@ -1,8 +1,8 @@
 """The XML-RPC codec. The standard library's client is the other side where it can be."""
 
+import contextlib
 import math
 import xmlrpc.client
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -271,7 +271,7 @@ class ReadingTests(SynchronousTestCase):
             document[start:end] = data.draw(
                 st.sampled_from([b"", b"<", b">", b"/", b"\xff", b"&", b"\x00", b"<value>", b"<array>", bytes(document[start:end]) * 2])
             )
-        with suppress(OURS):
+        with contextlib.suppress(OURS):
             CODEC.read_call(bytes(document))
 
     @settings(max_examples=300)
@@ -285,7 +285,7 @@ class ReadingTests(SynchronousTestCase):
             while len(depth) > 1 and data.draw(st.booleans()):
                 document += f"</{depth.pop()}>"
         document += "".join(f"</{name}>" for name in reversed(depth))
-        with suppress(OURS):
+        with contextlib.suppress(OURS):
             CODEC.read_call(document.encode())
 
 
