@@ -64,7 +64,16 @@ class ChatProcedures:
 
         With a key (a UUID), sending it again has no further effect and gives the same answer.
         """
-        return self._rooms.post(call.caller, room, text, call.key if key is None else key, reply_to)
+        posting = self._rooms.post(call.caller, room, text, call.key if key is None else key, reply_to)
+        return posting.addCallback(self._hold_event, call) if call.joint and call.connection is not None else posting
+
+    def _hold_event(self, posted: Posted, call: Call) -> Posted:
+        """A post's answer precedes its event, also if it waits for the answers to other calls."""
+        member = call.connection.belonging(("room", posted.room))
+        if isinstance(member, Member):
+            member.hold()
+            call.after_answer(member.go_on)
+        return posted
 
     @procedure("chat.join", role="guest")
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:
@@ -91,7 +100,7 @@ class ChatProcedures:
             if joining.name is not None:
                 member.rename(joining.name)
             connection.keep(key, member)
-            connection.after_answer(member.start)
+            call.after_answer(member.start)
             return membership.joined
 
         def failed(failure: Failure) -> Failure:

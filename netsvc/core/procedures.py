@@ -17,12 +17,16 @@ from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.limits import Budget
 from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, StartError, UnknownProcedure
 
 __all__ = ["Call", "Caller", "Procedure", "Registry", "declared", "declared_names", "procedure"]
+
+_log = Logger()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,14 +45,23 @@ class Caller(Protocol):
     :ivar key: the Idempotency-Key of the request, None without.
     """
 
-    identity: Identity | None
     peer: str
-    budget: Budget
     key: str | None
+
+    @property
+    def identity(self) -> Identity | None:
+        """See above."""
+
+    @property
+    def budget(self) -> Budget:
+        """See above."""
 
     @property
     def connection(self) -> Any:
         """The WebSocket with its notifications, None for HTTP."""
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """Call `then` when the answer is written to the connection; never if there is none."""
 
 
 class Call:
@@ -59,9 +72,12 @@ class Call:
     :ivar budget: what the caller may still spend.
     :ivar connection: the WebSocket it came by, for notifications and clean-up; None for a call over plain HTTP.
     :ivar key: the Idempotency-Key header, None without.
+    :ivar joint: it is one of several calls whose answers come together, when all are done: one of a batch.
     """
 
     __slots__ = ("budget", "connection", "identity", "key", "peer")
+
+    joint = False
 
     def __init__(self, identity: Identity | None, peer: str, budget: Budget, connection: Any = None, key: str | None = None) -> None:
         self.identity = identity
@@ -79,6 +95,9 @@ class Call:
         if self.identity is None:
             raise NotAuthenticated("log in first, with auth.login")
         return self.identity
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """Call `then` when the answer to this call is written to its connection; a call over plain HTTP has none, and `then` is not called."""
 
 
 class _Declaration(msgspec.Struct, frozen=True):
@@ -232,9 +251,25 @@ class Procedure:
             return msgspec.json.decode(answer)
 
     def call(self, call: Call, arguments: Any) -> Any:
-        """Run it. The result may be a Deferred."""
+        """Run it. The result may be a Deferred; one of a coroutine's is done as soon as it is cancelled, whatever the coroutine makes of that."""
         result = self.function(call, *arguments) if self._takes_call else self.function(*arguments)
-        return Deferred.fromCoroutine(result) if self._is_coroutine else result
+        return _abandonable(Deferred.fromCoroutine(result), self.name) if self._is_coroutine else result
+
+
+def _abandonable(work: "Deferred[Any]", name: str) -> "Deferred[Any]":
+    """What `work` gives, or a CancelledError at once if this is cancelled: ``except Exception`` in a coroutine also catches its cancellation."""
+    if work.called and not isinstance(work.result, Deferred):
+        return work
+    outcome: Deferred[Any] = Deferred(lambda _: work.cancel())
+
+    def tell(result: Any) -> None:
+        if not outcome.called:
+            outcome.callback(result)
+        elif isinstance(result, Failure):
+            _log.failure("{name} was cancelled, went on and failed", result, name=name)
+
+    work.addBoth(tell)
+    return outcome
 
 
 def _fields(name: str, function: Callable[..., Any], hints: dict[str, Any]) -> tuple[list[Any], bool]:

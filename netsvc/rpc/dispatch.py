@@ -10,13 +10,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.idempotency import Answers, digest_of, scope_of
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budget
 from netsvc.core.procedures import Call, Caller, Procedure, Registry
 from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, parse, parse_element
 
-__all__ = ["NO_TIME", "Dispatcher", "InternalError", "Keyless"]
+__all__ = ["NO_TIME", "Dispatcher", "InternalError", "JointCaller"]
 
 TICK = 0.1
 """Resolution of deadlines, seconds."""
@@ -191,15 +193,14 @@ class Dispatcher:
         most = self._settings.batch
         if len(elements) > most:
             return failure(TooLarge(f"a batch of {len(elements)} calls: [rpc] batch allows {most}"))
-        # After the first of the batch the key has been used: a header key is not for batches, and must not be shared by its calls.
-        batch = _Batch(self._settings.batch_reply, len(elements))
-        keyless = Keyless(caller)
+        joint = JointCaller(caller)
+        batch = _Batch(self._settings.batch_reply, len(elements), joint)
         for index, element in enumerate(elements):
             parsed = parse_element(element)
             if isinstance(parsed, Failed):
                 batch.answered(parsed, index, ABSENT)
                 continue
-            result = self._one(parsed, keyless, deadline)
+            result = self._one(parsed, joint, deadline)
             if isinstance(result, Deferred):
                 result.addCallback(batch.answered, index, parsed.id)
             else:
@@ -211,20 +212,48 @@ class InternalError(NetsvcError):
     """A procedure has a bug; the detail has no more than the id under which the log tells of it."""
 
 
-class Keyless:
-    """A caller as the elements of a batch see it."""
+class JointCaller:
+    """The caller of several calls that are answered together: those of a batch, or of a system.multicall.
 
-    __slots__ = ("budget", "connection", "identity", "key", "peer")
+    It has no key: that of a header is for a single call, and must not be shared. What a call wants to be done behind its answer is done
+    behind the answer to all.
+
+    :param caller: who makes them all.
+    """
+
+    __slots__ = ("_after", "_caller", "connection", "key", "peer")
 
     def __init__(self, caller: Caller) -> None:
-        self.identity, self.peer, self.budget, self.connection = caller.identity, caller.peer, caller.budget, caller.connection
+        self._caller = caller
+        self._after: list[Callable[[], None]] = []
+        self.peer = caller.peer
+        self.connection = caller.connection
         self.key: str | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who calls: a login counts for the calls behind it."""
+        return self._caller.identity
+
+    @property
+    def budget(self) -> Budget:
+        """What may still be spent."""
+        return self._caller.budget
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """See Caller."""
+        self._after.append(then)
+
+    def answered(self) -> None:
+        """All calls are done, and their answer is written now."""
+        for then in self._after:
+            self._caller.after_answer(then)
 
 
 class _Pending(Call):
     """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default."""
 
-    __slots__ = ("_dispatcher", "_late", "_request", "due", "result", "wheel_slot")
+    __slots__ = ("_caller", "_dispatcher", "_late", "_request", "due", "result", "wheel_slot")
 
     result: Deferred[Any]
 
@@ -235,11 +264,21 @@ class _Pending(Call):
         self.budget = caller.budget
         self.connection = caller.connection
         self.key = caller.key
+        self._caller = caller
         self._dispatcher = dispatcher
         self._request = request
         self._late = False
         self.due = 0.0
         self.wheel_slot: int | None = None
+
+    @property
+    def joint(self) -> bool:  # type: ignore[override]  # looked up for few calls, so not stored for all
+        """See Call."""
+        return isinstance(self._caller, JointCaller)
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """See Call."""
+        self._caller.after_answer(then)
 
     def expired(self) -> None:
         """The deadline has passed: nobody waits any more."""
@@ -323,7 +362,8 @@ class _Defaults:
 class _Batch:
     """Collects the answers of a batch, in the order of its calls."""
 
-    def __init__(self, limit: int, count: int) -> None:
+    def __init__(self, limit: int, count: int, caller: JointCaller) -> None:
+        self._caller = caller
         self._limit = limit
         self._missing = count
         self._answers: list[Answer] = [None] * count
@@ -350,5 +390,6 @@ class _Batch:
         done.callback(None)
 
     def _joined(self) -> Answer:
+        self._caller.answered()
         answers = [each for each in self._answers if each is not None]
         return b"[%b]" % b",".join(answers) if answers else None

@@ -68,6 +68,9 @@ class HttpCaller:
             if name in _OURS:
                 _heed(name, value, self)
 
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """See Caller: there is no connection on which anything could follow."""
+
 
 class RpcEndpoint:
     """The HTTP handlers of the procedures.

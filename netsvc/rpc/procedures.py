@@ -15,7 +15,7 @@ from netsvc.core.credentials import Guest, Password, Token
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Call, Procedure, Registry, procedure
 from netsvc.errors import InvalidParams, InvalidRequest, NetsvcError, TooLarge
-from netsvc.rpc.dispatch import Dispatcher, Keyless
+from netsvc.rpc.dispatch import Dispatcher, JointCaller
 from netsvc.rpc.openrpc import document
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.xmlrpc import fault_of
@@ -62,7 +62,15 @@ class AuthProcedures:
         else:
             credentials = Guest(name)
         found = self._logins.login(credentials, call.peer)
-        identity = await found if isinstance(found, Deferred) else found
+        if isinstance(found, Deferred):
+            # What was sent behind it expects to be done in its name.
+            connection.read_no_further()
+            try:
+                identity = await found
+            finally:
+                call.after_answer(connection.read_on)
+        else:
+            identity = found
         connection.login(identity)
         return LoggedIn(identity.name, identity.roles)
 
@@ -153,7 +161,7 @@ class ConventionProcedures:
             raise TooLarge(f"{len(calls)} calls: [rpc] batch allows {most}")
         if call.key is not None:
             raise InvalidRequest("Idempotency-Key is for a single call, not for system.multicall")
-        caller = Keyless(call)
+        caller = JointCaller(call)
         room = _Room(self._settings.batch_reply)
         # The deadline of all is that of the call itself, which cancels them.
         longest = self._settings.deadline_max
@@ -164,7 +172,12 @@ class ConventionProcedures:
             return self._dispatcher.run(each.method, each.params, caller, longest, room.take)
 
         outcomes: Deferred[Any] = DeferredList([start(each) for each in calls], consumeErrors=True)
-        return outcomes.addCallback(lambda all_: [_fault(outcome) if not succeeded else outcome for succeeded, outcome in all_])
+
+        def answer(all_: list[tuple[bool, Any]]) -> list[list[Any] | Fault]:
+            caller.answered()
+            return [outcome if succeeded else _fault(outcome) for succeeded, outcome in all_]
+
+        return outcomes.addCallback(answer)
 
 
 class _Room:

@@ -41,6 +41,15 @@ class Slow:
     def _cancel(self, done: Deferred[Any]) -> None:
         self.cancelled += 1
 
+    @procedure("slow.stubborn", role="guest")
+    async def stubborn(self, call: Call) -> float:
+        """Waits twice, whatever happens to the first time."""
+        try:
+            await self.wait(call)
+        except Exception:
+            found: int = await self.wait(call)
+        return 1 / found
+
     @procedure("slow.blocking", role="guest", blocking=True)
     def blocking(self, a: int) -> int:
         """Runs in a thread."""
@@ -160,6 +169,19 @@ class DispatchTests(TestCase):
         for deadline in (0, -3.5):
             self.assertEqual(self.send("slow.wait", deadline=deadline).code, -32007)
         self.assertEqual(self.slow.waiting, [])
+
+    def test_a_coroutine_that_goes_on(self) -> None:
+        """One that takes its cancellation for any other exception is not waited for; if it fails later, that is logged."""
+        answer = self.send("slow.stubborn", identifier=7)
+        self.clock.advance(10.0)
+        error = json.loads(self.successResultOf(answer))["error"]
+        self.assertEqual(error["code"], -32007)
+        self.slow.waiting[1].callback(0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        answer = self.send("slow.stubborn", identifier=7)
+        self.slow.waiting[2].errback(RuntimeError())
+        self.slow.waiting[3].callback(1)
+        self.assertEqual(json.loads(self.successResultOf(answer))["result"], 1.0)
 
     def test_cancelled_by_the_transport(self) -> None:
         """A caller that has gone away cancels the call."""
