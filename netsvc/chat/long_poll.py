@@ -16,20 +16,23 @@ from netsvc.core.rooms import Rooms
 from netsvc.errors import NotAuthenticated
 from netsvc.interfaces import IFormat, ISink, ISinkWatcher
 
-__all__ = ["Bell", "LongPolls"]
+__all__ = ["Bell", "LongPolls", "Ringing"]
 
 
 @implementer(IFormat)
-class _Ringing:
+class Ringing:
     """Each event as the same byte: those who wait read the room when they hear it."""
 
     def event(self, event: Event) -> bytes:
+        """See IFormat."""
         return b"\a"
 
     def gap(self, room: str, first: int, last: int) -> bytes:
+        """See IFormat."""
         return b"\a"
 
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
+        """See IFormat."""
         return b""
 
 
@@ -90,7 +93,7 @@ class LongPolls:
         self._logins = logins
         self._open = open
         self._clock: Any = clock
-        self._format = _Ringing()
+        self._format = Ringing()
 
     async def history(self, identity: Identity, room: str, after: str | None, limit: int, wait: float) -> History:
         """As Rooms.history, but what is not there yet is waited for, up to `wait` seconds, also in a room without any event.

@@ -5,7 +5,7 @@ import json
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from netsvc.chat.formats import NotificationFormat, TextFormat, line
+from netsvc.chat.formats import EventStreamFormat, NotificationFormat, TextFormat, line
 from netsvc.core.events import Event, event_of
 from netsvc.core.records import Row
 from netsvc.interfaces import IFormat
@@ -73,3 +73,26 @@ class TextTests(TestCase):
         self.assertEqual(line("eve", "\x1b[2K\x1b[G<alice> I quit"), "<eve> \u241b[2K\u241b[G<alice> I quit")
         self.assertEqual(line("eve", "\b\b\x00\x7f\x9b1G"), "<eve> \u2408\u2408\u2400\u2421\ufffd1G")
         self.assertEqual(line("eve", "a\tb \u00e4\u20ac\U0001f600\nc"), "<eve> a\tb \u00e4\u20ac\U0001f600\n  c")
+
+
+class EventStreamTests(TestCase):
+    """Server-sent events."""
+
+    def setUp(self) -> None:
+        """What each test starts with."""
+        self.format = EventStreamFormat()
+
+    def test_event(self) -> None:
+        """The cursor as id, then one line, whatever line breaks the text has: none of them ends a field or an event."""
+        verifyObject(IFormat, self.format)
+        for text in ("hi", "a\nb", "a\r\n\r\ndata: b", "a\u2028b", ""):
+            block = self.format.event(message(text))
+            self.assertTrue(block.startswith(b"id: e:4\ndata: {") and block.endswith(b"}\n\n"), block)
+            self.assertEqual((block.count(b"\n"), block.count(b"\r")), (3, 0))
+            self.assertEqual(json.loads(block.split(b"data: ", 1)[1])["text"], text)
+
+    def test_others(self) -> None:
+        """A gap is named and has no id, a position is nothing but one, presence is not shown."""
+        self.assertEqual(self.format.gap("lobby", 2, 5), b'event: gap\ndata: {"room":"lobby","from":2,"to":5}\n\n')
+        self.assertEqual(self.format.position("e:4"), b"id: e:4\n\n")
+        self.assertEqual(self.format.presence("lobby", ("a",), (), 1), b"")

@@ -3,11 +3,12 @@
 from typing import Any
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface.verify import verifyObject
 
-from netsvc.chat.long_poll import Bell
-from netsvc.interfaces import ISink
+from netsvc.chat.long_poll import Bell, Ringing
+from netsvc.core.history import History
+from netsvc.interfaces import IFormat, ISink
 from tests.chat.events_case import BOB, EventsUrlCase
 from tests.http.channels import Answer, Client
 
@@ -90,13 +91,25 @@ class LongPollTests(EventsUrlCase):
         self.turn()
         self.assertEqual([event["text"] for event in self.client.answer().json()["events"]], ["b"])
 
+    def test_what_is_kept_no_longer(self) -> None:
+        """Retention may remove what woke it before that is read: the newest, not recovered."""
+        self.post("a")
+        with mock.patch.object(self.rooms, "history", return_value=succeed(History([], "e:9", False, False))) as asked:
+            self.poll("?after=e:1&wait=30&limit=7")
+            self.post("b")
+        asked.assert_called_once_with("lobby", None, "e:1", 7)
+        self.assertEqual(self.client.answer().json(), {"events": [], "cursor": "e:9", "more": False, "recovered": False})
+
     def test_absent_room(self) -> None:
         """A room without events is waited for with `wait`, and is an error without."""
         self.assertEqual(self.get("", room="absent").status, 404)
         self.assertEqual(self.get("?after=e:0", room="absent").status, 404)
-        self.assertIsNone(self.poll("?wait=30"))
-        self.post("first")
-        self.assertEqual(self.client.answer().json()["events"][0]["text"], "first")
+        self.assertIsNone(self.poll("?wait=30&limit=1"))
+        for text in ("first", "second"):
+            self.rooms.post(BOB, "lobby", text)
+        self.turn()
+        history = self.client.answer().json()
+        self.assertEqual(([event["text"] for event in history["events"]], history["more"]), (["first"], True))
 
     def test_time_is_over(self) -> None:
         """Nothing came: an empty answer with the same cursor."""
@@ -177,3 +190,9 @@ class LongPollTests(EventsUrlCase):
         bell.revoked("late")
         self.assertTrue(self.successResultOf(bell.rung))
         self.assertFalse(bell.full)
+
+    def test_ringing(self) -> None:
+        """Whatever is to be read rings; who comes and goes does not."""
+        format = Ringing()
+        verifyObject(IFormat, format)
+        self.assertEqual((len(format.gap("lobby", 1, 2)), format.presence("lobby", ("a",), (), 1)), (1, b""))
