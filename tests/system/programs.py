@@ -15,10 +15,11 @@ from playwright.sync_api import sync_playwright
 
 from tests.system.required import require_program, skip_or_fail
 
-__all__ = ["Curl", "Wscat", "browser", "eventually", "wscat_command"]
+__all__ = ["Curl", "Wscat", "browser", "eventually", "run_node", "wscat_command"]
 
 WSCAT = "wscat@6"
 INSTALL_DEADLINE = 180.0
+NODE_DEADLINE = 60.0
 
 
 def eventually(condition: Callable[[], Any], deadline: float, what: str) -> Any:
@@ -32,19 +33,40 @@ def eventually(condition: Callable[[], Any], deadline: float, what: str) -> Any:
     return value
 
 
-def wscat_command() -> list[str]:
-    """How to run wscat: the installed one, else one from npm kept in the user's cache."""
-    node = require_program("node", "nodejs")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netsvc-tests" / "wscat"
-    script = cache / "node_modules" / "wscat" / "bin" / "wscat"
-    if not script.exists():
+def npm_modules(package: str) -> Path:
+    """The folder ``node_modules`` with a package, ``name@version``, in it: from npm the first time, then kept in the user's cache."""
+    name = package.partition("@")[0]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netsvc-tests" / name
+    modules = cache / "node_modules"
+    if not (modules / name / "package.json").exists():
         npm = require_program("npm")
-        command = [npm, "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache), WSCAT]
+        command = [npm, "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(cache), package]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_DEADLINE, stdin=subprocess.DEVNULL)
         except (OSError, subprocess.SubprocessError) as error:
-            skip_or_fail(f"npm cannot install {WSCAT}: {error}")
-    return [node, str(script)]
+            skip_or_fail(f"npm cannot install {package}: {error}")
+    return modules
+
+
+def wscat_command() -> list[str]:
+    """How to run wscat."""
+    return [require_program("node", "nodejs"), str(npm_modules(WSCAT) / "wscat" / "bin" / "wscat")]
+
+
+def run_node(script: str, package: str, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
+    """What a script prints that may `require` an npm package; AssertionError with its words if it fails."""
+    node = require_program("node", "nodejs")
+    done = subprocess.run(
+        [node, "-", *arguments],
+        input=script,
+        env={**os.environ, "NODE_PATH": str(npm_modules(package)), "NO_PROXY": "*", **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=NODE_DEADLINE,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
 
 
 class Wscat:
