@@ -197,8 +197,8 @@ class HttpFactory:
             request.route, request.variables = self._routes.find(request.method, request.target)
 
     def _is_foreign(self, request: Request, host: bytes | None) -> bool:
-        origin = request.header(b"origin")
-        return origin is not None and not self._hosts.same_site(origin, host, request.secure)
+        # All of them: of two, which no browser sends, others may heed the second.
+        return not all(self._hosts.same_site(value, host, request.secure) for name, value in request.headers if name == b"origin")
 
     def _forget_address(self, peer: str) -> None:
         address = _network(peer)
