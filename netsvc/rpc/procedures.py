@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import twisted
-from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from netsvc import __version__
@@ -159,19 +159,16 @@ class ConventionProcedures:
         most = self._settings.batch
         if len(calls) > most:
             raise TooLarge(f"{len(calls)} calls: [rpc] batch allows {most}")
+        if call.joint:
+            raise InvalidRequest("system.multicall may not be one of many calls itself: that would go round the bounds of a batch")
         if call.key is not None:
             raise InvalidRequest("Idempotency-Key is for a single call, not for system.multicall")
         caller = JointCaller(call)
         room = _Room(self._settings.batch_reply)
         # The deadline of all is that of the call itself, which cancels them.
         longest = self._settings.deadline_max
-
-        def start(each: OneOfMany) -> "Deferred[list[Any]]":
-            if each.method == "system.multicall":
-                return fail(InvalidRequest("system.multicall inside of system.multicall"))
-            return self._dispatcher.run(each.method, each.params, caller, longest, room.take)
-
-        outcomes: Deferred[Any] = DeferredList([start(each) for each in calls], consumeErrors=True)
+        started = [self._dispatcher.run(each.method, each.params, caller, longest, room.take) for each in calls]
+        outcomes: Deferred[Any] = DeferredList(started, consumeErrors=True)
 
         def answer(all_: list[tuple[bool, Any]]) -> list[list[Any] | Fault]:
             caller.answered()

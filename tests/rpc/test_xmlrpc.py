@@ -156,10 +156,12 @@ class Case(TestCase):
 
     def json_call(self, method: str, params: Any) -> Any:
         """The same over JSON-RPC; the response."""
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        answer = self.json.post(Request("POST", b"/rpc", [], "192.0.2.1", body=body))
-        response = self.successResultOf(answer) if isinstance(answer, Deferred) else answer
-        return json.loads(response.body)
+        return json.loads(self.json_post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).body)
+
+    def json_post(self, message: Any) -> Any:
+        """What POST /rpc answers."""
+        answer = self.json.post(Request("POST", b"/rpc", [], "192.0.2.1", body=json.dumps(message).encode()))
+        return self.successResultOf(answer) if isinstance(answer, Deferred) else answer
 
 
 class EndpointTests(Case):
@@ -334,7 +336,7 @@ class MulticallTests(Case):
             {"methodName": "system.multicall", "params": [[]]},
         ]
         found = self.result("system.multicall", calls)
-        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").left, 20 - 1 - 1 - 3 - 1)
+        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").left, 20 - 1 - 1 - 3 - 1 - 1)
         self.assertEqual(found[0], [3])
         self.assertEqual([each["faultCode"] for each in found[1:]], [-32601, -32603, -32603, -32600])
         self.assertEqual(found[1]["faultString"], "method not found: no procedure 'nothing'; system.listMethods names them all")
@@ -372,6 +374,12 @@ class MulticallTests(Case):
         large = self.result("system.multicall", [{"methodName": "odd.echo", "params": ["x" * 600]}] * 2)
         self.assertEqual((large[0], large[1]["faultCode"]), (["x" * 600], -32006))
         self.assertEqual(self.fault("system.multicall", [add], headers=((b"idempotency-key", b"k"),))[0], -32600)
+
+    def test_not_in_a_batch(self) -> None:
+        """A batch of multicalls would have many times the calls that a batch may have."""
+        call = {"jsonrpc": "2.0", "id": 1, "method": "system.multicall", "params": [[]]}
+        (answer,) = json.loads(self.json_post([call]).body)
+        self.assertEqual(answer["error"]["code"], -32600)
 
     def test_permissions(self) -> None:
         """Each needs what it needs alone; a budget that ends in between ends it for the rest."""
