@@ -49,6 +49,7 @@ class Daemon:
 
     :ivar url: ``http://127.0.0.1:PORT``.
     :ivar state: the state directory.
+    :ivar environ: environment variables that are added at the next start.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Daemon:
         self.config = self.directory / "netsvc.ini"
         self.config.write_text(config)
         self._python = python
-        self._environ = dict(environ or {})
+        self.environ = dict(environ or {})
         self._overrides = [*overrides]
         if own_state:
             self._overrides.append(f"netsvc.state={self.state}")
@@ -100,7 +101,7 @@ class Daemon:
     def launch(self, notify: str = "") -> None:
         """Start the process and wait for nothing. Output is appended to what earlier ones wrote."""
         assert not self.running, "already running"
-        environ = {**os.environ, "PYTHONUNBUFFERED": "1", **self._environ}
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1", **self.environ}
         environ.pop("NOTIFY_SOCKET", None)
         environ.pop("STATE_DIRECTORY", None)
         if notify:

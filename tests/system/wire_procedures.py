@@ -1,0 +1,105 @@
+"""Procedures of an operator's own, for tests over the wire: every kind, and the specification's examples."""
+
+import time
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from netsvc.core.procedures import Call, procedure
+from netsvc.errors import Conflict, NotFound, Overloaded, ProviderGone, TooLarge
+
+counted = 0
+
+
+def later(seconds: float) -> "Deferred[None]":
+    """Fires after some time."""
+    return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
+
+
+@procedure("slow.deferred", role="guest")
+def deferred(seconds: float) -> Deferred:  # type: ignore[type-arg]  # as people write it
+    """Answers after some time, by a Deferred."""
+    return later(seconds).addCallback(lambda _: "deferred")
+
+
+@procedure("slow.coroutine", role="guest")
+async def coroutine(seconds: float) -> str:
+    """Answers after some time, as a coroutine."""
+    await later(seconds)
+    return "coroutine"
+
+
+@procedure("slow.blocking", role="guest", blocking=True)
+def blocking(seconds: float) -> str:
+    """Answers after some time, in a thread."""
+    time.sleep(seconds)
+    return "blocking"
+
+
+@procedure("count.up", role="guest")
+async def up(step: int = 1, seconds: float = 0.0) -> int:
+    """Counts, which is an effect to see, and then takes its time to answer."""
+    global counted
+    counted += step
+    result = counted
+    if seconds:
+        await later(seconds)
+    return result
+
+
+@procedure("count.big", role="guest")
+def big(size: int) -> str:
+    """An answer of some size."""
+    return "x" * size
+
+
+@procedure("fail.raise", role="guest")
+def fail(kind: str) -> None:
+    """Fails as a procedure of an operator's may."""
+    raise {
+        "conflict": Conflict("in the way"),
+        "missing": NotFound("nowhere"),
+        "overloaded": Overloaded("busy", retry_after=7),
+        "gone": ProviderGone("left"),
+        "large": TooLarge("too much"),
+    }[kind]
+
+
+@procedure("plain.member")
+def member(call: Call) -> str:
+    """For members, as everything that does not say otherwise."""
+    return call.caller.name
+
+
+@procedure("subtract", role="guest")
+def subtract(minuend: int, subtrahend: int) -> int:
+    """Of the examples of JSON-RPC 2.0."""
+    return minuend - subtrahend
+
+
+@procedure("sum", role="guest")
+def sum_of(a: int, b: int, c: int) -> int:
+    """Of the examples of JSON-RPC 2.0."""
+    return a + b + c
+
+
+@procedure("update", role="guest")
+def update(a: int, b: int, c: int, d: int, e: int) -> None:
+    """Of the examples of JSON-RPC 2.0."""
+
+
+@procedure("notify_hello", role="guest")
+def notify_hello(a: int) -> None:
+    """Of the examples of JSON-RPC 2.0."""
+
+
+@procedure("notify_sum", role="guest")
+def notify_sum(a: int, b: int, c: int) -> None:
+    """Of the examples of JSON-RPC 2.0."""
+
+
+@procedure("get_data", role="guest")
+def get_data() -> list[str | int]:
+    """Of the examples of JSON-RPC 2.0."""
+    return ["hello", 5]
