@@ -1,9 +1,8 @@
 """P3: JSON-RPC calls over 100 WebSockets, one in flight each, against an echo that parses nothing."""
 
 import sys
-from statistics import median
 
-from benchmarks.harness import Options, Result, interleave, main, result
+from benchmarks.harness import Options, Result, interleave, main, rates
 from benchmarks.load import WebSocketLoad, wsbench
 from benchmarks.processes import Running
 from benchmarks.servers import netsvc, node_echo
@@ -23,10 +22,7 @@ def benchmark(options: Options) -> list[Result]:
 
     peer = node_echo()
     seen = interleave(options, [netsvc("rpc.modules=netsvc.examples.arithmetic"), peer], measure)
-    ours = [load.rate for load in seen["netsvc"]]
-    theirs = [load.rate for load in seen.get(peer.name, [])]
-    note = f"p99 {median(load.p99 for load in seen['netsvc']):.2f} ms, {min(load.cpu for load in seen['netsvc']):.1f} us CPU each"
-    return [result("P3", f"math.add over {CLIENTS} WebSockets, calls/s", ours, peer, theirs, target=0.75, note=note)]
+    return [rates("P3", f"math.add over {CLIENTS} WebSockets, calls/s", seen["netsvc"], peer, seen.get(peer.name, []), 0.75)]
 
 
 if __name__ == "__main__":

@@ -6,15 +6,16 @@ import importlib
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from benchmarks.processes import BenchmarkError, Contestant, Running, raise_file_limit, running
 
-__all__ = ["Options", "Result", "interleave", "main", "paired_ratios", "readable", "result", "say", "table"]
+__all__ = ["Options", "Result", "interleave", "main", "paired_ratios", "rates", "readable", "result", "say", "table"]
 
 T = TypeVar("T")
 Better = Literal["more", "less"]
@@ -44,6 +45,8 @@ class Result:
     :param ratios: ours / theirs of each round.
     :param target: what is to be reached, as a ratio where `judged` is "ratio", else as a figure.
     :param note: what else was seen.
+    :param by_cpu: the ratio of each round in work for CPU time: how many times the CPU time of ours the peer takes for one thing. Others who use the
+        machine move it less than they move rates.
     """
 
     mark: str
@@ -56,6 +59,7 @@ class Result:
     judged: Literal["ratio", "figure"]
     better: Better
     note: str
+    by_cpu: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -69,6 +73,25 @@ class Result:
         if self.target is None or figure is None:
             return ""
         return "reached" if (figure >= self.target if self.better == "more" else figure <= self.target) else "missed"
+
+
+class Load(Protocol):
+    """What a load generator saw of one contestant in one round.
+
+    :ivar rate: a second. :ivar p50: milliseconds; `p99` likewise. :ivar cpu: the server's CPU time for one, microseconds.
+    """
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def p50(self) -> float: ...
+
+    @property
+    def p99(self) -> float: ...
+
+    @property
+    def cpu(self) -> float: ...
 
 
 def say(text: str) -> None:
@@ -119,6 +142,14 @@ def result(
     return Result(mark, what, median(ours), title, median(theirs) if theirs else None, ratios, target, judged, better, note)
 
 
+def rates(mark: str, what: str, ours: Sequence[Load], peer: Contestant, theirs: Sequence[Load], target: float) -> Result:
+    """A line of the table about rates, which are to be `target` times those of the peer; with latency and CPU time beside it."""
+    p50, p99, cpu = (median(getattr(load, name) for load in ours) for name in ("p50", "p99", "cpu"))
+    note = f"p50 {p50:.2f} p99 {p99:.2f} ms, {cpu:.2f} us CPU each"
+    line = result(mark, what, [load.rate for load in ours], peer, [load.rate for load in theirs], target=target, note=note)
+    return replace(line, by_cpu=paired_ratios([load.cpu for load in theirs], [load.cpu for load in ours]) if theirs else ())
+
+
 def readable(figure: float | None) -> str:
     """A figure with three digits that mean something: 1.71, 57.9, 98.2k, 4.28M."""
     if figure is None:
@@ -130,12 +161,13 @@ def readable(figure: float | None) -> str:
 
 def table(results: Sequence[Result]) -> str:
     """The results as a Markdown table with aligned columns."""
-    rows = [("", "what", "netsvc", "peer", "peer's", "ratio", "spread", "target", "", "seen beside")]
+    rows = [("", "what", "netsvc", "peer", "peer's", "ratio", "spread", "by CPU", "target", "", "seen beside")]
     for one in results:
         spread = f"{min(one.ratios):.2f}-{max(one.ratios):.2f}" if one.ratios else ""
         target = "" if one.target is None else ("" if one.better == "more" else "<= ") + readable(one.target) + (" x" if one.judged == "ratio" else "")
         ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
-        rows.append((one.mark, one.what, readable(one.ours), one.peer, readable(one.theirs), ratio, spread, target, one.verdict, one.note))
+        by_cpu = f"{median(one.by_cpu):.2f}" if one.by_cpu else ""
+        rows.append((one.mark, one.what, readable(one.ours), one.peer, readable(one.theirs), ratio, spread, by_cpu, target, one.verdict, one.note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
@@ -153,9 +185,30 @@ def machine() -> str:
     """Where and when: the line above the table."""
     cores = os.cpu_count() or 1
     held = "server on core 0, load on core 1" if cores > 1 else "one core for server and load: ratios only"
-    load = os.getloadavg()[0]
     versions = f"Linux {platform.release()}, CPython {platform.python_version()}"
-    return f"{datetime.date.today()}, {_processor()}, {cores} cores ({held}), {versions}, load average {load:.2f} at the start"
+    return f"{datetime.date.today()}, {_processor()}, {cores} cores ({held}), {versions}"
+
+
+def busy_seconds(stat: str) -> float:
+    """CPU time of all cores that was used, or taken by the host, since the machine started: from the text of /proc/stat."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.split(maxsplit=9)[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class Neighbours:
+    """What others use of the machine from now on. All that a benchmark starts is over, and counted as its own, when this is asked."""
+
+    def __init__(self) -> None:
+        self._begun, self._busy, self._own = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        own = os.times()
+        return time.monotonic(), busy_seconds(Path("/proc/stat").read_text()), own.user + own.system + own.children_user + own.children_system
+
+    def share(self) -> float:
+        """Their share of all cores, 0 to 1."""
+        now, busy, own = self._now()
+        return max(0.0, busy - self._busy - (own - self._own)) / (now - self._begun) / (os.cpu_count() or 1)
 
 
 def options_from(arguments: Sequence[str], command: str, summary: str) -> Options:
@@ -173,7 +226,8 @@ def main(command: str, summary: str, benchmarks: Sequence[Callable[[Options], li
     """Run benchmarks and print their table; the exit status is 1 if one could not be measured."""
     options = options_from(sys.argv[1:], command, summary)
     raise_file_limit()
-    heading, results, faults = machine(), [], 0
+    neighbours = Neighbours()
+    results, faults = [], 0
     for benchmark in benchmarks:
         say(importlib.import_module(benchmark.__module__).__doc__.splitlines()[0])  # type: ignore[union-attr]
         try:
@@ -181,6 +235,7 @@ def main(command: str, summary: str, benchmarks: Sequence[Callable[[Options], li
         except BenchmarkError as fault:
             faults += 1
             say(f"  no figure: {fault}")
-    print(f"{heading}; medians of {options.rounds} interleaved rounds of {options.seconds:g} s\n")
+    quiet = f"others used {neighbours.share():.0%} of the machine meanwhile"
+    print(f"{machine()}; medians of {options.rounds} interleaved rounds of {options.seconds:g} s; {quiet}\n")
     print(table(results))
     return 1 if faults else 0

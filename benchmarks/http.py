@@ -3,7 +3,7 @@
 import http.client
 import sys
 
-from benchmarks.harness import Options, Result, interleave, main, result
+from benchmarks.harness import Options, Result, interleave, main, rates
 from benchmarks.load import HttpLoad, wrk
 from benchmarks.processes import BenchmarkError, Contestant, Running
 from benchmarks.servers import netsvc, twisted_web, uvicorn
@@ -33,12 +33,7 @@ def benchmark(options: Options) -> list[Result]:
 
     peers: list[Contestant] = [uvicorn("uvicorn_health"), twisted_web()]
     seen = interleave(options, [netsvc(), *peers], measure)
-    ours = [load.rate for load in seen["netsvc"]]
-    note = f"p99 {max(load.p99 for load in seen['netsvc']):.2f} ms, {min(load.cpu for load in seen['netsvc']):.1f} us CPU each"
-    return [
-        result("P1", "GET /healthz, requests/s", ours, peer, [load.rate for load in seen.get(peer.name, [])], target=TARGETS[peer.name], note=note)
-        for peer in peers
-    ]
+    return [rates("P1", "GET /healthz, requests/s", seen["netsvc"], peer, seen.get(peer.name, []), TARGETS[peer.name]) for peer in peers]
 
 
 if __name__ == "__main__":

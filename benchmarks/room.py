@@ -4,7 +4,7 @@ import json
 import sys
 from statistics import median
 
-from benchmarks.harness import Options, Result, interleave, main, result
+from benchmarks.harness import Options, Result, interleave, main, rates, result
 from benchmarks.load import WebSocketLoad, wsbench
 from benchmarks.processes import Contestant, Running
 from benchmarks.servers import channels_room, netsvc, socketify_room
@@ -48,10 +48,7 @@ def throughput(options: Options) -> tuple[list[Result], float]:
 def room_result(window: int, peer: Contestant, target: float, seen: dict[str, list[dict[int, WebSocketLoad]]]) -> Result:
     """The line for one window and one peer."""
     ours = [one[window] for one in seen["netsvc"]]
-    theirs = [one[window].rate for one in seen.get(peer.name, [])]
-    late = f"p50 {median(load.p50 for load in ours):.2f} p99 {median(load.p99 for load in ours):.2f} ms"
-    note = f"{late}, core {median(load.busy for load in ours):.0%}, {min(load.cpu for load in ours):.2f} us CPU each"
-    return result("P4", f"room of {CLIENTS}, W={window}, deliveries/s", [load.rate for load in ours], peer, theirs, target=target, note=note)
+    return rates("P4", f"room of {CLIENTS}, W={window}, deliveries/s", ours, peer, [one[window] for one in seen.get(peer.name, [])], target)
 
 
 def latency(options: Options, messages: float) -> list[Result]:

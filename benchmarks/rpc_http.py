@@ -4,7 +4,7 @@ import http.client
 import json
 import sys
 
-from benchmarks.harness import Options, Result, interleave, main, result
+from benchmarks.harness import Options, Result, interleave, main, rates
 from benchmarks.load import HttpLoad, wrk
 from benchmarks.processes import BenchmarkError, Running
 from benchmarks.servers import netsvc, uvicorn
@@ -34,10 +34,7 @@ def benchmark(options: Options) -> list[Result]:
 
     peer = uvicorn("uvicorn_sum")
     seen = interleave(options, [netsvc("rpc.modules=netsvc.examples.arithmetic"), peer], measure)
-    ours = [load.rate for load in seen["netsvc"]]
-    theirs = [load.rate for load in seen.get(peer.name, [])]
-    note = f"p99 {max(load.p99 for load in seen['netsvc']):.2f} ms, {min(load.cpu for load in seen['netsvc']):.1f} us CPU each"
-    return [result("P2", "math.add by POST /rpc, calls/s", ours, peer, theirs, target=1.6, note=note)]
+    return [rates("P2", "math.add by POST /rpc, calls/s", seen["netsvc"], peer, seen.get(peer.name, []), 1.6)]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.harness import Options, options_from, paired_ratios, readable, result, table
+from benchmarks.harness import Options, busy_seconds, options_from, paired_ratios, rates, readable, result, table
 from benchmarks.load import parse_wrk, parse_wsbench
 from benchmarks.posts import commits_between
 from benchmarks.processes import BenchmarkError, Contestant, cpu_seconds, pinned, resident_bytes
@@ -94,12 +94,18 @@ class ResultTests(SynchronousTestCase):
         line = result("P3", "x", [5.0], peer(absent="npm is not installed"), [], target=0.75)
         self.assertEqual((line.peer, line.ratio, line.verdict), ("peer: npm is not installed", None, ""))
 
+    def test_by_cpu(self) -> None:
+        """A peer that takes twice the CPU time for each counts as 2, whatever the rates were."""
+        ours, theirs = parse_wrk(WRK, 1.0), parse_wrk(WRK, 2.0)
+        line = rates("P1", "x", [ours], peer(), [theirs], 1.0)
+        self.assertEqual((line.by_cpu, line.ratio), ((2.0,), 1.0))
+
     def test_table(self) -> None:
         """Every line has the same columns and shows ratio, spread and target."""
         lines = table([result("P1", "x", [3000.0, 4000.0], peer(), [2000.0, 2000.0], target=1.5), result("P5", "y", [1.0])]).splitlines()
         self.assertEqual(len({len(line) for line in lines}), 1)
         self.assertEqual(
-            [cell.strip() for cell in lines[2].split("|")[1:-1]], ["P1", "x", "3.50k", "peer 1.2", "2.00k", "1.75", "1.50-2.00", "1.50 x", "reached", ""]
+            [cell.strip() for cell in lines[2].split("|")[1:-1]], ["P1", "x", "3.50k", "peer 1.2", "2.00k", "1.75", "1.50-2.00", "", "1.50 x", "reached", ""]
         )
 
     def test_readable(self) -> None:
@@ -128,6 +134,12 @@ class ProcessTests(SynchronousTestCase):
         for cores, command in ((1, ["true"]), (2, ["taskset", "-c", "1", "true"])):
             self.patch(os, "cpu_count", lambda cores=cores: cores)
             self.assertEqual(pinned(1, ["true"]), command)
+
+    def test_busy_seconds(self) -> None:
+        """What was used or taken by the host counts, idle time and waiting for disks do not; nor does what the next lines say."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        stat = f"cpu  {ticks} {ticks} {ticks} 999 999 {ticks} {ticks} {ticks} 999 999\ncpu0 {ticks} 5 5 5 5 5 5 5 5 5\n"
+        self.assertEqual(busy_seconds(stat), 6.0)
 
     def test_own_usage(self) -> None:
         """CPU time and memory of a process are read from /proc."""
