@@ -6,7 +6,7 @@ import struct
 from contextlib import suppress
 from typing import NamedTuple
 
-__all__ = ["Close", "RawAnswer", "RawWebSocket", "exchange", "frame", "head", "parse_answers"]
+__all__ = ["Close", "RawAnswer", "RawWebSocket", "abandon", "exchange", "frame", "head", "parse_answers"]
 
 DEADLINE = 10.0
 HANDSHAKE = (
@@ -70,6 +70,12 @@ def exchange(port: int, *pieces: bytes, expect: int = 0, deadline: float = DEADL
                 return parse_answers(received), True
             received += data
     return parse_answers(received), False
+
+
+def abandon(port: int, data: bytes) -> None:
+    """Send bytes and leave once the server has taken them, without waiting for an answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
+        client.sendall(data)
 
 
 def frame(opcode: int, payload: bytes = b"", *, final: bool = True, reserved: int = 0, masked: bool = True, length: int | None = None) -> bytes:
