@@ -14,14 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.core.identity import Identity
 from netsvc.http.channel import HttpChannel
-from netsvc.http.messages import Request
+from netsvc.http.messages import Request, Response
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
 from netsvc.http.transport import BufferedTransport
 from netsvc.http.websocket import OpenWebSockets
 
-__all__ = ["ALICE", "Answer", "ChannelCase", "Client", "answers", "request"]
+__all__ = ["ALICE", "Answer", "ChannelCase", "Client", "answers", "echo", "request"]
 
 ALICE = Identity("alice", ("member",))
 
@@ -199,3 +199,8 @@ class ChannelCase(SynchronousTestCase):
     def is_gone(self, channel: HttpChannel) -> bool:
         """Whether the factory has forgotten a channel."""
         return channel not in self.factory._channels and channel not in self.factory._refused
+
+
+def echo(request: Request) -> Response:
+    """A handler that says what it was asked."""
+    return Response.json({"method": request.method, "path": request.path, "body": request.body.decode()})

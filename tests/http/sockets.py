@@ -5,8 +5,12 @@ from errno import EPIPE
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
-__all__ = ["FakeReactor", "FakeSocket", "Owner", "Port", "Receiver"]
+from netsvc.http.transport import DirectServer
+
+__all__ = ["DirectCase", "FakeReactor", "FakeSocket", "Owner", "Port", "Receiver"]
 
 
 class FakeSocket:
@@ -150,3 +154,35 @@ class Owner:
     def transport_drained(self) -> None:
         """See TransportOwner."""
         self.told.append("drained")
+
+
+class DirectCase(SynchronousTestCase):
+    """A transport on a socket in memory."""
+
+    kind: type[DirectServer] = DirectServer
+    client: Any = ("192.0.2.1", 4711)
+
+    def setUp(self) -> None:
+        """Connect."""
+        self.reactor = FakeReactor()
+        self.socket: Any = FakeSocket()
+        self.protocol: Any = Receiver()
+        self.owner = Owner()
+        self.port = Port(self.reactor)
+        self.transport: Any = self.kind(self.socket, self.protocol, self.client, self.port, 0, self.reactor)
+        self.transport.owner = self.owner
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the transport waits for room in the kernel."""
+        return self.transport in self.reactor.writing
+
+    def lost(self) -> Any:
+        """Why the connection was lost; None if it was not."""
+        return self.protocol.reasons[0].value if self.protocol.reasons else None
+
+    def turn(self) -> None:
+        """The reactor finds room in the kernel."""
+        why = self.transport.doWrite()
+        if why is not None:
+            self.transport.connectionLost(Failure(why))

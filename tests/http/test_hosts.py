@@ -122,7 +122,7 @@ class RuleTests(ChannelCase):
         own = ["Origin: http://localhost", "Origin: https://pages.example", "Accept: */*"]
         self.assertEqual([self.status(line, method="POST") for line in own], [204, 204, 204])
         self.assertEqual(self.status("Origin: null", method="POST"), 403)
-        for both in (own[:1] + [foreign], [foreign] + own[:1]):
+        for both in ([*own[:1], foreign], [foreign, *own[:1]]):
             self.assertEqual(self.status(*both, method="POST"), 403)
 
     def test_websocket(self) -> None:
