@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal, Protocol, TypeVar
 
+from benchmarks.neighbours import QUIET, Neighbours, wait_for_quiet
 from benchmarks.processes import BenchmarkError, Contestant, Running, raise_file_limit, running
 
 __all__ = ["Options", "Result", "interleave", "main", "paired_ratios", "rates", "readable", "result", "say", "table"]
@@ -27,11 +28,13 @@ class Options:
 
     :param rounds: how often each contestant is started and measured, in turn.
     :param seconds: how long each single measurement counts.
+    :param patience: seconds that a benchmark may spend in all on waiting for others who use the machine, and on measuring again when they did.
     :param directory: where state is kept while measuring; None is the system's place for temporary files.
     """
 
     rounds: int
     seconds: float
+    patience: float
     directory: Path | None
 
 
@@ -108,13 +111,27 @@ def interleave(options: Options, contestants: Sequence[Contestant], measure: Cal
     for one in contestants:
         if one.absent:
             say(f"  {one.name} is left out: {one.absent}")
+    until = time.monotonic() + options.patience
     seen: dict[str, list[T]] = {one.name: [] for one in present}
     for number in range(options.rounds):
         for one in present:
             say(f"  round {number + 1} of {options.rounds}: {one.name}")
-            with running(one, options.directory) as server:
-                seen[one.name].append(measure(server))
+            seen[one.name].append(undisturbed(options, one, measure, until))
     return seen
+
+
+def undisturbed(options: Options, contestant: Contestant, measure: Callable[[Running], T], until: float) -> T:
+    """Measure while others use little of the machine; after `until`, whatever they use."""
+    while True:
+        if options.patience:
+            wait_for_quiet(until)
+        neighbours = Neighbours()
+        with running(contestant, options.directory) as server:
+            seen = measure(server)
+        share = neighbours.share()
+        if share <= QUIET or time.monotonic() > until:
+            return seen
+        say(f"    once more: others used {share:.0%} of the machine")
 
 
 def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
@@ -189,37 +206,21 @@ def machine() -> str:
     return f"{datetime.date.today()}, {_processor()}, {cores} cores ({held}), {versions}"
 
 
-def busy_seconds(stat: str) -> float:
-    """CPU time of all cores that was used, or taken by the host, since the machine started: from the text of /proc/stat."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, stat.split(maxsplit=9)[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-class Neighbours:
-    """What others use of the machine from now on. All that a benchmark starts is over, and counted as its own, when this is asked."""
-
-    def __init__(self) -> None:
-        self._begun, self._busy, self._own = self._now()
-
-    def _now(self) -> tuple[float, float, float]:
-        own = os.times()
-        return time.monotonic(), busy_seconds(Path("/proc/stat").read_text()), own.user + own.system + own.children_user + own.children_system
-
-    def share(self) -> float:
-        """Their share of all cores, 0 to 1."""
-        now, busy, own = self._now()
-        return max(0.0, busy - self._busy - (own - self._own)) / (now - self._begun) / (os.cpu_count() or 1)
-
-
 def options_from(arguments: Sequence[str], command: str, summary: str) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{command}", description=summary)
     parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured, in turn (default 3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each measurement counts (default 4)")
     parser.add_argument("--quick", action="store_true", help="one second each: a look, not a figure")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        help="seconds for each benchmark to wait while others use the machine, and to measure again if they did",
+    )
     parser.add_argument("--directory", type=Path, help="where to keep state while measuring: its filesystem is what fsync costs")
     asked = parser.parse_args(arguments)
-    return Options(max(1, asked.rounds), 1.0 if asked.quick else asked.seconds, asked.directory)
+    return Options(max(1, asked.rounds), 1.0 if asked.quick else asked.seconds, asked.patience, asked.directory)
 
 
 def main(command: str, summary: str, benchmarks: Sequence[Callable[[Options], list[Result]]]) -> int:

@@ -4,8 +4,9 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.harness import Options, busy_seconds, options_from, paired_ratios, rates, readable, result, table
+from benchmarks.harness import Options, options_from, paired_ratios, rates, readable, result, table
 from benchmarks.load import parse_wrk, parse_wsbench
+from benchmarks.neighbours import busy_seconds
 from benchmarks.posts import commits_between
 from benchmarks.processes import BenchmarkError, Contestant, cpu_seconds, pinned, resident_bytes
 from benchmarks.room import arguments_for
@@ -119,11 +120,11 @@ class OptionTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """Three rounds, so that there is a median."""
-        self.assertEqual(options_from([], "http", ""), Options(3, 4.0, None))
+        self.assertEqual(options_from([], "http", ""), Options(3, 4.0, 0.0, None))
 
     def test_quick(self) -> None:
         """--quick shortens each measurement, not the number of rounds."""
-        self.assertEqual(options_from(["--quick"], "http", ""), Options(3, 1.0, None))
+        self.assertEqual(options_from(["--quick"], "http", ""), Options(3, 1.0, 0.0, None))
 
 
 class ProcessTests(SynchronousTestCase):
