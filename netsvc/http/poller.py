@@ -9,6 +9,7 @@ small request that is a quarter of the whole work (docs/decisions/0011). Here it
 # ruff: noqa: N802
 
 import select
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -151,12 +152,20 @@ class Poller:
         reason = _REASONS.get(type(why)) or Failure(why)
         self.removeReader(connection)
         if reading and why is CONNECTION_DONE:
-            connection.readConnectionLost(reason)
+            _tell(connection.readConnectionLost, reason)
         else:
             self.removeWriter(connection)
-            connection.connectionLost(reason)
+            _tell(connection.connectionLost, reason)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped: so do the connections."""
         for connection in tuple(self._connections.values()):
-            connection.connectionLost(reason)
+            _tell(connection.connectionLost, reason)
+
+
+def _tell(lost: Callable[[Failure], None], reason: Failure) -> None:
+    # What is raised out of doRead would have the reactor drop the poller, and with it everybody's connection.
+    try:
+        lost(reason)
+    except Exception:
+        _log.failure("A connection failed to end: {lost!r}", lost=lost)

@@ -184,6 +184,21 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual((self.one.told, self.two.told), (["read", KeyError], ["read"]))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    def test_bug_at_the_end(self) -> None:
+        """One that raises when it is told of its end is logged; neither the poller nor the others end with it."""
+
+        def bug(reason: Failure) -> None:
+            raise KeyError("bug")
+
+        self.one.on_read = lambda: CONNECTION_LOST
+        self.patch(self.one, "connectionLost", bug)
+        self.serve((1, IN), (2, IN))
+        self.assertEqual((self.two.told, self.epoll.watched, self.reactor.reading), (["read"], {2: IN}, {self.poller}))
+        self.poller.addReader(self.one)
+        self.poller.connectionLost(Failure(CONNECTION_LOST))
+        self.assertEqual(self.two.told, ["read", ConnectionLost])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
     def test_closed_by_another(self) -> None:
         """A connection that another one has closed in this turn is not told of its event."""
         self.one.on_read = lambda: self.poller.removeReader(self.two)
