@@ -217,11 +217,10 @@ class OrderTests(RoomCase):
         with TextRoom(self.daemon.websocket_url, "many") as reader:
             reader.hear()
             followers = [self.socket() for _ in range(3)]
-            for follower in followers:
-                follower.call("chat.join", room="many")
+            beginning = {follower.call("chat.join", room="many")["cursor"] for follower in followers}.pop()
 
             def post(name: str) -> None:
-                with TextRoom(self.daemon.websocket_url, "many", f"name={name}") as room:
+                with TextRoom(self.daemon.websocket_url, "many", f"name={name}&after={beginning}") as room:
                     room.hear()
                     for number in range(100):
                         room.say(str(number))
