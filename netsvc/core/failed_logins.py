@@ -1,8 +1,8 @@
 """A brake on guessing passwords."""
 
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 
+from netsvc.core.addresses import network_of
 from netsvc.core.recent import Recent
 from netsvc.core.settings import AuthSettings
 from netsvc.errors import RateLimited
@@ -55,7 +55,7 @@ class FailedLogins:
         :param address: IP address as text; anything else ("unix") is not counted, since all clients behind a proxy would be one.
         :raises RateLimited: there were too many failures. Nothing is taken then.
         """
-        network = _network(address)
+        network = network_of(address)
         if network:
             self._addresses.take(network)
         if name:
@@ -67,18 +67,5 @@ class FailedLogins:
 
     def give_back(self, name: str, address: str) -> None:
         """The attempt was none, or it succeeded."""
-        self._addresses.give_back(_network(address))
+        self._addresses.give_back(network_of(address))
         self._names.give_back(name)
-
-
-def _network(address: str) -> str:
-    """What one client can choose its address from: IPv6 providers give each customer a /64 at the least."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ip_network((parsed, 64), strict=False))
-    return address

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import islice
 
+from netsvc.core.addresses import network_of
 from netsvc.core.identity import Identity
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
@@ -71,11 +72,14 @@ class Budgets:
         return len(self._users) + len(self._addresses)
 
     def of(self, identity: Identity | None, address: str) -> Budget:
-        """The budget of a caller: a user's by name, a guest's by address. Hold on to it as long as the caller is connected.
+        """The budget of a caller: a user's by name, a guest's by address (IPv6: by /64 network). Hold on to it while the caller is connected.
 
         Beyond the set number those at rest are forgotten, the oldest first, since a full budget is like a new one.
         """
-        budgets, key = (self._addresses, address) if identity is None or identity.guest else (self._users, identity.name)
+        if identity is not None and not identity.guest:
+            budgets, key = self._users, identity.name
+        else:
+            budgets, key = self._addresses, network_of(address) if ":" in address else address
         budget = budgets.get(key)
         if budget is None:
             budget = budgets[key] = Budget(self)

@@ -18,13 +18,16 @@ from netsvc.core.names import fold_room_name
 from netsvc.core.presence import Presence
 from netsvc.core.records import Draft, Key, RoomInfo, Row
 from netsvc.core.settings import LimitsSettings, RoomsSettings
-from netsvc.errors import Forbidden, InvalidParams, NotFound
+from netsvc.errors import Forbidden, InvalidParams, NotFound, TooLarge
 from netsvc.interfaces import IFormat, ISink, IStore
 
 __all__ = ["Joined", "Member", "Membership", "Posted", "Present", "RoomList", "RoomSummary", "Rooms"]
 
 KEY_LENGTH = 200
 """Characters of an idempotency key at the most."""
+
+LAST_SEQ = 2**53 - 1
+"""No seq is higher: the highest integer that every JSON parser reads as it is written (RFC 8259 section 6)."""
 
 FLUSH_DEFERRALS = 2
 """Commits for which a flush may be held while a further one is under way (measured: a third more throughput, PERFORMANCE)."""
@@ -168,6 +171,7 @@ class Rooms:
         """Append a message; the Deferred fires after its commit, and before it is delivered to anybody.
 
         :raises InvalidParams: by way of the Deferred or at once: a bad room name, text or key.
+        :raises TooLarge: the text is longer than ``[rooms] text``.
         :raises Forbidden: the room has no event yet and the identity may not start one.
         :raises Conflict: the key was used with other params.
         :raises StoreUnavailable: it could not be stored; nothing was.
@@ -177,8 +181,8 @@ class Rooms:
             raise InvalidParams("text: must not be empty", parameter="text")
         # A character is at most four bytes: most texts need no encoding to be known as short enough.
         if len(text) * 4 > self._settings.text and len(text.encode()) > self._settings.text:
-            raise InvalidParams(f"text: {len(text.encode())} bytes are more than the {self._settings.text} that [rooms] text allows", parameter="text")
-        if reply_to is not None and reply_to < 1:
+            raise TooLarge(f"text: {len(text.encode())} bytes are more than the {self._settings.text} that [rooms] text allows", parameter="text")
+        if reply_to is not None and not 1 <= reply_to <= LAST_SEQ:
             raise InvalidParams("reply_to: expected the seq of a message, 1 or more", parameter="reply_to")
         draft = Draft(name, "message", identity.name, int(self._clock.seconds() * 1000), text)
         if reply_to is not None:

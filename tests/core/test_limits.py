@@ -95,6 +95,13 @@ class BudgetTests(TestCase):
         self.assertIsNot(of(GUEST, "192.0.2.1"), of(GUEST, "192.0.2.2"))
         self.assertIsNot(of(Identity("192.0.2.1", ("member",)), "192.0.2.1"), of(GUEST, "192.0.2.1"))
 
+    def test_whose_an_ipv6_address_is(self) -> None:
+        """A guest who has a network to choose addresses from has one budget in it."""
+        of = self.budgets.of
+        self.assertIs(of(GUEST, "2001:db8::1"), of(None, "2001:db8::ffff:2"))
+        self.assertIsNot(of(GUEST, "2001:db8::1"), of(GUEST, "2001:db8:0:1::1"))
+        self.assertIs(of(GUEST, "unix"), of(GUEST, "unix"))
+
     def test_the_number_remembered_is_bounded(self) -> None:
         """Beyond the bound those at rest are forgotten first; if none of the oldest is, the oldest."""
         budgets = Budgets(LimitsSettings(budgets=100), self.clock.seconds)

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from netsvc.core.rooms import Posted
-from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable
+from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable, TooLarge
 from tests.core.fakes import FakeSink
 from tests.core.rooms_case import ALICE, BOB, GUEST, OTHER_GUEST, RoomsTestCase
 
@@ -31,7 +31,7 @@ class PostTests(RoomsTestCase):
         self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "")
         self.rooms = self.make_rooms(text=10)
         self.post("é" * 5)
-        error = self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "é" * 6)
+        error = self.assertRaises(TooLarge, self.rooms.post, ALICE, "lobby", "é" * 6)
         self.assertIn("12 bytes", error.detail)
 
     def test_reply(self) -> None:
@@ -40,7 +40,8 @@ class PostTests(RoomsTestCase):
         self.post("yes", reply_to=1)
         history = self.result(self.rooms.history("lobby", None, None, 50))
         self.assertEqual([event.reply_to for event in history.events], [None, 1])
-        self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "hi", None, 0)
+        for reply_to in (0, -1, 2**53, 10**4000):
+            self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "hi", None, reply_to)
 
     def test_who_has_the_answer_can_read_the_post(self) -> None:
         """Whatever runs as soon as the answer is there finds the message in the room."""
