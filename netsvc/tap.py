@@ -269,7 +269,7 @@ class Composition:
         routes.add("GET", "/", page.serving("index.html"), public=True)
         routes.add("GET", "/web/{path...}", page, public=True)
         routes.add("GET", "/chat/{room}/", room)
-        routes.add("GET", "/rooms/{room}/events", self.events)
+        routes.add("GET", "/rooms/{room}/events", self.events, waiting=True)
         routes.add("GET", "/ws", endpoint.websocket, public=True)
         routes.add("POST", "/rpc", endpoint.post, body_limit=section(RpcSettings).body, public=True)
         xmlrpc = XmlRpcEndpoint(self.rpc, self.authenticate, section(RpcSettings))

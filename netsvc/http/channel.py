@@ -49,7 +49,7 @@ class HttpChannel:
     """Reads requests, has them answered one after the other, and keeps to the deadlines.
 
     While a handler is at work, what else the client sends is kept unparsed, at most what one read of the transport brought; then no more is
-    read. A client that leaves cancels what is done for it.
+    read. A client whose connection breaks cancels what is done for it.
     """
 
     __slots__ = ("_deadline", "_factory", "_intake", "_last", "_out", "_queue", "_running", "_state", "_switching", "_transport", "_turn")
@@ -131,8 +131,24 @@ class HttpChannel:
                 body.failed(reason)
 
     def readConnectionLost(self) -> None:  # noqa: N802
-        """The client sends no more. It still gets what waits for it; what has no answer yet is taken as not wanted any more."""
-        self._transport.loseConnection()
+        """The client sends no more: it has left, or has only closed its direction behind its last request. It still gets what it asked for.
+
+        Nothing tells the two apart before the answer is written. So an answer that comes to an end by itself is waited for, at most for
+        `answer_timeout`; the wait for something to happen and endless streams end here.
+        """
+        if self._owes():
+            self._intake.keep_end()
+        else:
+            self._transport.loseConnection()
+
+    def _owes(self) -> bool:
+        """Whether an answer is in the making, or waits for its turn, that is worth waiting for when the client sends no more."""
+        turn = self._turn
+        if turn is None:
+            return bool(self._queue)
+        if self._reads_body():
+            return False
+        return not turn.request.route.waiting if turn.stream is None else turn.stream.length is not None
 
     def writeConnectionLost(self) -> None:  # noqa: N802
         """Our own doing, see `_end`."""

@@ -108,6 +108,10 @@ class Intake:
             self.unread += data
             self._hold(_UNREAD)
 
+    def keep_end(self) -> None:
+        """Have the end of what the client sends wait for `read_on`: it is met again then."""
+        self._hold(_UNREAD)
+
     def read_on(self) -> bool:
         """Parse what was kept; False if there was nothing, and the transport is read again."""
         data, self.unread = self.unread, b""

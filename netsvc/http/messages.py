@@ -209,15 +209,18 @@ class Route:
     :ivar body_limit: the most bytes of a body, None for the server's own limit.
     :ivar public: no credentials are needed.
     :ivar streaming: the handler is called at the end of the head and reads the body from ``request.stream``.
+    :ivar waiting: the handler waits for something to happen, and there is nothing to tell a client that has left: it is cancelled as soon
+        as the client sends no more. Others finish what they have begun.
     """
 
-    __slots__ = ("body_limit", "handler", "public", "streaming")
+    __slots__ = ("body_limit", "handler", "public", "streaming", "waiting")
 
-    def __init__(self, handler: Handler, body_limit: int | None = None, public: bool = False, streaming: bool = False) -> None:
+    def __init__(self, handler: Handler, body_limit: int | None = None, public: bool = False, streaming: bool = False, waiting: bool = False) -> None:
         self.handler = handler
         self.body_limit = body_limit
         self.public = public
         self.streaming = streaming
+        self.waiting = waiting
 
 
 def _nothing(request: Request) -> NoReturn:

@@ -36,12 +36,22 @@ class Routes:
         self._exact: dict[bytes, dict[str, Route]] = {}
         self._root = _Node()
 
-    def add(self, method: str, pattern: str, handler: Handler, *, body_limit: int | None = None, public: bool = False, streaming: bool = False) -> None:
+    def add(
+        self,
+        method: str,
+        pattern: str,
+        handler: Handler,
+        *,
+        body_limit: int | None = None,
+        public: bool = False,
+        streaming: bool = False,
+        waiting: bool = False,
+    ) -> None:
         """Answer `method` on `pattern` by `handler`. HEAD follows GET, and OPTIONS says what there is, unless added by themselves.
 
         :raises ValueError: a pattern that is none, or a method and pattern added twice.
         """
-        route = Route(handler, body_limit, public, streaming)
+        route = Route(handler, body_limit, public, streaming, waiting)
         node = self._node(pattern)
         if method in node.routes and not (method == "HEAD" and node.routes["HEAD"] is node.routes.get("GET")):
             raise ValueError(f"{method} {pattern} is there already")

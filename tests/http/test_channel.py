@@ -300,6 +300,39 @@ class OrderTests(ChannelCase):
         self.client.channel.readConnectionLost()
         self.assertEqual((self.bodies(), self.client.ended), (["a"], "closed"))
 
+    def test_half_closed_while_answering(self) -> None:
+        """What it has asked is answered in full before the connection ends, also what waits for its turn."""
+        self.client.send(request("/slow/a") + request("/slow/b"))
+        self.client.channel.readConnectionLost()
+        self.assertEqual((self.client.ended, self.client.reading), ("", False))
+        self.asked[0][1].callback(Response.text("a"))
+        self.assertEqual((self.bodies(), self.client.ended, self.client.reading), (["a"], "", False))
+        self.asked[1][1].callback(Response.text("b"))
+        self.assertEqual((self.bodies(), self.client.reading), (["b"], True))
+        self.client.channel.readConnectionLost()  # which is what reading on gives
+        self.assertEqual(self.client.ended, "closed")
+
+    def test_half_closed_and_full(self) -> None:
+        """A client that takes its answers slowly gets all of them."""
+        self.routes.add("GET", "/fill", lambda _: self.client.fill() or Response.text("fill"), public=True)
+        self.client.send(request("/fill") + request("/a"))
+        self.client.channel.readConnectionLost()
+        self.client.drain()
+        self.assertEqual((self.bodies(), self.client.ended), (["fill", "a"], ""))
+
+    def test_half_closed_in_the_midst(self) -> None:
+        """A request that will not be complete has no answer."""
+        self.client.send(request("/a")[:-2])
+        self.client.channel.readConnectionLost()
+        self.assertEqual((self.bodies(), self.client.ended), ([], "closed"))
+
+    def test_half_closed_while_waiting(self) -> None:
+        """Where a handler waits for something to happen, such a client is taken to have left."""
+        self.routes.add("GET", "/wait", lambda _: Deferred(), public=True, waiting=True)
+        self.client.send(request("/wait"))
+        self.client.channel.readConnectionLost()
+        self.assertEqual(self.client.ended, "closed")
+
     def test_other_direction(self) -> None:
         """That our direction is closed is nothing new to the channel."""
         self.client.channel.writeConnectionLost()

@@ -130,6 +130,21 @@ class StreamTests(StreamCase):
         self.assertTrue(stream.full)
         self.assertEqual(self.stopped, [stream])
 
+    def test_half_closed_client(self) -> None:
+        """A client that sends no more gets the whole of a stream that has an end; another stream is over."""
+        stream = self.stream(length=4)
+        self.client.channel.readConnectionLost()
+        stream.send(b"four")
+        stream.finish()
+        self.assertEqual((self.client.answer().body, self.client.ended), (b"four", ""))
+        self.client.channel.readConnectionLost()
+        self.assertEqual(self.client.ended, "closed")
+        for options in ({}, {"until_close": True}):
+            self.setUp()
+            self.stream(**options)
+            self.client.channel.readConnectionLost()
+            self.assertEqual(self.client.ended, "closed")
+
     def test_break_off(self) -> None:
         """A stream that cannot be completed cuts the connection: the client must not take a part for the whole."""
         self.stream().break_off()
