@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal, Protocol, TypeVar
@@ -30,12 +30,14 @@ class Options:
     :param seconds: how long each single measurement counts.
     :param patience: seconds that a benchmark may spend in all on waiting for others who use the machine, and on measuring again when they did.
     :param directory: where state is kept while measuring; None is the system's place for temporary files.
+    :ivar disturbed: what share of the machine others used in each measurement that counts.
     """
 
     rounds: int
     seconds: float
     patience: float
     directory: Path | None
+    disturbed: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def undisturbed(options: Options, contestant: Contestant, measure: Callable[[Run
         with running(contestant, options.directory) as server:
             seen = measure(server)
         share = neighbours.share()
-        if share <= QUIET or time.monotonic() > until:
+        if not options.patience or share <= QUIET or time.monotonic() > until:
+            options.disturbed.append(share)
             return seen
         say(f"    once more: others used {share:.0%} of the machine")
 
@@ -227,7 +230,6 @@ def main(command: str, summary: str, benchmarks: Sequence[Callable[[Options], li
     """Run benchmarks and print their table; the exit status is 1 if one could not be measured."""
     options = options_from(sys.argv[1:], command, summary)
     raise_file_limit()
-    neighbours = Neighbours()
     results, faults = [], 0
     for benchmark in benchmarks:
         say(importlib.import_module(benchmark.__module__).__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -236,7 +238,7 @@ def main(command: str, summary: str, benchmarks: Sequence[Callable[[Options], li
         except BenchmarkError as fault:
             faults += 1
             say(f"  no figure: {fault}")
-    quiet = f"others used {neighbours.share():.0%} of the machine meanwhile"
-    print(f"{machine()}; medians of {options.rounds} interleaved rounds of {options.seconds:g} s; {quiet}\n")
+    disturbed = f"others used {max(options.disturbed, default=0):.0%} of the machine at the most"
+    print(f"{machine()}; medians of {options.rounds} interleaved rounds of {options.seconds:g} s; {disturbed}\n")
     print(table(results))
     return 1 if faults else 0
