@@ -2,11 +2,16 @@
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 from netsvc.errors import StartError
 
 __all__ = ["StateFiles", "StateLock", "create_private"]
+
+
+_GET_GENERATION = 0x80087601
+"""FS_IOC_GETVERSION of linux/fs.h on machines of 64 bits: four bytes. Where it has another number or is not known, it is refused."""
 
 
 class StateFiles:
@@ -78,11 +83,11 @@ def create_private(path: Path) -> int:
 class StateLock:
     """Keeps a second daemon out of a state directory while this one runs; the kernel gives it up when the process ends, however it ends.
 
-    :ivar witness: identifies the lock's file among all files: its inode and the time of its last change, which no copy keeps.
+    :ivar witnesses: what each identifies the lock's file among all files and is kept by no copy, the best first (see lineage).
     :raises StartError: another process holds it.
     """
 
-    __slots__ = ("_descriptor", "witness")
+    __slots__ = ("_descriptor", "witnesses")
 
     def __init__(self, files: StateFiles) -> None:
         fresh = not files.lock.exists()
@@ -96,12 +101,22 @@ class StateLock:
             # The witness must be as durable as the database that quotes it.
             os.fsync(self._descriptor)
             sync_directory(files.directory)
-        status = os.fstat(self._descriptor)
-        self.witness = f"{status.st_ino}:{status.st_ctime_ns}"
+        self.witnesses = _witnesses(self._descriptor)
 
     def release(self) -> None:
         """Let others in."""
         os.close(self._descriptor)
+
+
+def _witnesses(descriptor: int) -> tuple[str, ...]:
+    """A file's inode, with its generation if the file system tells it, and with the time of its last change."""
+    status = os.fstat(descriptor)
+    changed = f"{status.st_ino}:{status.st_ctime_ns}"
+    try:
+        generation = int.from_bytes(fcntl.ioctl(descriptor, _GET_GENERATION, bytes(8))[:4], sys.byteorder)
+    except OSError:
+        generation = 0
+    return (f"{status.st_ino}:g{generation}", changed) if generation else (changed,)
 
 
 def sync_directory(directory: Path) -> None:

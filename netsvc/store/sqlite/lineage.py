@@ -3,15 +3,17 @@
 Cursors are ``epoch:seq``. After a backup has been restored, the same positions will hold other events, so the log must get another
 epoch then, and only then. Nobody tells netsvc of a restore, so it looks for two signs of it:
 
-- The state directory has been copied. The database remembers the witness of the lock file: its inode and the time of its last change,
-  which the kernel sets when a file is made and which no copying preserves. Nothing writes to that file, so restarts, crashes and loss
-  of power leave it as it is. (``chown`` changes it too. Then clients are told once of a gap that is none.)
+- The state directory has been copied. The database remembers a witness of the lock file: its inode and the generation that the file
+  system gave that inode when the file was made, which no copying preserves and nothing changes. Where generations are not to be had
+  (not ext4, xfs or btrfs), it is the inode and the time of its last change. Nothing writes to that file, so restarts, crashes and loss
+  of power leave that as it is, but ``chown`` and the like do not: then clients are told once of a gap that is none.
 - The database has been replaced. The mark, a file of its own, says of the newest append in which room and at which seq it was. A
   database that does not have it is older than what was acknowledged to clients. The mark is written after the commit, without a
   sync: after a loss of power it may say too little, never too much.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
@@ -73,16 +75,19 @@ class Mark:
         os.close(self._descriptor)
 
 
-def settle_epoch(connection: Connection, witness: str, mark: Mark) -> str:
-    """The epoch of the log: the old one, or a new one if a backup has been restored. It is stored, which proves that writing works."""
+def settle_epoch(connection: Connection, witnesses: Sequence[str], mark: Mark) -> str:
+    """The epoch of the log: the old one, or a new one if a backup has been restored. It is stored, which proves that writing works.
+
+    :param witnesses: of the lock file, the best first; that one is remembered, and any of them is recognised.
+    """
     with transaction(connection):
         epoch: str = value_of(connection, "SELECT value FROM meta WHERE name = 'epoch'")
         known = value_of(connection, "SELECT value FROM meta WHERE name = 'witness'")
-        copied = known not in ("", witness)
+        copied = known not in ("", *witnesses)
         if copied or not _contains(connection, epoch, mark.read()):
             epoch = new_epoch()
             connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'witness'", (witness,))
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'witness'", (witnesses[0],))
     mark.begin(epoch)
     return epoch
 

@@ -66,7 +66,7 @@ def open_state(directory: Path, settings: StoreSettings, steps: Steps = STEPS) -
             _check(writer, files, settings.check)
             _upgrade(writer, files, steps)
             mark = Mark(files.mark)
-            epoch = settle_epoch(writer, lock.witness, mark)
+            epoch = settle_epoch(writer, lock.witnesses, mark)
             opened.extend(connect(files.database, settings, read_only=True) for _ in range(settings.readers))
             return OpenState(files, lock, mark, writer, tuple(opened[1:]), epoch)
         except BaseException:

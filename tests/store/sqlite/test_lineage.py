@@ -1,7 +1,9 @@
 """The epoch: it survives restarts and changes when a backup is restored."""
 
+import fcntl
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +19,8 @@ from tests.store.harness import draft
 
 class EpochTests(SynchronousTestCase):
     """One state directory, and what may happen to it between two starts."""
+
+    generation = 1
 
     def setUp(self) -> None:
         """A directory with a log of a few events."""
@@ -58,6 +62,50 @@ class EpochTests(SynchronousTestCase):
         self.assertNotEqual(copied, self.epoch)
         self.assertEqual(self.use(state=backup), copied)
         self.assertEqual(self.use(), self.epoch)
+
+    def test_files_touched(self) -> None:
+        """Owner, rights and further names of the files say nothing, where the file system numbers the generations of its inodes."""
+        self.count_generations()
+        first = self.use(state=self.state.with_name("numbered"))
+        for change in (lambda path: path.chmod(0o640), lambda path: os.chown(path, -1, -1), lambda path: os.link(path, f"{path}.link")):
+            for path in self.state.with_name("numbered").glob("netsvc.*"):
+                change(path)
+            self.assertEqual(self.use(state=self.state.with_name("numbered")), first)
+
+    def test_inode_used_again(self) -> None:
+        """A copy that has got the inode of the original is still a copy."""
+        self.count_generations()
+        state = self.state.with_name("numbered")
+        first = self.use(state=state)
+        self.generation += 1
+        self.assertNotEqual(self.use(state=state), first)
+
+    def test_generations_unknown_before(self) -> None:
+        """A log from a time when nobody asked for generations keeps its epoch, and is known by its generation from then on."""
+        self.generation = 0
+        self.count_generations()
+        state = self.state.with_name("older")
+        first = self.use(state=state)
+        self.generation = 7
+        self.assertEqual(self.use(state=state), first)
+        (state / "netsvc.lock").chmod(0o640)
+        self.assertEqual(self.use(state=state), first)
+
+    def count_generations(self) -> None:
+        """The file system numbers generations, as ext4, xfs and btrfs do."""
+        self.patch(fcntl, "ioctl", lambda descriptor, request, buffer: self.generation.to_bytes(4, sys.byteorder) + buffer[4:])
+
+    def test_no_generations(self) -> None:
+        """On other file systems the time of the last change has to do."""
+
+        def unknown(*arguments: object) -> None:
+            raise OSError(25, "Inappropriate ioctl for device")
+
+        self.patch(fcntl, "ioctl", unknown)
+        state = self.state.with_name("plain")
+        first = self.use(state=state)
+        self.assertEqual(self.use(state=state), first)
+        self.assertNotEqual(self.use(state=Path(shutil.copytree(state, self.state.with_name("copied")))), first)
 
     def test_directory_moved(self) -> None:
         """A directory that has been moved is the same."""
