@@ -1,0 +1,150 @@
+"""[limits]: rates and connections, as clients meet them."""
+
+import socket
+import time
+
+from tests.system.clients import RpcError, RpcSocket, TextRoom, request
+from tests.system.programs import eventually
+from tests.system.raw import RawAnswer, head, parse_answers
+from tests.system.served import ServedCase, call
+
+DEADLINE = 10.0
+EXAMPLE = "[rpc]\nmodules = netsvc.examples.arithmetic\n"
+
+
+class RateTests(ServedCase):
+    """Budgets: five calls at once, then one each second."""
+
+    settings = EXAMPLE + "[limits]\ncalls_per_second = 1\nburst = 5\n"
+
+    def setUp(self) -> None:
+        """A full budget: who starts a daemon anew has one, who does not waits for it."""
+        super().setUp()
+        self.daemon.restart()
+
+    def test_calls(self) -> None:
+        """Over HTTP 429 with Retry-After, and after that time it goes on; other URLs are not concerned."""
+        answers = [self.post(call("math.add", [1, 2])) for _ in range(7)]
+        self.assertEqual([answer.status for answer in answers], [200] * 5 + [429] * 2)
+        error = self.check_error(answers[-1], 429, -32005)
+        wait = error["data"]["retry_after"]
+        self.assertTrue(0 < wait <= 1, wait)
+        self.assertEqual(answers[-1].headers["retry-after"], "1")
+        self.assertEqual([request(f"{self.url}/healthz").status for _ in range(10)], [200] * 10)
+        until = time.monotonic() + wait
+        eventually(lambda: time.monotonic() >= until, DEADLINE, "the time to pass that the server asked for")
+        self.assertEqual(self.post(call("math.add", [1, 2])).status, 200)
+
+    def test_batches(self) -> None:
+        """Each call of a batch pays for itself; notifications pay, too."""
+        for _ in range(2):
+            self.assertEqual(self.post({"jsonrpc": "2.0", "method": "math.add", "params": [1, 2]}).status, 204)
+        answers = self.post([call("math.add", [1, 2])] * 5).json()
+        self.assertEqual([answer.get("error", {}).get("code") for answer in answers], [None] * 3 + [-32005] * 2)
+
+    def test_one_budget(self) -> None:
+        """Guests of one address share theirs, over HTTP, on WebSockets and in plain text; nobody is disconnected for it."""
+        with RpcSocket(self.daemon.websocket_url) as client, TextRoom(self.daemon.websocket_url, "lobby", "name=ann") as room:
+            room.hear()
+            for _ in range(2):
+                client.call("math.add", a=1, b=2)
+                self.assertEqual(self.post(call("math.add", [1, 2])).status, 200)
+            room.say("hello")
+            self.assertEqual(room.hear(), "<ann> hello")
+            room.say("again")
+            self.assertRegex(room.hear(), "^-- not sent: .* --$")
+            with self.assertRaises(RpcError) as limited:
+                client.call("math.add", a=1, b=2)
+            self.assertEqual(limited.exception.code, -32005)
+            eventually(lambda: self.post(call("math.add", [1, 2])).status == 200, DEADLINE, "a call to be let through")
+
+    def test_dear_calls(self) -> None:
+        """A call that costs as much as the burst is possible with a full budget."""
+        self.assertEqual(self.post(call("rpc.discover")).status, 200)
+        self.check_error(self.post(call("rpc.discover")), 429, -32005)
+
+
+class OffTests(ServedCase):
+    """rate = off."""
+
+    settings = EXAMPLE + "[limits]\nrate = off\ncalls_per_second = 1\nburst = 1\n"
+
+    def test_endless(self) -> None:
+        """Nobody is limited."""
+        for _ in range(5):
+            answers = self.post([call("math.add", [1, 2])] * 100).json()
+            self.assertEqual({answer.get("result") for answer in answers}, {3})
+
+
+class Connections(ServedCase):
+    """Tests that open connections."""
+
+    def connect(self, address: str = "127.0.0.1") -> socket.socket:
+        """A connection from an address of this machine."""
+        client = socket.create_connection(("127.0.0.1", self.daemon.port), timeout=DEADLINE, source_address=(address, 0))
+        self.addCleanup(client.close)
+        return client
+
+    def ask(self, client: socket.socket) -> RawAnswer:
+        """What a request on it gets."""
+        client.sendall(head())
+        received = b""
+        while not parse_answers(received):
+            data = client.recv(65536)
+            assert data, "the server closed without an answer"
+            received += data
+        return parse_answers(received)[0]
+
+    def opens(self, address: str = "127.0.0.1") -> bool:
+        """Whether a new connection is served."""
+        client = self.connect(address)
+        try:
+            return self.ask(client).status == 200
+        finally:
+            client.close()
+
+
+class CapTests(Connections):
+    """connections."""
+
+    settings = "[limits]\nconnections = 4\n"
+
+    def test_cap(self) -> None:
+        """One too many is told so, 503 with Retry-After, and closed; WebSockets count; one that leaves makes place."""
+        with RpcSocket(self.daemon.websocket_url) as client, TextRoom(self.daemon.websocket_url, "lobby") as room:
+            room.hear()
+            others = [self.connect(), self.connect("127.0.0.2")]
+            self.assertEqual([self.ask(other).status for other in others], [200, 200])
+            refused = self.connect("127.0.0.3")
+            answer = self.ask(refused)
+            self.assertEqual((answer.status, answer.headers["connection"]), (503, "close"))
+            self.assertGreater(int(answer.headers["retry-after"]), 0)
+            self.assertEqual(refused.recv(1), b"")
+            self.assertTrue(client.call("auth.whoami")["guest"])
+            others[0].close()
+            eventually(self.opens, DEADLINE, "a place")
+            self.assertEqual(self.ask(others[1]).status, 200)
+
+
+class AddressTests(Connections):
+    """connections_per_address."""
+
+    settings = "[limits]\nconnections_per_address = 2\n"
+
+    def test_each_address(self) -> None:
+        """Each has its own number."""
+        for address in ("127.0.0.4", "127.0.0.5"):
+            clients = [self.connect(address) for _ in range(3)]
+            self.assertEqual([self.ask(client).status for client in clients], [200, 200, 503])
+        clients[0].close()
+        eventually(lambda: self.opens("127.0.0.5"), DEADLINE, "a place")
+
+
+class NoCapTests(Connections):
+    """0 is no cap."""
+
+    settings = "[limits]\nconnections = 0\nconnections_per_address = 0\n"
+
+    def test_many(self) -> None:
+        """As many as there are."""
+        self.assertEqual({self.ask(self.connect()).status for _ in range(200)}, {200})
