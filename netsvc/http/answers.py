@@ -14,7 +14,7 @@ from netsvc.http.errors import HttpError, error_response
 from netsvc.http.messages import Headers, Request, Response
 from netsvc.http.requestlog import log_failure
 from netsvc.wire.http1 import CLOSE, HEAD_ONLY, HTTP_1_0, UPGRADE
-from netsvc.wire.http1_response import Heads
+from netsvc.wire.http1_response import NO_BODY, Heads
 from netsvc.wire.websocket import BadHandshake, check_handshake
 
 __all__ = ["error_answer", "handle_later", "log_unexpected", "render", "render_stream", "render_switch"]
@@ -31,14 +31,24 @@ def _connection(request: Request) -> Headers:
 
 
 def render(heads: Heads, request: Request, response: Response) -> tuple[bytes, bytes]:
-    """Head and body of any answer. ValueError: it cannot be written (a line break in a field)."""
+    """Head and body of any answer. ValueError: it cannot be written (a line break in a field, a body where there is none)."""
     body = response.body
+    _check_body(response.status, body)
     head = heads.full(response.status, response.media_type, len(body), (*response.headers, *_connection(request)))
     return head, b"" if request.flags & HEAD_ONLY else body
 
 
+def _check_body(status: int, body: object) -> None:
+    if body and status in NO_BODY:
+        raise ValueError(f"an answer of status {status} has no body")
+
+
 def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
-    """The head of a streamed answer. Settles how its end is told: by length, by chunks, or, said in the request, by CLOSE."""
+    """The head of a streamed answer. Settles how its end is told: by length, by chunks, or, said in the request, by CLOSE.
+
+    ValueError: it cannot be written, as in `render`.
+    """
+    _check_body(stream.status, True)
     stream.chunked = stream.length is None and not stream.until_close and not request.flags & HTTP_1_0
     if stream.length is None and not stream.chunked:
         request.flags |= CLOSE

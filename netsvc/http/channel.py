@@ -321,7 +321,13 @@ class HttpChannel:
     def _stream(self, request: Request, stream: Stream) -> None:
         """Send the head of a stream and have it filled."""
         self._conclude(request)
-        self._out.append(render_stream(self._factory.heads, request, stream))
+        try:
+            head = render_stream(self._factory.heads, request, stream)
+        except ValueError as error:  # a bug of the handler, as in `_send`
+            stream.lost()
+            self._send(request, error_answer(request, error))
+            return
+        self._out.append(head)
         self._flush()
         if request.flags & HEAD_ONLY:
             stream.lost()

@@ -160,7 +160,7 @@ class Response:
     """A whole answer. Content-Length, Date, Server and Connection are the channel's.
 
     :param status: 200 to 599.
-    :param body: ignored for 204 and 304.
+    :param body: there is none for 204 and 304.
     :param media_type: the Content-Type, empty for none.
     :param headers: further fields.
     """

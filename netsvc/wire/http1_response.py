@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 
-__all__ = ["CONTINUE", "LAST_CHUNK", "Heads", "chunk", "http_date"]
+__all__ = ["CONTINUE", "LAST_CHUNK", "NO_BODY", "Heads", "chunk", "http_date"]
 
 LAST_CHUNK = b"0\r\n\r\n"
 """Ends a chunked body; no trailers."""
@@ -24,7 +24,9 @@ def http_date(seconds: float) -> bytes:
 
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-_NO_BODY = frozenset((204, 304))
+NO_BODY = frozenset((204, 304))
+"""Statuses that say that nothing follows the head (RFC 9112 section 6.3)."""
+
 _MANY = 1024
 
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -50,7 +52,7 @@ class Heads:
 
     def plain(self, status: int, media_type: bytes, length: int) -> bytes:
         """The head of an answer without fields of its own, on an HTTP/1.1 connection that stays open."""
-        if length and status in _NO_BODY:
+        if length and status in NO_BODY:
             raise ValueError(f"an answer of status {status} has no body")
         if len(self.ready) >= _MANY:
             self.ready.clear()
@@ -68,7 +70,7 @@ class Heads:
             lines.append(b"Content-Type: %b\r\n" % media_type)
         if chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
-        elif length is not None and status not in _NO_BODY:
+        elif length is not None and status not in NO_BODY:
             lines.append(b"Content-Length: %d\r\n" % length)
         for name, value in headers:
             if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):

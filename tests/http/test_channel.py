@@ -179,10 +179,11 @@ class AnswerTests(ChannelCase):
     def test_answer_that_cannot_be_written(self) -> None:
         """Nor may a handler split the answer, or send a body where there is none."""
         self.assertEqual(self.get(lambda _: Response(200, b"", b"", ((b"X", b"a\r\nb"),))).status, 500)
-        self.routes.add("GET", "/that", lambda _: Response(204, b"body"), public=True)
-        self.client.send(request("/that"))
-        self.assertEqual(self.client.answer().status, 500)
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+        for path, headers in (("/that", ()), ("/other", ((b"X", b"a"),))):
+            self.routes.add("GET", path, lambda _, headers=headers: Response(204, b"body", headers=headers), public=True)
+            self.client.send(request(path))
+            self.assertEqual(self.client.answer().status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 3)
 
     def test_client_leaves(self) -> None:
         """Whatever was done for a client that leaves is cancelled, silently."""

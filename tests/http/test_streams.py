@@ -145,6 +145,28 @@ class StreamTests(StreamCase):
             self.client.channel.readConnectionLost()
             self.assertEqual(self.client.ended, "closed")
 
+    def test_head_that_cannot_be_written(self) -> None:
+        """A stream whose head would be broken is not begun, whether it was there at once or not: the client gets 500, and the next answer."""
+        for later in (False, True):
+            self.setUp()
+            made = Stream(self.streams.append, self.stopped.append, headers=((b"X", b"a\r\nb"),))
+            answer: Deferred[Any] = Deferred()
+            self.routes.add("GET", "/broken", lambda _, made=made, answer=answer, later=later: answer if later else made, public=True)
+            self.client.send(request("/broken"))
+            if later:
+                answer.callback(made)
+            self.assertEqual((self.client.answer().status, self.streams, self.stopped), (500, [], [made]))
+            self.client.send(request("/plain"))
+            self.assertEqual(self.client.answer().body, b"plain")
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_stream_without_a_body(self) -> None:
+        """A status without a body cannot be streamed: chunks behind it would be taken for the next answer (RFC 9112 section 6.3)."""
+        for status in (204, 304):
+            self.setUp()
+            self.stream(status=status)
+            self.assertEqual((self.client.answer().status, len(self.flushLoggedErrors(ValueError))), (500, 1))
+
     def test_break_off(self) -> None:
         """A stream that cannot be completed cuts the connection: the client must not take a part for the whole."""
         self.stream().break_off()
