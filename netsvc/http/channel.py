@@ -145,7 +145,7 @@ class HttpChannel:
         """Whether an answer is in the making, or waits for its turn, that is worth waiting for when the client sends no more."""
         turn = self._turn
         if turn is None:
-            return bool(self._queue)
+            return bool(self._queue or self._intake.unread)
         if self._reads_body():
             return False
         return not turn.request.route.waiting if turn.stream is None else turn.stream.length is not None
@@ -390,8 +390,14 @@ class HttpChannel:
     def drain(self) -> None:
         """End with the request at hand, at once if there is none."""
         self._last = True
-        if self._deadline.what in (IDLE, SILENCE) and not self._state:
+        if not self._state and (self._deadline.what in (IDLE, SILENCE) or self._only_taking()):
             self._end()
+
+    def _only_taking(self) -> bool:
+        """Whether all that is left to do is that the client takes its last answer."""
+        intake = self._intake
+        waits = self._queue or intake.unread or intake.held
+        return self._transport.full and not waits and intake.reader is not None and intake.reader.place == BETWEEN
 
     # Time
 

@@ -288,6 +288,20 @@ class DrainTests(TimedCase):
         self.client.lose()
         self.successResultOf(done)
 
+    def test_answered(self) -> None:
+        """A client that still takes the bytes of its last answer is not waited for once it has them; what it has asked besides is answered."""
+        self.client.send(request())
+        self.client.fill()
+        self.client.channel.transport_full()
+        asking = Client(self.factory)
+        asking.fill()
+        asking.channel.transport_full()
+        asking.send(request())
+        self.factory.drain()
+        self.assertEqual((self.client.ended, asking.ended), ("closed", ""))
+        asking.drain()
+        self.assertEqual((asking.answer().fields["connection"], asking.ended), ("close", "closed"))
+
     def test_half_a_request(self) -> None:
         """A request that has begun to arrive is answered too."""
         self.client.send(request()[:5])
