@@ -85,8 +85,11 @@ class IAccounts(Interface):
     def remove_session(digest: bytes) -> "Deferred[None]":
         """End a session; no error if there is none. Raises the revision."""
 
-    def set_password(name: str, password: str) -> "Deferred[None]":
-        """Replace a user's argon2id string (a rehash with newer parameters). Does not raise the revision."""
+    def renew_password(name: str, old: str, new: str) -> "Deferred[bool]":
+        """Replace a user's argon2id string by another of the same password (a rehash with newer parameters); True if that was done.
+
+        Nothing is done if the string is not the old one any more, or the user is gone. Does not raise the revision.
+        """
 
     def revision() -> "Deferred[int]":
         """A number that grows with every removal or change of a user, password, role, token or session, by this or any other process."""

@@ -127,10 +127,8 @@ class UserChecker:
         """Keep the same password at today's cost. A failure is no reason to refuse the login."""
         try:
             # It took a while to hash: another process may have set another password meanwhile.
-            user = await self._accounts.find_user(name)
-            if user is None or user.password != old:
+            if not await self._accounts.renew_password(name, old, new):
                 return False
-            await self._accounts.set_password(name, new)
         except NetsvcError as error:
             self._log.warn("could not keep the renewed hash of the password of {name}: {detail}", name=name, detail=error.detail)
             return False

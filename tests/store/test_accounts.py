@@ -95,13 +95,19 @@ class AccountsContract:
         self.assertIsNotNone(self.local.find_token(b"digest"))
 
     def test_rehash(self) -> None:
-        """The same password in a new string revokes nothing; a user who is gone is no error."""
+        """The same password in a new string revokes nothing; for a user who is gone nothing is done."""
         self.local.add_user("ada", "member", "old")
         self.local.add_session(b"d", "ada", NOW, NOW + 1)
-        self.assertFalse(self.raised(lambda: self.outcome(self.accounts.set_password("ada", ARGON))))
+        self.assertFalse(self.raised(lambda: self.assertTrue(self.outcome(self.accounts.renew_password("ada", "old", ARGON)))))
         self.assertEqual([user.password for user in self.local.users()], [ARGON])
         self.assertIsNotNone(self.local.find_session(b"d"))
-        self.assertIsNone(self.outcome(self.accounts.set_password("eve", ARGON)))
+        self.assertFalse(self.outcome(self.accounts.renew_password("eve", "old", ARGON)))
+
+    def test_rehash_too_late(self) -> None:
+        """A password that was set meanwhile is not overwritten by the one before it."""
+        self.local.add_user("ada", "member", "other")
+        self.assertFalse(self.outcome(self.accounts.renew_password("ada", "old", ARGON)))
+        self.assertEqual([user.password for user in self.local.users()], ["other"])
 
     def test_role(self) -> None:
         """A role holds at once for what the user's tokens and sessions may do; the last admin may be demoted."""

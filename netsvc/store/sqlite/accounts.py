@@ -83,10 +83,13 @@ class Accounts:
             self._connection.execute("DELETE FROM sessions WHERE user = ?", (name,))
             self._raise_revision()
 
-    def rehash_password(self, name: str, password: str) -> None:
-        """Keep the same password as another argon2id string. Nothing is revoked, the revision stays. No error if there is no such user."""
+    def renew_password(self, name: str, old: str, new: str) -> bool:
+        """Keep the same password as another argon2id string. Nothing is revoked, the revision stays.
+
+        :returns: False if the string is not `old` any more, or the user is gone: then nothing is done.
+        """
         with availability("write"), transaction(self._connection):
-            self._connection.execute("UPDATE users SET password = ? WHERE name = ?", (password, name))
+            return bool(self._connection.execute("UPDATE users SET password = ? WHERE name = ? AND password = ?", (new, name, old)).rowcount)
 
     def set_role(self, name: str, role: str) -> None:
         """Give a user another role; it holds for the tokens and sessions too. NotFound: no such user."""

@@ -54,9 +54,9 @@ class DeferredAccounts:
         """End a session; no error if there is none."""
         return self._write(lambda accounts: accounts.remove_session(digest))
 
-    def set_password(self, name: str, password: str) -> "Deferred[None]":
-        """Replace a user's argon2id string by another of the same password; revokes nothing. No error if the user is gone."""
-        return self._write(lambda accounts: accounts.rehash_password(name, password))
+    def renew_password(self, name: str, old: str, new: str) -> "Deferred[bool]":
+        """Replace a user's argon2id string by another of the same password; revokes nothing. False: it is not the old one any more."""
+        return self._write(lambda accounts: accounts.renew_password(name, old, new))
 
     def revision(self) -> "Deferred[int]":
         """A number that grows with every change that may take a right from somebody."""
