@@ -297,7 +297,7 @@ class Composition:
         self.blocking_threads.start()
 
     def _stop_threads(self) -> "Deferred[Any]":
-        return DeferredList([self.password_threads.stop(), self.blocking_threads.stop()])
+        return DeferredList([self.password_threads.stop(), self.blocking_threads.stop()], consumeErrors=True)
 
     def _start_rooms(self) -> None:
         self.pruning.start(self.settings.section(RoomsSettings).retention_interval, now=False)
@@ -312,7 +312,8 @@ class Composition:
 
     async def _drain(self) -> None:
         await self.listeners.stopService()
-        drained = DeferredList([self.websockets.drain(self.reactor, 1001, "the server is stopping"), self.http.drain()])
+        # They are cancelled if they take longer than the daemon waits; it says so by itself.
+        drained = DeferredList([self.websockets.drain(self.reactor, 1001, "the server is stopping"), self.http.drain()], consumeErrors=True)
         # After http has begun to drain, so that their connections end with them.
         self.events.open.drain()
         await drained
