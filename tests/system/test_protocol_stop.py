@@ -1,0 +1,65 @@
+"""SIGTERM while clients are in every state there is."""
+
+import json
+import signal
+import socket
+import threading
+import time
+
+from tests.system.clients import RpcSocket, TextRoom, request
+from tests.system.raw import RawAnswer, RawWebSocket, exchange, frame, head
+from tests.system.served import ServedCase, call
+
+DEADLINE = 10.0
+STOP = 2.0
+
+
+class StopTests(ServedCase):
+    """The orderly end."""
+
+    settings = f"[netsvc]\nstop_timeout = {STOP}s\n[rpc]\nmodules = wire_procedures\n[limits]\nrate = off\n"
+
+    def stop(self, within: float) -> None:
+        """It ends with 0 in time."""
+        began = time.monotonic()
+        self.daemon.signal(signal.SIGTERM)
+        self.assertEqual(self.daemon.wait(), 0)
+        self.assertLess(time.monotonic() - began, within)
+
+    def test_clients_that_behave(self) -> None:
+        """WebSockets are closed with 1001, a request under way is answered, idle connections end, and that takes no longer than the request."""
+        body = json.dumps(call("slow.coroutine", [0.5])).encode()
+        slow = head("/rpc", "POST", f"Content-Length: {len(body)}") + body
+        outcomes: list[tuple[list[RawAnswer], bool]] = []
+        waiting = threading.Thread(target=lambda: outcomes.append(exchange(self.daemon.port, slow)))
+        idle = threading.Thread(target=lambda: outcomes.append(exchange(self.daemon.port, head())))
+        with RpcSocket(self.daemon.websocket_url) as program, TextRoom(self.daemon.websocket_url, "lobby") as person:
+            person.hear()
+            for thread in (waiting, idle):
+                thread.start()
+            # Answered behind the others' requests, which are there by then.
+            program.call("slow.coroutine", seconds=0.2)
+            self.assertEqual(request(f"{self.url}/readyz").status, 200)
+            self.stop(STOP)
+            self.assertEqual([program.closed(), person.closed()], [1001, 1001])
+        for thread in (waiting, idle):
+            thread.join(DEADLINE)
+        self.assertEqual([([answer.status for answer in answers], closed) for answers, closed in outcomes], [([200], True)] * 2)
+        with self.assertRaises(OSError):
+            request(f"{self.url}/healthz")
+
+    def test_clients_that_do_not(self) -> None:
+        """Who reads nothing, answers no Close, or is in the middle of a request delays it no longer than the set time, and no bug shows."""
+        flood = frame(1, json.dumps(call("count.big", [50_000])).encode()) * 500
+        mute = RawWebSocket(self.daemon.port)
+        deaf = RawWebSocket(self.daemon.port)
+        half = socket.create_connection(("127.0.0.1", self.daemon.port))
+        for client in (mute, deaf, half):
+            self.addCleanup(client.close)
+        sender = threading.Thread(target=deaf.send, args=(flood,), daemon=True)
+        sender.start()
+        half.sendall(head("/rpc", "POST", "Content-Length: 100") + b"{")
+        with RpcSocket(self.daemon.websocket_url) as client:
+            client.call("slow.coroutine", seconds=0.2)
+        self.stop(STOP + 3)
+        sender.join(DEADLINE)
