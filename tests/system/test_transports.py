@@ -13,6 +13,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -68,6 +69,7 @@ class TransportTests(TestCase):
         routes = Routes()
         routes.add("GET", "/small", lambda _: Response.text("small"), public=True)
         routes.add("GET", "/large", lambda _: Response(200, b"x" * LARGE), public=True)
+        routes.add("GET", "/later", lambda _: deferLater(self.reactor, 0.1, Response.text, "later"), public=True)
         routes.add("GET", "/stream", lambda _: Stream(self.pour, lambda _: self.over.callback(None)), public=True)
         routes.add("GET", "/endless", lambda _: Stream(self.pour_on, lambda _: self.over.callback(None)), public=True)
         routes.add("PUT", "/count", self.count, public=True, streaming=True, body_limit=LARGE)
@@ -222,12 +224,12 @@ class TransportTests(TestCase):
             await self.over
 
     async def test_half_closed_client(self) -> None:
-        """A client that closes its direction behind its request gets the whole answer."""
+        """A client that closes its direction behind its requests gets the whole of the answers, also of those that take a while."""
 
         def talk(connect: Callable[[], Any]) -> None:
             with connect() as client:
-                client.sendall(request("/large"))
+                client.sendall(request("/later") + request("/large"))
                 client.shutdown(socket.SHUT_WR)
-                self.assertEqual(len(answers(read_all(client))[0].body), LARGE)
+                self.assertEqual([len(answer.body) for answer in answers(read_all(client))], [5, LARGE])
 
         await deferToThread(talk, await self.listen("tcp"))
