@@ -261,9 +261,7 @@ class Composition:
         page = PackageFiles("netsvc.web", PAGE_HEADERS)
         sign_in = SignIn(self.logins, section(AuthSettings))
         endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)
-        room = RoomUrl(
-            self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.rpc.bounds
-        )
+        room = RoomUrl(self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.rpc.bounds)
         health = HealthUrls(self.health)
         routes = Routes()
         routes.add("GET", "/", page.serving("index.html"), public=True)

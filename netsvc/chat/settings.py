@@ -15,7 +15,7 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     guests: Annotated[bool | None, Help("Whether a client without credentials may act as a guest; empty: yes while every listener is loopback, else no")] = None
     create: Annotated[Literal["guest", "member", "admin"], Help("Least role that may start a room")] = "guest"
-    welcome: Annotated[
-        str, Meta(max_length=1000), Help("First line of a plain-text room; {name}, {room} and {cursor} are filled in, nothing else is")
-    ] = "Welcome {name}!"
+    welcome: Annotated[str, Meta(max_length=1000), Help("First line of a plain-text room; {name}, {room} and {cursor} are filled in, nothing else is")] = (
+        "Welcome {name}!"
+    )
     heartbeat: Annotated[Duration, Meta(ge=1), Help("Time between two comments in an event stream, by which both ends and proxies see that it lives")] = 15.0

@@ -104,9 +104,7 @@ def list_users(choice: StateChoice) -> None:
     """List the users by name."""
     with choice.open() as accounts:
         users = accounts.users()
-    table(
-        ("NAME", "ROLE", "PASSWORD", "CREATED"), [(record.name, record.role, "yes" if record.password else "no", day(record.created)) for record in users]
-    )
+    table(("NAME", "ROLE", "PASSWORD", "CREATED"), [(record.name, record.role, "yes" if record.password else "no", day(record.created)) for record in users])
 
 
 def _new_password(choice: StateChoice, from_stdin: bool) -> str:

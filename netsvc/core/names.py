@@ -55,9 +55,7 @@ def fold_user_name(name: str) -> str:
         return folded
     if folded.startswith(GUEST_PREFIX):
         raise InvalidParams(f"name: names that begin with {GUEST_PREFIX} are for guests", parameter="name")
-    raise InvalidParams(
-        f"name: 1 to {LONGEST_NAME} letters a-z, digits, dots, dashes and underscores; the first is a letter or a digit", parameter="name"
-    )
+    raise InvalidParams(f"name: 1 to {LONGEST_NAME} letters a-z, digits, dots, dashes and underscores; the first is a letter or a digit", parameter="name")
 
 
 def tidy_guest_name(name: str) -> str:

@@ -190,5 +190,3 @@ def build_portal(accounts: IAccounts, passwords: Passwords, seconds: Callable[[]
         GuestChecker(accounts, guests),
     ]
     return Portal(IdentityRealm(), checkers)
-
-

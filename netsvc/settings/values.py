@@ -163,7 +163,6 @@ def choice(values: Iterable[Any]) -> Form:
 _LINES: Final = Form("a list: one item a line, or single words with commas between", _read_lines, _write_lines, listed=True)
 
 
-
 def items(check: Callable[[str], object]) -> Form:
     """The form of `Lines` whose items are looked at one by one.
 

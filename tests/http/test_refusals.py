@@ -1,7 +1,5 @@
 """What an HTTP connection refuses, and how: each fault has its status, and the connection its end."""
 
-
-
 from netsvc.http.messages import JSON, Response
 from netsvc.http.settings import HttpSettings
 from tests.http.channels import ChannelCase, echo, request
