@@ -21,6 +21,9 @@ POSTERS = 4
 PAUSE = 0.2
 """Seconds between two posts of one poster: 500 visitors in Python take no more than some ten thousand messages a second."""
 
+FEWEST = 3
+"""Posts of each poster, however slow the machine is."""
+
 WARMING = 0.5
 SECONDS = 3.0
 STAYS = (0.1, 1.0)
@@ -65,7 +68,7 @@ class Visitor:
 
     async def run(self) -> None:
         """Visit until it is late, and then once more to the end."""
-        while time.monotonic() < self._talk.until:
+        while not self.visits or time.monotonic() < self._talk.until:
             await self._visit(self._random.uniform(*STAYS))
         await self._visit(DEADLINE)
         if self._last != self._talk.end:
@@ -112,10 +115,10 @@ class Visitor:
 
 
 async def post(talk: Talk, number: int) -> None:
-    """Post until it is late."""
+    """Post until it is late, and something in any case: on a busy machine it may be late before the first connection is there."""
     async with connect(f"{talk.url}/ws", proxy=None, compression=None) as client:
         count = 0
-        while time.monotonic() < talk.until:
+        while count < FEWEST or time.monotonic() < talk.until:
             count += 1
             params = {"room": ROOM, "text": f"{number}-{count}"}
             await client.send(json.dumps({"jsonrpc": "2.0", "id": count, "method": "chat.post", "params": params}))
@@ -156,7 +159,7 @@ class ChurnTests(ServedCase):
         self.assertEqual([wrong for visitor in visitors for wrong in visitor.wrong][:5], [])
         in_order = sorted(talk.acked, key=lambda text: talk.acked[text])
         self.assertEqual([visitor.texts == in_order for visitor in visitors], [True] * VISITORS)
-        self.assertGreater(sum(visitor.visits for visitor in visitors), 2 * VISITORS)
+        self.assertGreaterEqual(min(visitor.visits for visitor in visitors), 2)
 
     def test_nothing_lost_nothing_doubled(self) -> None:
         """Every visitor sees every acked message once, in order, however often it has left; neither memory nor sockets stay with the daemon."""
