@@ -28,7 +28,7 @@ class Options:
 
     :param rounds: how often each contestant is started and measured, in turn.
     :param seconds: how long each single measurement counts.
-    :param patience: seconds that a benchmark may spend in all on waiting for others who use the machine, and on measuring again when they did.
+    :param patience: seconds that a comparison may spend on waiting for others who use the machine, and on measuring again when they did.
     :param directory: where state is kept while measuring; None is the system's place for temporary files.
     :ivar disturbed: what share of the machine others used in each measurement that counts.
     """
@@ -219,7 +219,7 @@ def options_from(arguments: Sequence[str], command: str, summary: str) -> Option
         "--patience",
         type=float,
         default=0.0,
-        help="seconds for each benchmark to wait while others use the machine, and to measure again if they did",
+        help="seconds for each comparison to wait while others use the machine, and to measure again if they did",
     )
     parser.add_argument("--directory", type=Path, help="where to keep state while measuring: its filesystem is what fsync costs")
     asked = parser.parse_args(arguments)

@@ -1,6 +1,8 @@
 """The benchmarks' own arithmetic: what is read from the generators, how rounds become ratios and a table."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -8,7 +10,7 @@ from benchmarks.harness import Options, options_from, paired_ratios, rates, read
 from benchmarks.load import parse_wrk, parse_wsbench
 from benchmarks.neighbours import busy_seconds
 from benchmarks.posts import commits_between
-from benchmarks.processes import BenchmarkError, Contestant, cpu_seconds, pinned, resident_bytes
+from benchmarks.processes import BenchmarkError, Contestant, Running, cpu_seconds, pinned, resident_bytes
 from benchmarks.room import arguments_for
 
 WRK = """Running 3s test @ http://127.0.0.1:9102/
@@ -160,5 +162,6 @@ class BenchmarkTests(SynchronousTestCase):
 
     def test_room_is_checked(self) -> None:
         """netsvc's deliveries are checked for order and text, a peer's for being what was sent."""
-        self.assertIn("--seq", arguments_for("netsvc"))
-        self.assertIn("--same", arguments_for("socketify"))
+        for name, check in (("netsvc", "--seq"), ("peer", "--same")):
+            server = Running(replace(peer(), name=name), 1, 1, Path(), 0.0, 0.0)
+            self.assertIn(check, arguments_for(server))
