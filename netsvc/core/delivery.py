@@ -67,20 +67,18 @@ class Room:
         if seq <= self.head:
             # The store told of it already when the room was looked up: whoever joined since is past it.
             return
-        if self.fanouts and self.base + len(self.events) + 1 == seq:
+        self.head = seq
+        if self.fanouts:
             self.events.append(event)
             self.cost += _cost(event)
         else:
             self.clear(seq)
-        self.head = seq
 
     def clear(self, base: int) -> None:
-        """Forget the ring; what comes next is base + 1."""
+        """Forget the ring of a room that nobody follows; what comes next is base + 1."""
         self.events.clear()
         self.cost = 0
         self.base = base
-        for fanout in self.fanouts.values():
-            fanout.trim(base)
 
     def after(self, seq: int, limit: int) -> list[Event] | None:
         """Up to `limit` events behind `seq`, None if the ring does not reach back that far."""
@@ -425,6 +423,9 @@ class Delivery:
                 self.cost -= room.cost
                 room.clear(room.head)
                 self._rings.pop(room, None)
+            else:
+                # It may have been furthest behind.
+                self.cost -= room.trim(self.ring_events)
 
     def append(self, room: Room, event: Event) -> None:
         """A committed event of a room in memory, in order of seq. `flush` delivers it."""
