@@ -114,7 +114,7 @@ def procedure(name: str, *, role: str = "member", cost: float = 1.0, blocking: b
     :param name: words joined by dots.
     :param role: the least role that may call it: guest, member or admin.
     :param cost: what a call takes from the caller's rate budget; a plain call is 1.
-    :param blocking: it blocks, so run it in a thread; its first parameter must not be a Call's connection then.
+    :param blocking: it blocks, so run it in a thread, where it must not use its Call's connection; a ``def`` that returns a value.
     :param anonymous: may be called before a login where guests are not allowed.
     :raises ValueError: a bad name or role.
     """
@@ -182,6 +182,8 @@ class Procedure:
         self.cost = declaration.cost
         self.blocking = declaration.blocking
         self._is_coroutine = inspect.iscoroutinefunction(function)
+        if self._is_coroutine and self.blocking:
+            raise StartError(f"procedure {self.name}: a coroutine runs on the reactor's thread, so it cannot be blocking")
         self.plain = False
         self.anonymous = declaration.anonymous
         self.doc = inspect.getdoc(function) or ""
@@ -279,6 +281,8 @@ def _fields(name: str, function: Callable[..., Any], hints: dict[str, Any]) -> t
     for parameter in parameters[takes_call:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(f"*{parameter.name} has no schema")
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise TypeError(f"{parameter.name} cannot be given by position")
         type_ = hints.get(parameter.name, Any)
         fields.append((parameter.name, type_) if parameter.default is parameter.empty else (parameter.name, type_, parameter.default))
     return fields, takes_call

@@ -207,5 +207,18 @@ class RegistryTests(TestCase):
                 """A result that no JSON can hold."""
                 return Registry()
 
+        class Keywords:
+            @procedure("keywords")
+            def keywords(self, a: int, *, b: int) -> int:
+                """Cannot be called by position."""
+                return a + b
+
+        class Blocking:
+            @procedure("blocking", blocking=True)
+            async def blocking(self) -> None:
+                """Would run nowhere."""
+
+        self.assertIn("by position", self.assertRaises(StartError, Registry().add, Keywords()).detail)
+        self.assertIn("cannot be blocking", self.assertRaises(StartError, Registry().add, Blocking()).detail)
         self.assertIn("no schema", self.assertRaises(StartError, Registry().add, Stars()).detail)
         self.assertIn("cannot be a schema", self.assertRaises(StartError, Registry().add, Strange()).detail)

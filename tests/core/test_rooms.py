@@ -258,6 +258,20 @@ class JoinTests(RoomsTestCase):
         joined, _ = self.result(joining)
         self.assertEqual(joined.cursor, self.cursor(len(joined.events)))
 
+    def test_committed_but_not_known_to_be(self) -> None:
+        """What the store tells of a room may be newer than the outcomes of the posts: nobody gets those events twice, and the head stays."""
+        for _ in range(12):
+            self.rooms.post(ALICE, "lobby", "x")
+        self.clock.turn()
+        joining = self.rooms.join(BOB, "lobby", None, 3, self.format, sink := FakeSink())
+        joined, member = self.successResultOf(joining)
+        self.assertEqual(joined.cursor, self.cursor(8))
+        member.start()
+        for _ in range(8):
+            self.clock.turn()
+            self.assertGreaterEqual(self.rooms._states["lobby"].room.head, 8)
+        self.assertEqual(sink.lines(), ["9", "10", "11", "12"])
+
     def test_leaving(self) -> None:
         """Who has left gets nothing more; leaving twice is no error."""
         _, member, sink = self.join()

@@ -188,6 +188,40 @@ class SlowReaderTests(RoomsTestCase):
         self.turn()
         self.assertEqual([line for line in sink.lines() if line[0] != "+"], ["1", "answer", *(str(seq) for seq in range(2, 41))])
 
+    def test_what_is_committed_but_not_known_to_be(self) -> None:
+        """A read of the store gives nobody an event before the outcome of its commit has come."""
+        _, member, sink = self.join()
+        member.start()
+        self.turn()
+        sink.window = 0
+        for _ in range(40):
+            self.post()
+        posting = self.rooms.post(ALICE, "lobby", "x")
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(self.store.room("lobby")).head, 41)
+        sink.read()
+        self.assertEqual(sink.lines()[-1], "33", "one read of the store")
+        self.assertNoResult(posting)
+        self.clock.turn()
+        self.clock.turn()
+        self.assertEqual(sink.lines()[-1], "41")
+
+    def test_an_older_cursor_in_a_younger_format(self) -> None:
+        """What a format has made ready for its first followers does for those who come from further back, too."""
+        _, member, _ = self.join()
+        member.start()
+        for _ in range(5):
+            self.post()
+        self.format = LineFormat()
+        _, member, level = self.join(limit=0)
+        member.start()
+        self.post()
+        _, member, behind = self.join(after=self.cursor(2), limit=0)
+        member.start()
+        self.post()
+        self.assertEqual((level.lines(), behind.lines()), (["6", "7"], ["3", "4", "5", "6", "7"]))
+        self.assertEqual(self.format.encoded, 5)
+
     def test_held(self) -> None:
         """Who is held gets nothing, from the ring or from the store, until as many have let go as held."""
         _, member, sink = self.join()
