@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from netsvc.core.docstrings import CallExample, read_docstring
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.limits import Budget
 from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, StartError, UnknownProcedure
@@ -150,7 +151,7 @@ def declared_names(kind: type) -> frozenset[str]:
 class Procedure:
     """A registered procedure.
 
-    :ivar name: as called; `doc`: its docstring, cleaned.
+    :ivar name: as called; `doc`: its docstring, cleaned; `documentation`: the same, taken apart.
     :ivar rank: the least rank that may call it; `cost`: its price.
     :ivar plain: it may be called with its arguments alone, at once.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
@@ -167,6 +168,7 @@ class Procedure:
         "blocking",
         "cost",
         "doc",
+        "documentation",
         "function",
         "name",
         "params",
@@ -187,6 +189,10 @@ class Procedure:
         self.plain = False
         self.anonymous = declaration.anonymous
         self.doc = inspect.getdoc(function) or ""
+        try:
+            self.documentation = read_docstring(self.name, self.doc)
+        except ValueError as error:
+            raise StartError(f"procedure {self.name}: {error}") from None
         try:
             hints = get_type_hints(function, include_extras=True)
             self.result = _plain_result(hints.pop("return", Any))
@@ -209,6 +215,23 @@ class Procedure:
             self._values = lambda struct: (only(struct),)
         else:
             self._values = attrgetter(*names)
+        for example in self.documentation.examples:
+            self._check(example)
+
+    def _check(self, example: CallExample) -> None:
+        try:
+            msgspec.convert(self.named(example), self.params)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise StartError(f"procedure {self.name}: an example in its docstring does not fit its params: {error}") from None
+
+    def named(self, example: CallExample) -> dict[str, Any]:
+        """The params of an example by their names.
+
+        :raises ValueError: there are more than the procedure has.
+        """
+        if len(example.arguments) > len(self.fields):
+            raise ValueError(f"{len(example.arguments)} are too many")
+        return {**dict(zip(self.fields, example.arguments, strict=False)), **example.named}
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -8,13 +8,23 @@ __all__ = ["add", "divide"]
 
 @procedure("math.add", role="guest")
 def add(a: int, b: int) -> int:
-    """The sum of two integers."""
+    """The sum of two integers.
+
+    >>> math.add(2, 3)
+    5
+    """
     return a + b
 
 
 @procedure("math.divide", role="guest")
 def divide(a: float, b: float) -> float:
-    """`a` divided by `b`."""
+    """`a` divided by `b`.
+
+    :raises InvalidParams: `b` is 0.
+
+    >>> math.divide(7.0, 2.0)
+    3.5
+    """
     if b == 0:
         raise InvalidParams("b: must not be 0", parameter="b")
     return a / b

@@ -1,9 +1,11 @@
-"""The OpenRPC document: every procedure, its params and its result as JSON Schema (https://spec.open-rpc.org)."""
+"""The OpenRPC document: every procedure, its params, result, errors and examples (https://spec.open-rpc.org, JSON Schema draft 7)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from netsvc import errors
 from netsvc.core.identity import ROLES
 from netsvc.core.procedures import Procedure, Registry
 from netsvc.wire.jsonrpc import CODES
@@ -12,6 +14,11 @@ __all__ = ["document"]
 
 OPENRPC = "1.3.2"
 _REF = "#/components/schemas/{name}"
+
+_ALWAYS = ("RateLimited", "DeadlinePassed", "Overloaded")
+"""What any call may meet."""
+
+_ERRORS = {kind.__name__: (code, message) for kind, (code, message) in CODES.items()}
 
 
 def document(registry: Registry, title: str, version: str) -> dict[str, Any]:
@@ -28,27 +35,62 @@ def document(registry: Registry, title: str, version: str) -> dict[str, Any]:
         "openrpc": OPENRPC,
         "info": {"title": title, "version": version},
         "methods": methods,
-        "components": {"schemas": components, "errors": {str(code): {"code": code, "message": message} for code, message in CODES.values()}},
+        "components": {"schemas": components, "errors": {name: {"code": code, "message": message} for name, (code, message) in _ERRORS.items()}},
     }
 
 
-def _method(procedure: Procedure, schemas: Any) -> dict[str, Any]:
+def _method(procedure: Procedure, schemas: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    said = procedure.documentation
     params = []
     for field in msgspec.structs.fields(procedure.params):
         schema = dict(next(schemas))
         if not field.required and field.default is not msgspec.NODEFAULT:
-            schema.setdefault("default", field.default)
-        params.append({"name": field.name, "required": field.required, "schema": schema})
-    summary, _, description = procedure.doc.partition("\n")
+            schema.setdefault("default", msgspec.to_builtins(field.default))
+        param = {"name": field.name, "required": field.required, "schema": schema}
+        if field.name in said.params:
+            param["description"] = said.params[field.name]
+        params.append(param)
     method: dict[str, Any] = {
         "name": procedure.name,
-        "summary": summary.strip(),
+        "summary": said.summary,
         "params": params,
         "result": {"name": "result", "schema": next(schemas)},
         "paramStructure": "either",
+        "tags": [{"name": procedure.name.rpartition(".")[0] or procedure.name}],
+        "errors": _errors(procedure),
         "x-role": ROLES[procedure.rank],
         "x-cost": procedure.cost,
     }
-    if description.strip():
-        method["description"] = description.strip()
+    if said.description:
+        method["description"] = said.description
+    if said.returns:
+        method["result"]["description"] = said.returns
+    if said.examples:
+        method["examples"] = [
+            {
+                "name": f"example {number}",
+                "params": [{"name": name, "value": value} for name, value in procedure.named(example).items()],
+                "result": {"name": "result", "value": example.result},
+            }
+            for number, example in enumerate(said.examples, 1)
+        ]
     return method
+
+
+def _errors(procedure: Procedure) -> list[dict[str, Any]]:
+    """What a call may be answered with: what the docstring says, with its words, and what follows from the declaration."""
+    said = {name: words for name, words in procedure.documentation.raises.items() if name in _ERRORS}
+    expected = list(said)
+    if procedure.fields:
+        expected.append(errors.InvalidParams.__name__)
+    if procedure.rank:
+        expected += [errors.NotAuthenticated.__name__, errors.Forbidden.__name__]
+    found: list[dict[str, Any]] = []
+    codes = set()
+    for name in dict.fromkeys((*expected, *_ALWAYS)):
+        code, message = _ERRORS[name]
+        if code in codes:
+            continue
+        codes.add(code)
+        found.append({"code": code, "message": message, "data": {"detail": said[name]}} if name in said else {"$ref": f"#/components/errors/{name}"})
+    return found

@@ -218,6 +218,37 @@ class RegistryTests(TestCase):
             async def blocking(self) -> None:
                 """Would run nowhere."""
 
+        class Example:
+            @procedure("example")
+            def example(self, a: int) -> int:
+                """Its example is wrong.
+
+                >>> example("x")
+                1
+                """
+                return a
+
+        class Long:
+            @procedure("long")
+            def long(self, a: int) -> int:
+                """Its example has too many params.
+
+                >>> long(1, 2)
+                1
+                """
+                return a
+
+        class Prose:
+            @procedure("prose")
+            def prose(self) -> None:
+                """Its example is of something else.
+
+                >>> print()
+                """
+
+        self.assertIn("does not fit its params: Expected `int`", self.assertRaises(StartError, Registry().add, Example()).detail)
+        self.assertIn("2 are too many", self.assertRaises(StartError, Registry().add, Long()).detail)
+        self.assertIn("must be a call prose(…)", self.assertRaises(StartError, Registry().add, Prose()).detail)
         self.assertIn("by position", self.assertRaises(StartError, Registry().add, Keywords()).detail)
         self.assertIn("cannot be blocking", self.assertRaises(StartError, Registry().add, Blocking()).detail)
         self.assertIn("no schema", self.assertRaises(StartError, Registry().add, Stars()).detail)

@@ -203,7 +203,7 @@ class EndpointTests(TestCase):
 
     def test_introspection(self) -> None:
         """system.methodHelp and system.methodSignature."""
-        self.assertEqual(self.result("system.methodHelp", ["math.add"]), "The sum of two integers.")
+        self.assertEqual(self.result("system.methodHelp", ["math.add"]), "The sum of two integers.\n\n>>> math.add(2, 3)\n5")
         self.assertEqual(self.result("system.methodSignature", ["math.divide"]), [["double", "double", "double"]])
         long, longer = self.result("system.methodSignature", ["odd.types"])
         self.assertEqual(long, ["nil", "int", "double", "string", "boolean", "array", "struct", "dateTime.iso8601", "base64", "string", "int"])

@@ -35,7 +35,7 @@ def eventually(condition: Callable[[], Any], deadline: float, what: str) -> Any:
 
 def npm_modules(package: str) -> Path:
     """The folder ``node_modules`` with a package, ``name@version``, in it: from npm the first time, then kept in the user's cache."""
-    name = package.partition("@")[0]
+    name = package.rpartition("@")[0]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netsvc-tests" / name
     modules = cache / "node_modules"
     if not (modules / name / "package.json").exists():

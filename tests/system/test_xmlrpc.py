@@ -95,7 +95,7 @@ class GuestTests(Case):
         self.assertEqual(proxy.echo.value(value), value)
         self.assertEqual(proxy.echo.year(value["at"]), 2026)
         self.assertIn("math.add", proxy.system.listMethods())
-        self.assertEqual(proxy.system.methodHelp("math.add"), "The sum of two integers.")
+        self.assertTrue(proxy.system.methodHelp("math.add").startswith("The sum of two integers."))
         self.assertEqual(proxy.system.methodSignature("math.add"), [["int", "int", "int"]])
         self.assertEqual(proxy.system.getCapabilities()["xmlrpc"]["specVersion"], 1)
         for call, code in ((lambda: proxy.nothing(), -32601), (lambda: proxy.math.add("x", 1), -32602), (lambda: proxy.server.status(), -32002)):
