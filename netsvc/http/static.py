@@ -2,6 +2,7 @@
 
 from hashlib import blake2b
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from mimetypes import guess_type
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ class _File(NamedTuple):
 
 
 class PackageFiles:
-    """The files of a package's folder, as the handler of a pattern that ends in ``{path...}``.
+    """The files of a package's folder and of those below it, as the handler of a pattern that ends in ``{path...}``.
 
     :param package: a package's name; its Python files are not served.
     :param headers: sent with each file, a Content-Security-Policy for one.
@@ -31,11 +32,18 @@ class PackageFiles:
     def __init__(self, package: str, headers: Headers = ()) -> None:
         self._headers = headers
         self._files: dict[str, _File] = {}
-        for entry in files(package).iterdir():
-            if entry.is_file() and not entry.name.startswith((".", "__")) and not entry.name.endswith((".py", ".pyc")):
+        self._read(files(package), "")
+
+    def _read(self, folder: Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            if entry.name.startswith((".", "__")) or entry.name.endswith((".py", ".pyc")):
+                continue
+            if entry.is_dir():
+                self._read(entry, f"{prefix}{entry.name}/")
+            else:
                 body = entry.read_bytes()
                 etag = b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode()
-                self._files[entry.name] = _File(body, _media_type(entry.name), etag)
+                self._files[prefix + entry.name] = _File(body, _media_type(entry.name), etag)
 
     def __call__(self, request: Request) -> Answer:
         """The file named by the variable ``path``.

@@ -1,6 +1,6 @@
 /** The page: one Chat, the views on it, and what the browser adds (address, title, focus, network). */
 
-import { Chat } from "./chat.js";
+import { Chat } from "./client/chat.js";
 import { Composer } from "./composer.js";
 import { AccountDialog, RoomDialog } from "./dialogs.js";
 import { avatar } from "./dom.js";
@@ -9,9 +9,9 @@ import { LogView } from "./log-view.js";
 import { PeopleView } from "./people-view.js";
 import { RoomsView } from "./rooms-view.js";
 import { StatusView } from "./status-view.js";
-import { SafeStorage } from "./storage.js";
-import { pathOfRoom, roomOfPath } from "./text.js";
-import { isShown } from "./timeline.js";
+import { SafeStorage } from "./client/storage.js";
+import { pathOfRoom, roomOfPath } from "./client/text.js";
+import { isShown } from "./client/rooms.js";
 
 const DEFAULT_ROOM = "lobby";
 const LAST_ROOM = "netsvc.room";

@@ -1,6 +1,6 @@
 /** Where messages are written: grows with the text, sends with Enter, keeps a draft for each room. */
 
-import { byteLength, formatBytes, TEXT_LIMIT } from "./text.js";
+import { byteLength, formatBytes, TEXT_LIMIT } from "./client/text.js";
 
 const DRAFT = "netsvc.draft.";
 /** With fewer bytes left than this the rest is shown. */
@@ -18,7 +18,7 @@ export class Composer {
   /**
    * @param {object} parts
    * @param {HTMLFormElement} parts.form with a textarea, a submit button and a place for the hint
-   * @param {import("./storage.js").SafeStorage} parts.drafts
+   * @param {import("./client/storage.js").SafeStorage} parts.drafts
    * @param {(text: string) => void} parts.onPost
    */
   constructor({ form, drafts, onPost }) {

@@ -1,7 +1,7 @@
 /** The two dialogs: who I am, and which room to go to. */
 
-import { guestNameProblem, roomName } from "./text.js";
-import { inWords } from "./words.js";
+import { guestNameProblem, roomName } from "./client/text.js";
+import { inWords } from "./client/words.js";
 
 /** Say in a form what is wrong with a field; "" takes it back. */
 function complain(form, field, problem) {
@@ -56,7 +56,7 @@ export class AccountDialog {
 
   /**
    * @param {HTMLDialogElement} dialog
-   * @param {import("./chat.js").Chat} chat
+   * @param {import("./client/chat.js").Chat} chat
    */
   constructor(dialog, chat) {
     this.#dialog = dialog;

@@ -1,7 +1,7 @@
 /** The messages on the screen: rows kept in step with the timeline, the scroll position kept under the reader's eyes. */
 
 import { arrange, avatar, element, hueOf, icon } from "./dom.js";
-import { formatDay, formatFull, formatTime, segments } from "./text.js";
+import { formatDay, formatFull, formatTime, segments } from "./client/text.js";
 import { rowsOf } from "./timeline.js";
 
 /** Nearer than this to an end, in pixels, the next page is loaded. */
@@ -27,7 +27,7 @@ export class LogView {
 
   /**
    * @param {object} parts
-   * @param {import("./chat.js").Chat} parts.chat
+   * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLElement} parts.scroller the region with role=log
    * @param {HTMLElement} parts.list
    * @param {() => void} parts.onMove the reader moved to or from the end
@@ -51,7 +51,7 @@ export class LogView {
   /**
    * Show another room, from its first unread message on.
    *
-   * @param {import("./rooms.js").RoomLog} log
+   * @param {import("./client/rooms.js").RoomLog} log
    */
   open(log) {
     if (this.#log) this.#log.following = true;

@@ -1,7 +1,7 @@
 /** The list of rooms: those followed here, with what is unread, and the others that the server has. */
 
 import { arrange, element, icon } from "./dom.js";
-import { pathOfRoom } from "./text.js";
+import { pathOfRoom } from "./client/text.js";
 
 export class RoomsView {
   #chat;
@@ -12,7 +12,7 @@ export class RoomsView {
 
   /**
    * @param {object} parts
-   * @param {import("./chat.js").Chat} parts.chat
+   * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLElement} parts.followed list of the rooms followed here
    * @param {HTMLElement} parts.others list of the rest
    * @param {(room: string) => void} parts.onLeave

@@ -1,7 +1,7 @@
 /** The state of the connection: a word in the header, and a line with what to do about it when something is wrong. */
 
-import { formatWait } from "./text.js";
-import { refusalInWords } from "./words.js";
+import { formatWait } from "./client/text.js";
+import { refusalInWords } from "./client/words.js";
 
 export class StatusView {
   #chat;
@@ -12,7 +12,7 @@ export class StatusView {
 
   /**
    * @param {object} parts
-   * @param {import("./chat.js").Chat} parts.chat
+   * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLElement} parts.pill
    * @param {HTMLElement} parts.banner with `.what`, `.when` and two buttons, `.retry` and `.sign-in`
    */

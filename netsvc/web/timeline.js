@@ -1,30 +1,24 @@
 /** From a room's log to the rows on the screen: days, groups, gaps, what is new, and what is still under way. */
 
+import { isShown } from "./client/rooms.js";
+
 /** Messages of one person within so many milliseconds stand under one name. */
 const GROUP = 5 * 60 * 1000;
 
-/** Event types that are a line of their own; the others change a line, or mean nothing to this page. */
-const SHOWN = new Set(["message", "topic", "file"]);
-
 /**
  * @typedef {{key: string, kind: "start" | "older" | "newer" | "replaced" | "unread"} | {key: string, kind: "day", date: Date}
- *   | {key: string, kind: "gap", gap: import("./rooms.js").Gap}
- *   | {key: string, kind: "message", event: import("./rooms.js").RoomEvent, date: Date, leads: boolean, own: boolean}
- *   | {key: string, kind: "pending", item: import("./outbox.js").Item, leads: boolean, held: boolean}} Row
+ *   | {key: string, kind: "gap", gap: import("./client/rooms.js").Gap}
+ *   | {key: string, kind: "message", event: import("./client/rooms.js").RoomEvent, date: Date, leads: boolean, own: boolean}
+ *   | {key: string, kind: "pending", item: import("./client/outbox.js").Item, leads: boolean, held: boolean}} Row
  */
 
-/** True for an event that has a line of its own. */
-export function isShown(event) {
-  return SHOWN.has(event.type);
-}
-
 /**
- * @param {import("./rooms.js").RoomLog} log
+ * @param {import("./client/rooms.js").RoomLog} log
  * @param {object} view
  * @param {string} view.me whose messages are "own"
  * @param {number} view.unreadAfter the first message of others after this seq gets the "new" line before it; Infinity for none
- * @param {import("./outbox.js").Item[]} view.pending
- * @param {(item: import("./outbox.js").Item) => boolean} view.isHeld
+ * @param {import("./client/outbox.js").Item[]} view.pending
+ * @param {(item: import("./client/outbox.js").Item) => boolean} view.isHeld
  * @returns {Row[]}
  */
 export function rowsOf(log, { me, unreadAfter, pending, isHeld }) {

@@ -38,6 +38,7 @@ class PackageFilesTests(SynchronousTestCase):
         """Modules, styles and pictures are what browsers take them for, on every machine."""
         for name, media_type in (
             ("app.js", b"text/javascript; charset=utf-8"),
+            ("client/rpc.js", b"text/javascript; charset=utf-8"),
             ("base.css", b"text/css; charset=utf-8"),
             ("icon.svg", b"image/svg+xml; charset=utf-8"),
         ):
@@ -52,8 +53,9 @@ class PackageFilesTests(SynchronousTestCase):
         self.assertEqual(self.get("index.html", (b"if-none-match", b'"other"')).status, 200)
 
     def test_absent(self) -> None:
-        """Nothing else can be had: no other folder, no Python file, no hidden one."""
-        for name in ("", "nothing", "../__init__.py", "__init__.py", "/etc/passwd", "./index.html", "..", "index.html/"):
+        """Nothing else can be had: no folder itself or outside, no Python file, no hidden one."""
+        absent = ("", "nothing", "../__init__.py", "__init__.py", "/etc/passwd", "./index.html", "..", "index.html/", "client", "client/", "client/../app.js")
+        for name in absent:
             self.assertRaises(NotFound, self.get, name)
 
     def test_one_file(self) -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Chat } from "../../netsvc/web/chat.js";
+import { Chat } from "../../netsvc/web/client/chat.js";
 import { fakeSockets, FakeServer, FakeStorage, FakeTimers, settle } from "./fakes.mjs";
 
 let keys = 0;

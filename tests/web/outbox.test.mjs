@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { test } from "node:test";
 
-import { Outbox, randomKey } from "../../netsvc/web/outbox.js";
+import { Outbox, randomKey } from "../../netsvc/web/client/outbox.js";
 import { FakeStorage, FakeTimers, settle } from "./fakes.mjs";
 
 const DAY = 24 * 3600 * 1000;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseCursor, RoomLog } from "../../netsvc/web/rooms.js";
+import { parseCursor, RoomLog } from "../../netsvc/web/client/rooms.js";
 
 const event = (seq, more = {}) => ({ room: "r", seq, cursor: `e:${seq}`, type: "message", from: "ann", at: "", text: `m${seq}`, ...more });
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => event(from + i));

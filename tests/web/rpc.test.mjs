@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backoff, ConnectionLost, DeadlinePassed, refuses, Refused, RpcClient, RpcError } from "../../netsvc/web/rpc.js";
+import { backoff, ConnectionLost, DeadlinePassed, refuses, Refused, RpcClient, RpcError } from "../../netsvc/web/client/rpc.js";
 import { fakeSockets, FakeTimers, settle } from "./fakes.mjs";
 
 /** A client whose socket was opened, and everything it is made of. */

@@ -64,7 +64,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_no_html_from_strings(self) -> None:
         """No module turns a string into HTML or code."""
-        for module in WEB.glob("*.js"):
+        for module in WEB.rglob("*.js"):
             text = module.read_text()
             for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("):
                 self.assertNotIn(forbidden, text, module.name)

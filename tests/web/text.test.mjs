@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as text from "../../netsvc/web/text.js";
+import * as text from "../../netsvc/web/client/text.js";
 
 const links = (message) => text.segments(message).filter(({ href }) => href).map(({ href }) => href);
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { RoomLog } from "../../netsvc/web/rooms.js";
+import { RoomLog } from "../../netsvc/web/client/rooms.js";
 import { rowsOf } from "../../netsvc/web/timeline.js";
 
 const at = (day, minute) => new Date(2026, 0, day, 12, minute).toISOString();

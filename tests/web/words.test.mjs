@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ConnectionLost, DeadlinePassed, RpcError } from "../../netsvc/web/rpc.js";
-import { SafeStorage } from "../../netsvc/web/storage.js";
-import { inWords, isPassing, judgePost, refusalInWords } from "../../netsvc/web/words.js";
+import { ConnectionLost, DeadlinePassed, RpcError } from "../../netsvc/web/client/rpc.js";
+import { SafeStorage } from "../../netsvc/web/client/storage.js";
+import { inWords, isPassing, judgePost, refusalInWords } from "../../netsvc/web/client/words.js";
 import { FakeStorage } from "./fakes.mjs";
 
 const error = (code, data) => new RpcError({ code, message: "from the server", data });

@@ -45,6 +45,14 @@ function namesOf(value) {
   return Array.isArray(value) ? value : [value];
 }
 
+/** Event types that are a line of their own; the others change a line, or mean nothing to people. */
+const SHOWN = new Set(["message", "topic", "file"]);
+
+/** True for an event that has a line of its own. */
+export function isShown(event) {
+  return SHOWN.has(event.type);
+}
+
 export class RoomLog {
   /** @type {RoomEvent[]} ascending by seq */
   events = [];

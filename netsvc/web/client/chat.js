@@ -6,10 +6,9 @@
  */
 
 import { Outbox } from "./outbox.js";
-import { parseCursor, RoomLog } from "./rooms.js";
+import { isShown, parseCursor, RoomLog } from "./rooms.js";
 import { ConnectionLost, Refused, RpcClient, RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
-import { isShown } from "./timeline.js";
 import { CODE, inWords, isPassing, judgePost, retryAfter } from "./words.js";
 
 const GUEST = "netsvc.guest";
