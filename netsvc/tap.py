@@ -159,7 +159,11 @@ def _add_module(registry: Registry, name: str) -> str:
     """Import a module and take its procedures; what is wrong with it, empty if nothing is."""
     try:
         module = import_module(name)
-        own = sorted({declaration.name for declaration, _ in declared(module)} & OWN_PROCEDURES)
+        names = {declaration.name for declaration, _ in declared(module)}
+        reserved = sorted(each for each in names if each.startswith("rpc."))
+        if reserved:
+            return f"{name}: procedure {reserved[0]}: JSON-RPC keeps names that begin with rpc. to itself; choose another name"
+        own = sorted(names & OWN_PROCEDURES)
         if own:
             return f"{name}: procedure {own[0]} is one of netsvc's own; choose another name"
         return "" if registry.add(module) else f"{name} declares no procedure"

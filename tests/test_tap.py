@@ -62,6 +62,8 @@ class SettingsTests(TestCase):
         self.assertIn("ZeroDivisionError", self.faults(f"rpc.modules={self.module('1 / 0')}"))
         twice = self.module("from netsvc.examples.arithmetic import add")
         self.assertIn("declared twice", self.faults(f"rpc.modules=netsvc.examples.arithmetic\n{twice}"))
+        reserved = self.module("from netsvc.core.procedures import procedure\n\n@procedure('rpc.mine')\ndef f() -> int:\n    return 1\n")
+        self.assertIn("names that begin with rpc.", self.faults(f"rpc.modules={reserved}"))
 
     def test_every_fault_at_once(self) -> None:
         """Modules that cannot be used are told of together, and together with what is wrong elsewhere, in the order of the lines."""
