@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from netsvc.core.events import Event
 from netsvc.interfaces import IFormat
+from netsvc.rpc.connection import Framing
 from netsvc.wire.jsonrpc import notification
 from netsvc.wire.websocket import text_frame
 
@@ -29,22 +30,26 @@ class _Presence(msgspec.Struct):
 
 @implementer(IFormat)
 class NotificationFormat:
-    """JSON-RPC notifications in WebSocket text frames: chat.event, chat.gap, chat.presence."""
+    """JSON-RPC notifications: chat.event, chat.gap, chat.presence.
 
-    def __init__(self) -> None:
+    :param frame: makes the wire bytes of a message.
+    """
+
+    def __init__(self, frame: Framing) -> None:
+        self._frame = frame
         self._encode = msgspec.json.Encoder().encode
 
     def event(self, event: Event) -> bytes:
         """An event of the log as chat.event."""
-        return text_frame(b'{"jsonrpc":"2.0","method":"chat.event","params":%b}' % self._encode(event))
+        return self._frame(b'{"jsonrpc":"2.0","method":"chat.event","params":%b}' % self._encode(event))
 
     def gap(self, room: str, first: int, last: int) -> bytes:
         """Lost events as chat.gap."""
-        return text_frame(notification("chat.gap", self._encode(_Gap(room, first, last))))
+        return self._frame(notification("chat.gap", self._encode(_Gap(room, first, last))))
 
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
         """Coming and going as chat.presence."""
-        return text_frame(notification("chat.presence", self._encode(_Presence(room, joined, left, count))))
+        return self._frame(notification("chat.presence", self._encode(_Presence(room, joined, left, count))))
 
 
 # All that moves a terminal's cursor or gives it orders; not the tab.

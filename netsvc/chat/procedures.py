@@ -1,5 +1,6 @@
 """The chat procedures, ``chat.*``: the rooms of the core as everybody may call them."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -13,6 +14,7 @@ from netsvc.core.procedures import Call, procedure
 from netsvc.core.rooms import Joined, Member, Membership, Posted, Present, RoomList, Rooms
 from netsvc.errors import InvalidRequest, TooLarge
 from netsvc.interfaces import IFormat
+from netsvc.rpc.connection import Framing
 
 __all__ = ["ChatProcedures", "Empty"]
 
@@ -49,13 +51,13 @@ class ChatProcedures:
     """``chat.join|leave|post|history|rooms|who``.
 
     :param rooms: the rooms.
-    :param format: how a connection that joins is told of events.
+    :param formats: how a connection that joins is told of events, by its framing.
     :param rooms_per_connection: rooms that one connection may be in.
     """
 
-    def __init__(self, rooms: Rooms, format: IFormat, rooms_per_connection: int) -> None:
+    def __init__(self, rooms: Rooms, formats: Mapping[Framing, IFormat], rooms_per_connection: int) -> None:
         self._rooms = rooms
-        self._format = format
+        self._formats = formats
         self._most = rooms_per_connection
 
     @procedure("chat.post", role="guest")
@@ -89,7 +91,7 @@ class ChatProcedures:
             raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
 
         joining = _Joining()
-        done = self._rooms.join(call.caller, room, after, limit, self._format, connection.sink)
+        done = self._rooms.join(call.caller, room, after, limit, self._formats[connection.framing], connection.sink)
         connection.keep(key, joining)
 
         def joined(membership: Membership) -> Joined:

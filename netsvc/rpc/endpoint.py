@@ -11,9 +11,10 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
 from netsvc.errors import DeadlinePassed, InvalidRequest, NetsvcError, NotAuthenticated
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
+from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import NO_TIME
 from netsvc.rpc.openrpc import document
-from netsvc.rpc.websocket import RpcService
+from netsvc.rpc.websocket import RpcSocket
 from netsvc.wire.jsonrpc import ABSENT, Failed, failure, parse
 from netsvc.wire.jsonrpc import Request as Message
 
@@ -129,7 +130,7 @@ class RpcEndpoint:
         except NotAuthenticated:
             if request.header(b"authorization") is not None:
                 raise
-        return Upgrade(self._service.socket(identity, request.peer))
+        return Upgrade(RpcSocket(self._service, identity, request.peer))
 
     def openrpc(self, request: Request) -> Answer:
         """``GET /openrpc.json``: the same as rpc.discover."""

@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from netsvc.core.identity import Identity
 from netsvc.errors import NetsvcError, NotAuthenticated
 from netsvc.http.messages import Answer, Headers, Request, Response
+from netsvc.rpc.connection import RpcService
 from netsvc.rpc.endpoint import CHALLENGE, HttpCaller, retry_header
 from netsvc.rpc.settings import RpcSettings
-from netsvc.rpc.websocket import RpcService
 from netsvc.wire.xmlrpc import XmlRpc, fault_of
 
 __all__ = ["XmlRpcEndpoint"]

@@ -9,6 +9,7 @@ from netsvc.chat.formats import EventStreamFormat, NotificationFormat, TextForma
 from netsvc.core.events import Event, event_of
 from netsvc.core.records import Row
 from netsvc.interfaces import IFormat
+from netsvc.wire.websocket import text_frame
 from tests.rpc.fakes import texts
 
 
@@ -22,7 +23,7 @@ class NotificationTests(TestCase):
 
     def setUp(self) -> None:
         """What each test starts with."""
-        self.format = NotificationFormat()
+        self.format = NotificationFormat(text_frame)
 
     def test_event(self) -> None:
         """One notification in one frame."""

@@ -17,11 +17,12 @@ from netsvc.core.settings import LimitsSettings
 from netsvc.errors import NotAuthenticated, RateLimited
 from netsvc.examples import arithmetic
 from netsvc.http.messages import Request, Response, Upgrade
+from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import HTTP_STATUS, RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
-from netsvc.rpc.websocket import RpcService, RpcSocket
+from netsvc.rpc.websocket import RpcSocket
 from netsvc.store.memory import MemoryStore
 from netsvc.wire.jsonrpc import CODES
 

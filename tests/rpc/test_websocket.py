@@ -22,12 +22,14 @@ from netsvc.core.rooms import Member, Rooms
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
 from netsvc.errors import StoreUnavailable
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
+from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.procedures import AuthProcedures
 from netsvc.rpc.settings import RpcSettings
-from netsvc.rpc.websocket import RpcService, RpcSocket
+from netsvc.rpc.websocket import RpcSocket
 from netsvc.store.memory import MemoryStore
 from netsvc.wire.jsonrpc import Request
+from netsvc.wire.websocket import text_frame
 from tests.rpc.fakes import FakeConnection
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
@@ -87,7 +89,8 @@ class SocketTestCase(TestCase):
         self.rooms = Rooms(self.store, self.clock, RoomsSettings(), limits)
         self.procedures = Waiting()
         registry = Registry()
-        for source in (self.procedures, AuthProcedures(self.logins), ChatProcedures(self.rooms, NotificationFormat(), limits.rooms_per_connection)):
+        chat = ChatProcedures(self.rooms, {text_frame: NotificationFormat(text_frame)}, limits.rooms_per_connection)
+        for source in (self.procedures, AuthProcedures(self.logins), chat):
             registry.add(source)
         dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
         budgets = Budgets(LimitsSettings(rate=False), self.clock.seconds)
@@ -96,7 +99,7 @@ class SocketTestCase(TestCase):
 
     def connect(self, identity: Identity | None = GUEST) -> tuple[RpcSocket, FakeConnection]:
         """One more WebSocket."""
-        socket, connection = self.service.socket(identity, "192.0.2.1"), FakeConnection()
+        socket, connection = RpcSocket(self.service, identity, "192.0.2.1"), FakeConnection()
         socket.connected(connection)
         return socket, connection
 

@@ -19,11 +19,11 @@ from netsvc.core.settings import LimitsSettings
 from netsvc.errors import NotAuthenticated, Overloaded, RateLimited
 from netsvc.examples import arithmetic
 from netsvc.http.messages import Request, Response
+from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
-from netsvc.rpc.websocket import RpcService
 from netsvc.rpc.xmlrpc import XmlRpcEndpoint
 from netsvc.store.memory import MemoryStore
 

@@ -1,0 +1,193 @@
+"""A connection that speaks JSON-RPC 2.0 both ways, whatever carries its messages."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar, Protocol
+
+from twisted.internet.defer import Deferred
+
+from netsvc.core.appender import Appender
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budget, Budgets
+from netsvc.core.logins import Logins
+from netsvc.interfaces import ISink
+from netsvc.rpc.dispatch import Dispatcher
+from netsvc.rpc.pace import Bounds, PacedSocket
+
+__all__ = ["Belonging", "Framing", "RpcConnection", "RpcService"]
+
+UNAUTHENTICATED = 4401
+
+Framing = Callable[[bytes], bytes]
+"""Makes the wire bytes of a JSON-RPC message."""
+
+
+class Belonging(Protocol):
+    """What a procedure leaves with a connection: ended with it, told when its identity changes."""
+
+    def leave(self) -> None:
+        """The connection is over, or lets go."""
+
+    def rename(self, name: str) -> None:
+        """The connection acts under another name now."""
+
+
+class RpcService:
+    """What all RPC connections share.
+
+    :param in_flight: calls of one connection under way at which netsvc reads no further from it.
+    :param appender: while it is full, netsvc reads no further from connections that post.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, budgets: Budgets, logins: Logins, appender: Appender, in_flight: int) -> None:
+        self.dispatcher = dispatcher
+        self.budgets = budgets
+        self.logins = logins
+        self.bounds = Bounds(in_flight, appender)
+
+
+class RpcConnection(PacedSocket):
+    """One connection, as the dispatcher's caller and as what procedures know as ``call.connection``.
+
+    What carries it is the object given to `connected`: an ISink with ``pause``, ``resume`` and ``close(code, reason)``, the code as in
+    RFC 6455 section 7.4.
+
+    :ivar frame: makes the wire bytes of a message to this client; `framing` those of a notification, and is the same object for all
+        connections of a kind, since rooms encode once for all who share it.
+    :ivar identity: who it acts as, None before a login.
+    """
+
+    framing: ClassVar[Framing]
+    frame: Framing
+
+    __slots__ = ("_after", "_belongings", "_service", "budget", "identity", "key", "peer")
+
+    def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
+        PacedSocket.__init__(self, service.bounds)
+        self._service = service
+        self.identity = identity
+        self.peer = peer
+        self.budget: Budget = service.budgets.of(identity, peer)
+        self.key: str | None = None
+        self._after: list[Callable[[], None]] | None = None
+        self._belongings: dict[Hashable, Belonging] | None = None
+
+    # What the dispatcher and procedures use
+
+    @property
+    def connection(self) -> "RpcConnection":
+        """Itself: this caller can be sent notifications."""
+        return self
+
+    @property
+    def sink(self) -> ISink:
+        """Where followers of rooms send."""
+        sink: ISink = self._transport
+        return sink
+
+    def notify(self, payload: bytes) -> None:
+        """Send a notification, the text of one JSON-RPC message; dropped if the client does not keep up or is gone."""
+        transport = self._transport
+        if transport is not None and not transport.full:
+            transport.write(self.frame(payload))
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """Call `then` when the next answer is written; calls say it by their own `after_answer`, which knows of batches."""
+        if self._after is None:
+            self._after = []
+        self._after.append(then)
+
+    def keep(self, key: Hashable, belonging: Belonging) -> None:
+        """Keep something until the connection ends; what had the same key ends now."""
+        if self._transport is None:
+            belonging.leave()
+            return
+        if self._belongings is None:
+            self._belongings = {}
+        previous = self._belongings.pop(key, None)
+        if previous is not None:
+            previous.leave()
+        self._belongings[key] = belonging
+
+    def release(self, key: Hashable) -> bool:
+        """End what was kept under a key; False if nothing was."""
+        belonging = self._belongings.pop(key, None) if self._belongings else None
+        if belonging is not None:
+            belonging.leave()
+        return belonging is not None
+
+    def belonging(self, key: Hashable) -> Belonging | None:
+        """What is kept under a key, None if nothing is."""
+        return self._belongings.get(key) if self._belongings else None
+
+    def kept(self, key: Hashable = None) -> int:
+        """How many things are kept besides that under `key`."""
+        belongings = self._belongings
+        return len(belongings) - (key in belongings) if belongings else 0
+
+    def login(self, identity: Identity) -> None:
+        """Act as `identity` from now on."""
+        service = self._service
+        if self.identity is not None:
+            service.logins.unwatch(self.identity, self._revoked)
+        self.identity = identity
+        self.budget = service.budgets.of(identity, self.peer)
+        if self._transport is not None:
+            service.logins.watch(identity, self._revoked)
+        for belonging in list(self._belongings.values()) if self._belongings else ():
+            belonging.rename(identity.name)
+
+    # What the transport uses
+
+    def connected(self, connection: Any) -> None:
+        """Messages may come and go from now on."""
+        self._transport = connection
+        connection.watch(self)
+        if self.identity is not None:
+            self._service.logins.watch(self.identity, self._revoked)
+
+    def text(self, message: str) -> None:
+        """A JSON-RPC message."""
+        answer = self._service.dispatcher.handle(message, self)
+        if type(answer) is bytes:
+            self._send(answer)
+        elif isinstance(answer, Deferred):
+            self._began()
+            answer.addCallback(self._answered)
+        elif answer is not None:
+            self._send(answer)
+        elif self._after is not None:
+            self._run_after()
+
+    def disconnected(self, code: int, reason: str) -> None:
+        """The connection is over."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.unwatch(self)
+        if self.identity is not None:
+            self._service.logins.unwatch(self.identity, self._revoked)
+        belongings, self._belongings = self._belongings, None
+        for belonging in belongings.values() if belongings else ():
+            belonging.leave()
+
+    def _answered(self, answer: bytes | None) -> None:
+        if answer is not None:
+            self._send(answer)
+        elif self._after is not None:
+            self._run_after()
+        self._ended()
+
+    def _send(self, answer: bytes) -> None:
+        transport = self._transport
+        if transport is not None:
+            transport.write(self.frame(answer))
+        if self._after is not None:
+            self._run_after()
+
+    def _run_after(self) -> None:
+        after, self._after = self._after, None
+        for then in after or ():
+            then()
+
+    def _revoked(self, reason: str) -> None:
+        if self._transport is not None:
+            self._transport.close(UNAUTHENTICATED, reason)
