@@ -45,15 +45,16 @@ from netsvc.ops.logs import LogFormat, LogLevelName, observer_for
 from netsvc.ops.notify import Notifier, Watchdog, watchdog_interval
 from netsvc.ops.signals import install as install_signals
 from netsvc.ops.urls import HealthUrls
+from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.settings import RpcSettings
-from netsvc.rpc.websocket import RpcService
 from netsvc.rpc.xmlrpc import XmlRpcEndpoint
 from netsvc.settings import Duration, Fault, Help, Settings, SettingsError, load
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
+from netsvc.wire.websocket import text_frame
 
 __all__ = ["SECTIONS", "Composition", "NetsvcSettings", "Options", "makeService", "read_settings"]
 
@@ -257,7 +258,7 @@ class Composition:
         registry.add(AuthProcedures(self.logins))
         registry.add(SystemProcedures(registry, TITLE))
         registry.add(ServerProcedures(self.health.uptime, self.counts))
-        registry.add(ChatProcedures(self.rooms, NotificationFormat(), self.limits.rooms_per_connection))
+        registry.add(ChatProcedures(self.rooms, {text_frame: NotificationFormat(text_frame)}, self.limits.rooms_per_connection))
         return registry
 
     def _routes(self) -> Routes:

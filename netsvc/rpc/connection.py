@@ -1,7 +1,7 @@
 """A connection that speaks JSON-RPC 2.0 both ways, whatever carries its messages."""
 
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -56,8 +56,12 @@ class RpcConnection(PacedSocket):
     :ivar identity: who it acts as, None before a login.
     """
 
-    framing: ClassVar[Framing]
-    frame: Framing
+    @staticmethod
+    def frame(message: bytes, /) -> bytes:
+        """See above."""
+        raise NotImplementedError
+
+    framing = frame
 
     __slots__ = ("_after", "_belongings", "_service", "budget", "identity", "key", "peer")
 
