@@ -11,10 +11,12 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:  # the records belong to the core, which is above this module
     from collections.abc import Sequence
 
+    from netsvc.core.access import RoomAccess
     from netsvc.core.events import Event
+    from netsvc.core.places import Standing
     from netsvc.core.records import Draft, RoomInfo, Row, SessionRecord, StoredAnswer, TokenRecord, UserRecord
 
-__all__ = ["IAccounts", "IFormat", "ISink", "ISinkWatcher", "IStore", "IWebSocketApplication"]
+__all__ = ["IAccounts", "IFormat", "IRoomAccesses", "ISink", "ISinkWatcher", "IStore", "IWebSocketApplication"]
 
 
 class IStore(Interface):
@@ -58,13 +60,30 @@ class IStore(Interface):
         """Store the answer of a key until `expires` (ms)."""
 
     def prune(now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
-        """Remove events older than `max_age` ms and beyond the newest `max_events` of a room, and expired keys and sessions.
+        """Remove events older than `max_age` ms and beyond the newest `max_events` of a room, and expired keys, sessions and bans.
 
+        A room with a retention of its own keeps to that.
         Works in small transactions between which appends get their turn. Returns the rooms whose `first` has moved.
         """
 
     def probe() -> "Deferred[None]":
         """Prove that a write would succeed now: commit a small one. StoreUnavailable if not."""
+
+
+class IRoomAccesses(Interface):
+    """What is stored of rooms besides their logs: settings and places. It is changed by drafts (``change``, ``founds``).
+
+    Every Deferred fires on the reactor's thread; a failure is StoreUnavailable.
+    """
+
+    def restricted() -> "Deferred[list[str]]":
+        """The rooms in which somebody may be refused to read or write: those that are not public, or have somebody muted or banned."""
+
+    def access(room: str) -> "Deferred[RoomAccess]":
+        """All that is stored of a room; that of a room of which nothing is stored is empty."""
+
+    def standings(key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Standing]]":
+        """Of these rooms (None: of all) those that are not public, or where whoever has this key has a place or this network is banned."""
 
 
 class IAccounts(Interface):

@@ -32,6 +32,7 @@ class Identity(msgspec.Struct, frozen=True):
     :ivar guest: nobody has vouched for the name.
     :ivar credential: an opaque id of what proved it (never the secret), by which a revocation finds it; empty for guests.
     :ivar expires: when what proved it expires, milliseconds since the Unix epoch; 0 is never.
+    :ivar network: of a guest: the network it comes from, by which a room's ban finds it; empty where that says nothing (loopback).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Identity(msgspec.Struct, frozen=True):
     guest: bool = False
     credential: str = ""
     expires: int = 0
+    network: str = ""
 
     @property
     def rank(self) -> int:

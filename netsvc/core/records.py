@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from netsvc.core.places import AccessChange
 from netsvc.errors import NetsvcError
 
 __all__ = ["Draft", "Key", "RoomInfo", "Row", "SessionRecord", "StoredAnswer", "TokenRecord", "UserRecord"]
@@ -34,12 +35,14 @@ class Draft:
     :ivar text: the text, None for types without one.
     :ivar extra: further members of the event as a JSON object, None if there are none.
     :ivar key: the idempotency key, None if there is none.
+    :ivar founds: whoever sends it is a user, who owns the room if this is its first event.
+    :ivar change: what it changes of what is stored of the room besides the log, in the same transaction; None for most.
     :ivar seq: the position in the room, 1 or more, set by the store; 0 before.
     :ivar repeated: set by the store: the key was known, nothing was appended, ``seq`` and ``at`` are those of the first time.
     :ivar error: set by the store: why this draft was not appended (Conflict, StoreUnavailable).
     """
 
-    __slots__ = ("at", "context", "error", "extra", "key", "repeated", "room", "sender", "seq", "text", "type")
+    __slots__ = ("at", "change", "context", "error", "extra", "founds", "key", "repeated", "room", "sender", "seq", "text", "type")
 
     def __init__(self, room: str, type: str, sender: str, at: int, text: str | None = None, extra: str | None = None, key: Key | None = None) -> None:
         self.room = room
@@ -49,6 +52,8 @@ class Draft:
         self.text = text
         self.extra = extra
         self.key = key
+        self.founds = False
+        self.change: AccessChange | None = None
         self.seq = 0
         self.repeated = False
         self.error: NetsvcError | None = None

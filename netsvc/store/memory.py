@@ -10,9 +10,12 @@ from zope.interface import implementer
 from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
 from netsvc.errors import Conflict, StoreUnavailable
 from netsvc.interfaces import IStore
+from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
+from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
 from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
-from netsvc.store.sqlite.opening import memory_accounts
+from netsvc.store.sqlite.opening import memory_connection
+from netsvc.store.sqlite.pruning import kept
 from netsvc.store.sqlite.schema import new_epoch
 
 __all__ = ["MemoryStore"]
@@ -62,6 +65,7 @@ class MemoryStore:
 
     :ivar accounts: IAccounts beside it.
     :ivar local_accounts: the same accounts, to add users and tokens.
+    :ivar accesses: IRoomAccesses beside it.
     :ivar broken: while this is not empty, everything that writes fails with this detail.
     :param clock: makes appends take a turn.
     :param epoch: the epoch; a new one if none is given.
@@ -77,8 +81,11 @@ class MemoryStore:
         self._failing = 0
         self.broken = ""
         self.epoch = epoch or new_epoch()
-        self.local_accounts = memory_accounts()
+        connection = memory_connection()
+        self.local_accounts = Accounts(connection)
         self.accounts = DeferredAccounts(self._ask, self._tell)
+        self._accesses = RoomAccesses(connection)
+        self.accesses = DeferredRoomAccesses(self._ask_access)
 
     def fail_next(self, appends: int = 1) -> None:
         """Let the next calls of `append` fail."""
@@ -121,6 +128,10 @@ class MemoryStore:
                 else:
                     draft.error = Conflict("this key was used before, with other params")
                 return
+        if draft.founds and draft.room not in self._rooms:
+            self._accesses.own(draft.room, draft.sender)
+        if draft.change is not None:
+            self._accesses.apply(draft.room, draft.change)
         room = self._rooms.setdefault(draft.room, _Room())
         draft.seq = room.head + 1
         room.at = draft.at
@@ -166,9 +177,11 @@ class MemoryStore:
         if error is not None:
             return fail(error)
         moved = []
+        own = self._accesses.retentions()
         for name, room in self._rooms.items():
-            surplus = 0 if max_events is None else max(len(room.events) - max_events, 0)
-            while max_age is not None and surplus < len(room.events) and room.events[surplus].at < now - max_age:
+            age, events = kept(*own.get(name, (None, None)), max_age, max_events)
+            surplus = 0 if events is None else max(len(room.events) - events, 0)
+            while age is not None and surplus < len(room.events) and room.events[surplus].at < now - age:
                 surplus += 1
             if surplus:
                 del room.events[:surplus]
@@ -176,6 +189,7 @@ class MemoryStore:
                 moved.append(self._info(name))
         self._answers = {key: kept for key, kept in self._answers.items() if kept.expires > now}
         self.local_accounts.remove_expired_sessions(now)
+        self._accesses.forget_expired(now, 1000)
         return succeed(moved)
 
     def probe(self) -> "Deferred[None]":
@@ -197,6 +211,9 @@ class MemoryStore:
 
     def _ask(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
         return maybeDeferred(job, self.local_accounts) if self._open else fail(StoreUnavailable("the store is not open"))
+
+    def _ask_access(self, job: Callable[[RoomAccesses], R]) -> "Deferred[R]":
+        return maybeDeferred(job, self._accesses) if self._open else fail(StoreUnavailable("the store is not open"))
 
     def _tell(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
         error = self._write_error()

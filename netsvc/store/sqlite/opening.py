@@ -17,7 +17,7 @@ from netsvc.store.sqlite.lineage import Mark, settle_epoch
 from netsvc.store.sqlite.schema import APPLICATION_ID, STEPS, Steps, upgrade, version_of
 from netsvc.store.sqlite.transactions import value_of
 
-__all__ = ["OpenState", "memory_accounts", "open_accounts", "open_state"]
+__all__ = ["OpenState", "memory_accounts", "memory_connection", "open_accounts", "open_state"]
 
 _NEARLY_FULL = 256 * 1024
 """Free bytes below which an I/O error is put down to a full disk."""
@@ -98,12 +98,17 @@ def open_accounts(directory: Path, steps: Steps = STEPS) -> Accounts:
     return Accounts(connection)
 
 
-def memory_accounts() -> Accounts:
-    """Accounts that nothing keeps: for the memory store and for tests. They end with their connection."""
+def memory_connection() -> Connection:
+    """A database that nothing keeps, with all tables."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
     upgrade(connection)
-    return Accounts(connection)
+    return connection
+
+
+def memory_accounts() -> Accounts:
+    """Accounts that nothing keeps: for tests. They end with their connection."""
+    return Accounts(memory_connection())
 
 
 def connect(path: Path, settings: StoreSettings, *, read_only: bool = False) -> Connection:

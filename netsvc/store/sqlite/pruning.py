@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netsvc.core.records import RoomInfo
+from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.transactions import rows_of, transaction, value_of
 
-__all__ = ["pruning"]
+__all__ = ["kept", "pruning"]
+
+_ROOMS: Final = "SELECT id, name, first, head, at, retention_age, retention_events FROM rooms {join} JOIN room_settings ON room = name WHERE id > ?{which}"
+_ALL: Final = _ROOMS.format(join="LEFT", which="")
+_SOME: Final = _ROOMS.format(join="", which=" AND (retention_age IS NOT NULL OR retention_events IS NOT NULL)")
 
 
 class _Room(NamedTuple):
@@ -17,34 +22,49 @@ class _Room(NamedTuple):
     first: int
     head: int
     at: int
+    age: int | None
+    events: int | None
+
+
+def kept(age: int | None, events: int | None, max_age: int | None, max_events: int | None) -> tuple[int | None, int | None]:
+    """What a room keeps: its own age (ms) and number of events, 0 for ever, where it has some, else those of all rooms, None for ever."""
+    return max_age if age is None else age or None, max_events if events is None else events or None
 
 
 def pruning(connection: Connection, now: int, max_age: int | None, max_events: int | None, batch: int, moved: dict[str, RoomInfo]) -> Iterator[None]:
-    """Remove old events, then expired keys and sessions; each step of the iterator is one transaction of about `batch` rows.
+    """Remove old events, then expired keys, sessions and bans; each step of the iterator is one transaction of about `batch` rows.
 
     Each room keeps an unbroken run of its newest events, so an old event behind a newer one (the clock was set back) stays until
     that one goes.
 
     :param now: milliseconds since the Unix epoch.
-    :param max_age: milliseconds; None keeps events of any age.
+    :param max_age: milliseconds; None keeps events of any age. Both for rooms that have no retention of their own.
     :param max_events: of each room; None keeps any number.
     :param moved: filled with the rooms whose `first` has moved.
     """
-    if max_age is not None or max_events is not None:
-        oldest = None if max_age is None else now - max_age
-        yield from _prune_rooms(connection, oldest, max_events, batch, moved)
+    yield from _prune_rooms(connection, now, max_age, max_events, batch, moved)
     yield from _prune_answers(connection, now, batch)
     while Accounts(connection).remove_expired_sessions(now, batch):
         yield
+    while _forget_bans(connection, now, batch):
+        yield
 
 
-def _prune_rooms(connection: Connection, oldest: int | None, max_events: int | None, batch: int, moved: dict[str, RoomInfo]) -> Iterator[None]:
+def _prune_rooms(
+    connection: Connection, now: int, max_age: int | None, max_events: int | None, batch: int, moved: dict[str, RoomInfo]
+) -> Iterator[None]:
+    # Asked for in each step: a room may get another retention between two.
+    query = f"{_SOME if max_age is None and max_events is None else _ALL} ORDER BY id LIMIT ?"
     done = 0
-    while rooms := rows_of(connection, "SELECT id, name, first, head, at FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (done, batch)):
+    while rooms := rows_of(connection, query, (done, batch)):
         left = batch
         with transaction(connection):
             for room in map(_Room._make, rooms):
-                target = _first_kept(connection, room, oldest, max_events, left)
+                age, events = kept(room.age, room.events, max_age, max_events)
+                if age is None and events is None:
+                    done = room.id
+                    continue
+                target = _first_kept(connection, room, None if age is None else now - age, events, left)
                 first = min(target, room.first + left)
                 if first > room.first:
                     connection.execute("DELETE FROM events WHERE room_id = ? AND seq < ?", (room.id, first))
@@ -73,3 +93,8 @@ def _prune_answers(connection: Connection, now: int, batch: int) -> Iterator[Non
         with transaction(connection):
             connection.executemany("DELETE FROM answers WHERE scope = ? AND key = ?", keys)
         yield
+
+
+def _forget_bans(connection: Connection, now: int, batch: int) -> int:
+    with transaction(connection):
+        return RoomAccesses(connection).forget_expired(now, batch)

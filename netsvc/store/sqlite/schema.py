@@ -35,6 +35,19 @@ STEPS: Final[Steps] = (
         "CREATE INDEX sessions_user ON sessions (user)",
         "CREATE INDEX sessions_expires ON sessions (expires)",
     ),
+    (
+        # Rooms by name: these tables say nothing of most rooms, and something of some before they are looked up.
+        "CREATE TABLE room_settings (room TEXT PRIMARY KEY, access TEXT NOT NULL, topic TEXT NOT NULL, retention_age INTEGER, retention_events INTEGER)"
+        " WITHOUT ROWID",
+        "CREATE INDEX room_settings_access ON room_settings (room) WHERE access != 'public'",
+        # who: a user's name, or ? and a guest's; muted and banned: until when
+        "CREATE TABLE room_places (room TEXT NOT NULL, who TEXT NOT NULL, role TEXT NOT NULL, muted INTEGER NOT NULL, banned INTEGER NOT NULL,"
+        " networks TEXT NOT NULL, PRIMARY KEY (room, who)) WITHOUT ROWID",
+        "CREATE INDEX room_places_who ON room_places (who)",
+        "CREATE INDEX room_places_bound ON room_places (room) WHERE muted > 0 OR banned > 0",
+        "CREATE INDEX room_places_networks ON room_places (room) WHERE networks != ''",
+        "CREATE TRIGGER users_places AFTER DELETE ON users BEGIN DELETE FROM room_places WHERE who = old.name; END",
+    ),
 )
 """Step n leads from version n - 1 to version n. A step that has been released is never changed: what is to be otherwise is a new step."""
 

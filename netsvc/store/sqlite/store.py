@@ -16,8 +16,10 @@ from netsvc.errors import StoreUnavailable
 from netsvc.interfaces import IStore
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import reads
+from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.checkpoints import WalBound
+from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
 from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
 from netsvc.store.sqlite.opening import OpenState, open_state
 from netsvc.store.sqlite.pool import ReaderPool
@@ -39,6 +41,7 @@ class SqliteStore:
     """The log in the state directory, with its accounts.
 
     :ivar accounts: IAccounts on the same database; of use while the store is open.
+    :ivar accesses: IRoomAccesses, likewise.
     :param reactor: on whose thread results arrive.
     :param state: the state directory; created if it is missing.
     :param settings: [store].
@@ -63,6 +66,7 @@ class SqliteStore:
         self._to_remember: list[tuple[Answer, Deferred[None]]] = []
         self.epoch = ""
         self.accounts = DeferredAccounts(self._ask, self._tell)
+        self.accesses = DeferredRoomAccesses(self._ask_access)
 
     # Its life
 
@@ -216,6 +220,9 @@ class SqliteStore:
 
     def _ask(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
         return self._read(lambda connection: job(Accounts(connection)))
+
+    def _ask_access(self, job: Callable[[RoomAccesses], R]) -> "Deferred[R]":
+        return self._read(lambda connection: job(RoomAccesses(connection)))
 
     def _tell(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
         return self._write(lambda: job(Accounts(self._open_state().writer)))

@@ -8,6 +8,7 @@ import msgspec
 
 from netsvc.core.records import Draft, Key
 from netsvc.errors import Conflict, StoreUnavailable
+from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.batches import commit_all
 from netsvc.store.sqlite.checkpoints import WalBound
 from netsvc.store.sqlite.lineage import Mark
@@ -96,6 +97,7 @@ class LogWriter:
         self._wal = wal
         self._most_heads = heads
         self._heads: dict[str, _Head] = {}
+        self._accesses = RoomAccesses(connection)
         self._troubled = False
 
     def append(self, drafts: Sequence[Draft]) -> StoreUnavailable | None:
@@ -137,6 +139,9 @@ class LogWriter:
                 self._connection.executemany("UPDATE rooms SET head = ?, at = ? WHERE id = ?", [(head.seq, head.at, head.id) for head in touched.values()])
                 if keyed:
                     self._store_answers([_answer(draft.key, draft) for draft in batch.fresh if draft.key is not None])
+                for draft in batch.fresh:
+                    if draft.change is not None:
+                        self._accesses.apply(draft.room, draft.change)
         except BaseException:
             for draft in drafts:
                 draft.seq = 0
@@ -182,6 +187,8 @@ class LogWriter:
             return _Head(*rows[0])
         created = self._connection.execute("INSERT INTO rooms (name, first, head, at) VALUES (?, 1, 0, ?)", (draft.room, draft.at))
         assert created.lastrowid is not None
+        if draft.founds:
+            self._accesses.own(draft.room, draft.sender)
         return _Head(created.lastrowid, 0, draft.at)
 
     def _remember_heads(self, touched: dict[str, _Head]) -> None:

@@ -1,0 +1,98 @@
+"""What is stored of rooms besides their logs, on a connection: their settings, and who has which place in them."""
+
+from sqlite3 import Connection
+from typing import Any, Final
+
+from netsvc.core.access import GUEST_MARK, RoomAccess
+from netsvc.core.places import DEFAULTS, NOWHERE, AccessChange, Place, RoomSettings, Standing
+from netsvc.store.sqlite.transactions import Value, rows_of
+
+__all__ = ["RoomAccesses"]
+
+_ROOMS: Final = 200
+"""Rooms looked up by one query."""
+
+_PLACES: Final = "SELECT {}, role, muted, banned, networks FROM room_places WHERE "
+_PLACES_OF_ROOM: Final = _PLACES.format("who") + "room = ?"
+_PLACES_OF_ONE: Final = _PLACES.format("room") + "who = ?"
+_PUT: Final = "INSERT INTO room_places (room, who, role, muted, banned, networks) SELECT ?, ?, ?, ?, ?, ?"
+
+
+class RoomAccesses:
+    """Settings and places of rooms, by the rooms' names. Whoever changes something does so within a transaction of theirs.
+
+    :param connection: used by one thread at a time.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def restricted(self) -> list[str]:
+        """The rooms that are not public, or where somebody is or was muted or banned. Costs by their number."""
+        query = "SELECT room FROM room_settings WHERE access != 'public' UNION SELECT room FROM room_places WHERE muted > 0 OR banned > 0"
+        return [room for (room,) in rows_of(self._connection, query)]
+
+    def access(self, room: str) -> RoomAccess:
+        """All that is stored of a room."""
+        rows = rows_of(self._connection, "SELECT access, topic, retention_age, retention_events FROM room_settings WHERE room = ?", (room,))
+        places = rows_of(self._connection, _PLACES_OF_ROOM, (room,))
+        return RoomAccess(RoomSettings._make(rows[0]) if rows else DEFAULTS, ((who, _place(*place)) for who, *place in places))
+
+    def standings(self, key: str, network: str, rooms: list[str] | None) -> dict[str, Standing]:
+        """Of these rooms (None: of all) those that are not public, or where whoever has this key has a place or this network is banned."""
+        if rooms is None:
+            return self._standings(key, network, "", ())
+        found: dict[str, Standing] = {}
+        for start in range(0, len(rooms), _ROOMS):
+            some = rooms[start : start + _ROOMS]
+            found.update(self._standings(key, network, f" AND room IN ({', '.join('?' * len(some))})", tuple(some)))
+        return found
+
+    def _standings(self, key: str, network: str, among: str, rooms: tuple[str, ...]) -> dict[str, Standing]:
+        def ask(query: str, *parameters: Value) -> list[tuple[Any, ...]]:
+            return rows_of(self._connection, query + among, (*parameters, *rooms))
+
+        kinds = dict(ask("SELECT room, access FROM room_settings WHERE access != 'public'"))
+        places = {room: _place(*place) for room, *place in ask(_PLACES_OF_ONE, key)}
+        if network:
+            bans = ask("SELECT room, banned FROM room_places WHERE networks != '' AND instr(' ' || networks || ' ', ' ' || ? || ' ')", network)
+            for room, banned in bans:
+                place = places.get(room, NOWHERE)
+                places[room] = place._replace(banned=max(place.banned, int(banned)))
+        return {room: Standing(kinds.get(room, "public"), places.get(room, NOWHERE)) for room in kinds.keys() | places.keys()}
+
+    def own(self, room: str, user: str) -> None:
+        """Make a user the owner of a new room. No error if there is no such user any more."""
+        self._put(room, user, Place("owner"))
+
+    def apply(self, room: str, change: AccessChange) -> None:
+        """Store a change. The place of a user who is gone is not."""
+        if change.settings is not None:
+            statement = "INSERT OR REPLACE INTO room_settings (room, access, topic, retention_age, retention_events) VALUES (?, ?, ?, ?, ?)"
+            self._connection.execute(statement, (room, *change.settings))
+        for key, place in change.places.items():
+            self._connection.execute("DELETE FROM room_places WHERE room = ? AND who = ?", (room, key))
+            if place != NOWHERE:
+                self._put(room, key, place)
+
+    def _put(self, room: str, key: str, place: Place) -> None:
+        values = (room, key, place.role, place.muted, place.banned, " ".join(place.networks))
+        # A user's places go with the user, by a trigger: none must be made behind that, or the next of that name would have it.
+        known = "" if key.startswith(GUEST_MARK) else " WHERE EXISTS (SELECT 1 FROM users WHERE name = ?)"
+        self._connection.execute(_PUT + known, (*values, key) if known else values)
+
+    def forget_expired(self, now: int, most: int) -> int:
+        """Remove up to so many places of guests whose bans are over at `now` (ms); how many there were."""
+        query = "SELECT room, who FROM room_places WHERE (muted > 0 OR banned > 0) AND muted <= ? AND banned <= ? AND role = '' LIMIT ?"
+        over = rows_of(self._connection, query, (now, now, most))
+        self._connection.executemany("DELETE FROM room_places WHERE room = ? AND who = ?", over)
+        return len(over)
+
+    def retentions(self) -> dict[str, tuple[int | None, int | None]]:
+        """Of the rooms that have a retention of their own: the age in milliseconds and the number of events, 0 for ever, None as elsewhere."""
+        query = "SELECT room, retention_age, retention_events FROM room_settings WHERE retention_age IS NOT NULL OR retention_events IS NOT NULL"
+        return {room: (age, events) for room, age, events in rows_of(self._connection, query)}
+
+
+def _place(role: str, muted: int, banned: int, networks: str) -> Place:
+    return Place(role, muted, banned, tuple(networks.split()))
