@@ -1,6 +1,6 @@
 """RFC 6455 as values: the server's half of the handshake, frames to send, and a reader of what clients send.
 
-No transport and no clock here. No extension is spoken, so all reserved bits are refused.
+No transport and no clock here. No extension is spoken, so all reserved bits are refused; `netsvc.wire.deflate` speaks one.
 """
 
 import codecs
@@ -31,6 +31,8 @@ __all__ = [
     "BadHandshake",
     "CloseReason",
     "FrameReader",
+    "PartialMessage",
+    "ProtocolViolation",
     "accept_key",
     "check_handshake",
     "close_frame",
@@ -46,6 +48,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN = 0x80
 _MASKED = 0x80
 _SMALL = 125  # the longest payload whose length fits the second byte; also the longest of a control frame
+_TINY = 1024  # fragments that are shorter cost more to read than they bring
 _TEXT_HEADERS = tuple(bytes((_FIN | TEXT, size)) for size in range(_SMALL + 1))
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
@@ -149,45 +152,63 @@ def xor_mask(data: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
-class _ProtocolError(Exception):
-    """The client broke the protocol: `close` says how to answer it."""
+class ProtocolViolation(Exception):
+    """The client broke the protocol: `close` says how to answer it. Within codecs only; a reader gives it as FAIL."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
         self.close = CloseReason(code, reason)
 
 
-class _Message:
+class PartialMessage:
     """A data message that has begun and not yet ended.
 
-    :param opcode: TEXT or BINARY.
+    :ivar opcode: TEXT or BINARY.
+    :ivar remaining: bytes of the present frame that are still to come.
+    :ivar mask: of the present frame, turned so that it starts at the next byte.
+    :ivar final: the present frame is the last.
+    :ivar received: bytes of payload that have come, as the client sent them.
     """
 
-    __slots__ = ("data", "decoder", "final", "mask", "opcode", "remaining")
+    __slots__ = ("_decoder", "data", "final", "mask", "opcode", "received", "remaining")
 
     def __init__(self, opcode: int) -> None:
         self.opcode = opcode
         # One bytearray, not a list of pieces: a million fragments of one byte take a million bytes.
         self.data = bytearray()
         # Fed with each piece only to find the first byte that cannot be UTF-8 as soon as it is there (section 8.1).
-        self.decoder = _Utf8Decoder() if opcode == TEXT else None
-        self.remaining = 0  # bytes of the present frame that are still to come
-        self.mask = b""  # of the present frame, turned so that it starts at the next byte
+        self._decoder = _Utf8Decoder() if opcode == TEXT else None
+        self.received = 0
+        self.remaining = 0
+        self.mask = b""
         self.final = False
 
     def add(self, masked: bytes) -> None:
-        """Take the next bytes of the present frame. UnicodeDecodeError: what is there cannot become UTF-8."""
-        piece = apply_mask(masked, self.mask)
-        self.remaining -= len(piece)
-        if self.decoder is not None:
-            self.decoder.decode(piece, self.final and not self.remaining)
-        self.data += piece
-        turn = len(piece) & 3
+        """Take the next bytes of the present frame.
+
+        :raises UnicodeDecodeError: what is there cannot become UTF-8.
+        :raises ProtocolViolation: what is there cannot become a message.
+        """
+        size = len(masked)
+        self.received += size
+        self.remaining -= size
+        self._keep(apply_mask(masked, self.mask), self.final and not self.remaining)
+        turn = size & 3
         self.mask = self.mask[turn:] + self.mask[:turn]
+
+    def _keep(self, piece: bytes, last: bool) -> None:
+        """Take the next unmasked bytes; `last`: no more come."""
+        if self._decoder is not None:
+            self._decoder.decode(piece, last)
+        self.data += piece
 
     def value(self) -> str | bytes:
         """Give the whole message: TEXT as str, BINARY as bytes."""
         return self.data.decode() if self.opcode == TEXT else bytes(self.data)
+
+    def overhead(self) -> int:
+        """What the whole message cost beyond its length; see FrameReader."""
+        return 0
 
 
 class FrameReader:
@@ -195,9 +216,10 @@ class FrameReader:
 
     :param max_message: the longest message, in bytes of payload over all its fragments. Announcing more is a violation (1009) before any byte
         of it is kept, so that a reader never holds more than this and a header.
+    :ivar overhead: frames that were read since whoever wants to bound them set it to 0: control frames, and fragments too short to be worth it.
     """
 
-    __slots__ = ("_deaf", "_message", "_pending", "_small", "max_message")
+    __slots__ = ("_deaf", "_message", "_pending", "_small", "max_message", "overhead")
 
     #: The bits of a frame's first byte that must be zero; an extension that is negotiated takes its own away.
     reserved_bits: ClassVar[int] = 0x70
@@ -206,8 +228,9 @@ class FrameReader:
         self.max_message = max_message
         self._small = min(_SMALL, max_message)
         self._pending = b""  # the beginning of a header, or of a control frame
-        self._message: _Message | None = None
+        self._message: PartialMessage | None = None
         self._deaf = False
+        self.overhead = 0
 
     def feed(self, data: bytes) -> list[tuple[int, Any]]:
         """Take the next bytes of the stream and give what is complete, in order.
@@ -238,7 +261,7 @@ class FrameReader:
                         continue
                 position = self._read_frame(data, position, events)
                 ordinary = self._message is None and not self._deaf
-        except _ProtocolError as violation:
+        except ProtocolViolation as violation:
             self._end(events, FAIL, violation.close)
         except UnicodeDecodeError:
             self._end(events, FAIL, CloseReason(1007, "text that is not UTF-8"))
@@ -273,23 +296,31 @@ class FrameReader:
         if opcode >= CLOSE:
             if len(data) < body + length:
                 return self._keep(data, position)
+            self.overhead += 1
             self._read_control(opcode, apply_mask(data[body : body + length], data[body - 4 : body]), events)
             return body + length
-        if length + (0 if message is None else len(message.data)) > self.max_message:
-            raise _ProtocolError(1009, f"a message is longer than {self.max_message} bytes")
+        if length + (0 if message is None else message.received) > self.max_message:
+            raise ProtocolViolation(1009, f"a message is longer than {self.max_message} bytes")
         if len(data) < body:
             return self._keep(data, position)
         mask = data[body - 4 : body]
+        final = first >= _FIN
         if message is None:
-            if first >= _FIN and body + length <= len(data):
+            if final and body + length <= len(data) and not first & 0x70:
                 payload = apply_mask(data[body : body + length], mask)
                 events.append((opcode, payload.decode() if opcode == TEXT else payload))
                 return body + length
-            message = self._message = _Message(opcode)
-        message.final = first >= _FIN
+            message = self._message = self._begin(first)
+        if length < _TINY and not (final and opcode):
+            self.overhead += 1
+        message.final = final
         message.remaining = length
         message.mask = mask
         return self._read_payload(message, data, body, events)
+
+    def _begin(self, first: int) -> PartialMessage:
+        """A message whose first frame has this first byte."""
+        return PartialMessage(first & 0x0F)
 
     def _keep(self, data: bytes, position: int) -> int:
         self._pending = data[position:]
@@ -299,25 +330,26 @@ class FrameReader:
         """Check what the first two bytes of a frame say (sections 5.1, 5.2, 5.4, 5.5). Return the opcode."""
         opcode = first & 0x0F
         if first & self.reserved_bits:
-            raise _ProtocolError(1002, "a reserved bit is set")
+            raise ProtocolViolation(1002, "a reserved bit is set")
         if not second & _MASKED:
-            raise _ProtocolError(1002, "a client's frame must be masked")
+            raise ProtocolViolation(1002, "a client's frame must be masked")
         if opcode >= CLOSE:
             if opcode > PONG:
-                raise _ProtocolError(1002, f"opcode {opcode} is reserved")
+                raise ProtocolViolation(1002, f"opcode {opcode} is reserved")
             if not first & _FIN or second & 0x7F > _SMALL:
-                raise _ProtocolError(1002, "a control frame is fragmented or longer than 125 bytes")
+                raise ProtocolViolation(1002, "a control frame is fragmented or longer than 125 bytes")
         elif opcode > BINARY:
-            raise _ProtocolError(1002, f"opcode {opcode} is reserved")
+            raise ProtocolViolation(1002, f"opcode {opcode} is reserved")
         elif (opcode == CONTINUATION) is (self._message is None):
-            raise _ProtocolError(1002, "a fragment without a beginning" if opcode == CONTINUATION else "a message begins inside another")
+            raise ProtocolViolation(1002, "a fragment without a beginning" if opcode == CONTINUATION else "a message begins inside another")
         return opcode
 
-    def _read_payload(self, message: _Message, data: bytes, position: int, events: list[tuple[int, Any]]) -> int:
+    def _read_payload(self, message: PartialMessage, data: bytes, position: int, events: list[tuple[int, Any]]) -> int:
         end = min(len(data), position + message.remaining)
         message.add(data[position:end])
         if message.final and not message.remaining:
             events.append((message.opcode, message.value()))
+            self.overhead += message.overhead()
             self._message = None
         return end
 
@@ -329,7 +361,7 @@ class FrameReader:
         else:
             code = int.from_bytes(payload[:2], "big")
             if len(payload) < 2 or not _may_be_sent(code):
-                raise _ProtocolError(1002, "a close code that must not be sent")
+                raise ProtocolViolation(1002, "a close code that must not be sent")
             self._end(events, CLOSE, CloseReason(code, payload[2:].decode()))
 
 
@@ -342,5 +374,5 @@ def _long_length(encoded: bytes) -> int:
     """Decode a length of two or eight bytes, which must be the shortest way to say it (section 5.2)."""
     length = int.from_bytes(encoded, "big")
     if length <= (_SMALL if len(encoded) == 2 else 0xFFFF) or length >> 63:
-        raise _ProtocolError(1002, "a length that is not in its shortest form, or over 63 bits")
+        raise ProtocolViolation(1002, "a length that is not in its shortest form, or over 63 bits")
     return length

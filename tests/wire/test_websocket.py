@@ -392,3 +392,31 @@ class PropertyTests(SynchronousTestCase):
             ended = ended or any(opcode in (FAIL, CLOSE) for opcode, _ in events)
             self.assertFalse(any(opcode in (FAIL, CLOSE) for opcode, _ in events[:-1]))
             self.assertLessEqual(len(reader._pending), 131)
+
+
+class OverheadTests(SynchronousTestCase):
+    """Frames that cost more than they bring are counted."""
+
+    def overhead(self, *frames: bytes) -> int:
+        """Of a reader that was fed these."""
+        reader = FrameReader(LIMIT)
+        reader.feed(b"".join(frames))
+        return reader.overhead
+
+    def test_messages(self) -> None:
+        """Whole messages do not count, whatever their length and however they arrive."""
+        self.assertEqual(self.overhead(*[client_frame(TEXT, b"x" * size) for size in (0, 1, 125, 126, 70_000)]), 0)
+        reader = FrameReader(LIMIT)
+        for index, byte in enumerate(client_frame(TEXT, b"x" * 500)):
+            reader.feed(bytes((byte,)))
+            self.assertEqual(reader.overhead, 0, index)
+
+    def test_control_frames(self) -> None:
+        """Each control frame counts."""
+        self.assertEqual(self.overhead(client_frame(PING), client_frame(PONG, b"a"), client_frame(PING)), 3)
+
+    def test_fragments(self) -> None:
+        """Each short fragment counts, the empty ones and the last of a message included; a long one does not."""
+        self.assertEqual(self.overhead(*[client_frame(0 if number else TEXT, b"x", fin=number == 9) for number in range(10)]), 10)
+        long = b"x" * 1024
+        self.assertEqual(self.overhead(client_frame(TEXT, long, fin=False), client_frame(0, long, fin=False), client_frame(0, long)), 0)
