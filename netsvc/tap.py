@@ -225,11 +225,11 @@ class Composition:
         self.password_threads = BoundedThreads(reactor, "passwords", auth.hash_threads, auth.hash_queue)
         passwords = Passwords(PasswordHashes(auth), self.password_threads)
         self.logins = Logins(self.store.accounts, passwords, reactor, auth, self.guests)
-        self.authenticate = Authenticator(self.logins)
+        self.budgets = Budgets(self.limits, reactor.seconds)
+        self.authenticate = Authenticator(self.logins, self.budgets)
         self.rooms = Rooms(self.store, reactor, section(RoomsSettings), self.limits, section(ChatSettings).create)
         self.pruning = LoopingCall(self._prune)
         self.pruning.clock = reactor
-        self.budgets = Budgets(self.limits, reactor.seconds)
         self.blocking_threads = BoundedThreads(reactor, "blocking procedures", rpc.threads, rpc.blocking_queue)
         self.health = Health(reactor, self.store.probe)
         self.websockets = OpenWebSockets()
@@ -264,7 +264,7 @@ class Composition:
     def _routes(self) -> Routes:
         section = self.settings.section
         page = PackageFiles("netsvc.web", PAGE_HEADERS)
-        sign_in = SignIn(self.logins, section(AuthSettings))
+        sign_in = SignIn(self.logins, section(AuthSettings), self.budgets)
         endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)
         room = RoomUrl(self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.rpc.bounds)
         health = HealthUrls(self.health)

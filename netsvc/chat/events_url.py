@@ -54,10 +54,12 @@ class EventsUrl:
         """
         identity = request.identity
         assert isinstance(identity, Identity)
+        budget = self._budgets.of(identity, request.peer)
+        request.charged(budget)
         room = fold_room_name(request.variables["room"])
         media_type = preferred(request.header(b"accept"))
         limit = _limit(request)
-        self._budgets.of(identity, request.peer).charge(COST)
+        budget.charge(COST)
         if media_type == MEDIA_TYPE:
             if request.method == "HEAD":
                 return empty_stream()

@@ -19,6 +19,10 @@ from netsvc.rpc.pace import Bounds
 __all__ = ["RoomUrl"]
 
 
+UPGRADE_COST = 1.0
+"""What it costs of a rate budget to open a WebSocket."""
+
+
 class RoomUrl:
     """The handler of ``GET /chat/{room}/``.
 
@@ -40,6 +44,7 @@ class RoomUrl:
 
         :raises InvalidParams: a bad room name, guest name or cursor.
         :raises Conflict: a user has that name.
+        :raises RateLimited: the caller's budget is spent.
         """
         room = fold_room_name(request.variables["room"])
         if request.header(b"upgrade") is None:
@@ -49,6 +54,10 @@ class RoomUrl:
     async def _talk(self, request: Request, room: str) -> Answer:
         identity = request.identity
         assert isinstance(identity, Identity)
+        # A name does not matter: all guests of one address have the same.
+        budget = self._budgets.of(identity, request.peer)
+        request.charged(budget)
+        budget.charge(UPGRADE_COST)
         after = request.parameter("after")
         if after is not None:
             try:
@@ -59,6 +68,5 @@ class RoomUrl:
         if identity.guest and name is not None:
             found = self._logins.login(Guest(name), request.peer)
             identity = await found if isinstance(found, Deferred) else found
-        budget = self._budgets.of(identity, request.peer)
         application = TextRoom(self._rooms, self._format, self._logins, budget, identity, room, after, self._settings.welcome, self._bounds)
         return Upgrade(application)

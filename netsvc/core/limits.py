@@ -2,34 +2,43 @@
 
 from collections.abc import Callable
 from itertools import islice
+from math import ceil
 
 from netsvc.core.addresses import network_of
 from netsvc.core.identity import Identity
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
 
-__all__ = ["Budget", "Budgets"]
+__all__ = ["REFUSALS", "Budget", "Budgets"]
+
+REFUSALS = 200
+"""Refusals that one caller is told of in a second; whoever goes on all the same is read from no faster than that."""
 
 _LOOKED_AT = 64
 """Budgets looked at when there are too many."""
+
+_ROUNDING = 1e-6
 
 
 class Budget:
     """What one caller may still spend, as a virtual scheduling time (GCRA): one float, no timer.
 
     :ivar full_at: when the budget is full again, seconds of the clock.
+    :ivar slow_calls: the caller's calls under way that may take long.
     """
 
-    __slots__ = ("_budgets", "full_at")
+    __slots__ = ("_budgets", "_patient_at", "full_at", "slow_calls")
 
     def __init__(self, budgets: "Budgets") -> None:
         self._budgets = budgets
         self.full_at = 0.0
+        self.slow_calls = 0
+        self._patient_at = 0.0  # the same for refusals, which cost the server something, too
 
     def charge(self, cost: float) -> None:
         """Spend `cost`; more than the budget can hold is let through once it is full, and owed.
 
-        :raises RateLimited: it is not there; ``retry_after`` says when it will be. Nothing is spent then.
+        :raises RateLimited: it is not there; ``retry_after`` says when it will be, and the data what there is. Nothing is spent then.
         """
         budgets = self._budgets
         now = budgets.seconds()
@@ -38,8 +47,34 @@ class Budget:
         if full_at - now > budgets.span:
             wait = round(min(full_at - budgets.span, start) - now, 3)
             if wait > 0:
-                raise RateLimited(f"too many calls: try again in {wait:g} s", retry_after=wait)
+                raise self._refusal(wait, now)
         self.full_at = full_at
+
+    def _refusal(self, wait: float, now: float) -> RateLimited:
+        self._patient_at = max(self._patient_at, now) + 1 / REFUSALS
+        known = {"quota": self.quota, "window": self.window, "remaining": self.remaining}
+        return RateLimited(f"too many calls: try again in {wait:g} s", retry_after=wait, **known)
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the caller had better not be read from: 0 but for one who takes no heed of refusals."""
+        pause = self._patient_at - self._budgets.seconds() - 1.0
+        return pause if pause > _ROUNDING else 0.0
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has any bound."""
+        return self._budgets.limited
+
+    @property
+    def quota(self) -> int:
+        """What it holds at the most, in plain calls."""
+        return self._budgets.quota
+
+    @property
+    def window(self) -> int:
+        """Seconds that fill it when it is empty, rounded up."""
+        return self._budgets.window
 
     @property
     def left(self) -> float:
@@ -48,6 +83,18 @@ class Budget:
         if not budgets.interval:
             return budgets.burst
         return max(0.0, (budgets.span - max(0.0, self.full_at - budgets.seconds())) / budgets.interval)
+
+    @property
+    def remaining(self) -> int:
+        """The plain calls that could be made now."""
+        return int(self.left + _ROUNDING)
+
+    @property
+    def more_after(self) -> int:
+        """Seconds until `remaining` is more, rounded up; 0 if it is all there is."""
+        budgets = self._budgets
+        missing = self.remaining + 1 - (budgets.span - (self.full_at - budgets.seconds())) / budgets.interval
+        return ceil(missing * budgets.interval - _ROUNDING) if self.remaining < budgets.quota else 0
 
 
 class Budgets:
@@ -64,6 +111,11 @@ class Budgets:
         """Seconds that earn a cost of 1; 0 where budgets are endless."""
         self.span = settings.burst / settings.calls_per_second
         """Seconds that fill an empty budget."""
+        self.limited = settings.rate
+        """Whether there is any bound."""
+        self.quota = int(settings.burst)
+        self.window = max(1, ceil(self.span - _ROUNDING))
+        """`burst` and `span` in the whole numbers that clients are told."""
         self._most = settings.budgets
         self._users: dict[str, Budget] = {}
         self._addresses: dict[str, Budget] = {}

@@ -387,12 +387,13 @@ class Registry:
             raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods names them all") from None
 
     def admit(self, procedure: Procedure, call: "Call | Caller") -> None:
-        """Check that the caller may call this now, and charge its budget.
+        """Charge the caller's budget, and check that the caller may call this. Who may not has paid all the same.
 
         :raises NotAuthenticated: nobody has logged in.
         :raises Forbidden: the caller's role does not suffice.
         :raises RateLimited: the budget is spent.
         """
+        call.budget.charge(procedure.cost)
         identity = call.identity
         if identity is None:
             if not procedure.anonymous:
@@ -400,4 +401,3 @@ class Registry:
         elif procedure.rank and identity.rank < procedure.rank:
             role = next(role for role, rank in RANKS.items() if rank == procedure.rank)
             raise Forbidden(f"{procedure.name} is for role {role}, and {identity.name} has {', '.join(identity.roles) or 'none'}")
-        call.budget.charge(procedure.cost)

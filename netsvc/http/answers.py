@@ -11,7 +11,8 @@ from netsvc.core.identity import Identity
 from netsvc.errors import NetsvcError
 from netsvc.http.bodies import Stream
 from netsvc.http.errors import HttpError, error_response
-from netsvc.http.messages import Headers, Request, Response
+from netsvc.http.messages import BUDGETED, Headers, Request, Response
+from netsvc.http.ratelimit import rate_fields
 from netsvc.http.requestlog import log_failure
 from netsvc.wire.http1 import CLOSE, HEAD_ONLY, HTTP_1_0, UPGRADE
 from netsvc.wire.http1_response import NO_BODY, Heads
@@ -23,18 +24,21 @@ _CLOSE_FIELD = ((b"Connection", b"close"),)
 _KEEP_FIELD = ((b"Connection", b"keep-alive"),)
 
 
-def _connection(request: Request) -> Headers:
-    """The Connection field of the answer to a request (RFC 9112 section 9.3): only said where the client would not assume it."""
-    if request.flags & CLOSE:
-        return _CLOSE_FIELD
-    return _KEEP_FIELD if request.flags & HTTP_1_0 else ()
+def _further(request: Request) -> Headers:
+    """The fields that come from what the request is.
+
+    Connection (RFC 9112 section 9.3) only where the client would not assume it; what is left of a rate budget where it was charged.
+    """
+    flags = request.flags
+    connection = _CLOSE_FIELD if flags & CLOSE else _KEEP_FIELD if flags & HTTP_1_0 else ()
+    return (*rate_fields(request.budget), *connection) if flags & BUDGETED else connection
 
 
 def render(heads: Heads, request: Request, response: Response) -> tuple[bytes, bytes]:
     """Head and body of any answer. ValueError: it cannot be written (a line break in a field, a body where there is none)."""
     body = response.body
     _check_body(response.status, body)
-    head = heads.full(response.status, response.media_type, len(body), (*response.headers, *_connection(request)))
+    head = heads.full(response.status, response.media_type, len(body), (*response.headers, *_further(request)))
     return head, b"" if request.flags & HEAD_ONLY else body
 
 
@@ -52,7 +56,7 @@ def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
     stream.chunked = stream.length is None and not stream.until_close and not request.flags & HTTP_1_0
     if stream.length is None and not stream.chunked:
         request.flags |= CLOSE
-    return heads.full(stream.status, stream.media_type, stream.length, (*stream.headers, *_connection(request)), stream.chunked)
+    return heads.full(stream.status, stream.media_type, stream.length, (*stream.headers, *_further(request)), stream.chunked)
 
 
 def render_switch(request: Request) -> bytes:

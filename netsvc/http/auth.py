@@ -10,12 +10,19 @@ from twisted.python.failure import Failure
 
 from netsvc.core.credentials import Credentials, Guest, Password, Session, Token
 from netsvc.core.identity import Identity
+from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.settings import AuthSettings
 from netsvc.errors import InvalidRequest, NotAuthenticated
 from netsvc.http.messages import Headers, Request, Response
 
 __all__ = ["Authenticator", "SignIn", "authorization_credentials", "session_cookie"]
+
+LOGIN_COST = 5.0
+"""What a login costs of the address's rate budget, and credentials that are refused: as auth.login."""
+
+REFUSAL_COST = 1.0
+"""What a request costs that is refused because it has no credentials."""
 
 _COOKIE = b"netsvc_session"
 _SECURE_COOKIE = b"__Host-netsvc_session"
@@ -64,17 +71,47 @@ class Authenticator:
     A request without credentials has one guest name for each address; a WebSocket has a name of its own, since a person sits there. A
     cookie whose session has ended is like none where guests are allowed: a browser cannot be told otherwise when it opens a WebSocket.
 
+    Who is refused pays for it: guessing costs the rate budget of the address.
+
     :param logins: proves the credentials.
+    :param budgets: the rate budgets.
     """
 
-    def __init__(self, logins: Logins) -> None:
+    def __init__(self, logins: Logins, budgets: Budgets) -> None:
         self._logins = logins
+        self._budgets = budgets
 
     def __call__(self, request: Request) -> "Identity | Deferred[Identity]":
         """The identity, at once if it is known.
 
         :raises NotAuthenticated: at once or by way of the Deferred, as all that Logins.login raises.
+        :raises RateLimited: likewise: it is refused, and the address's budget is spent.
         """
+        try:
+            found = self._identity(request)
+        except NotAuthenticated:
+            self._refused(request)
+            raise
+        if isinstance(found, Deferred):
+            found.addErrback(self._refused_later, request)
+        return found
+
+    def _refused_later(self, failure: Failure, request: Request) -> Failure:
+        if failure.check(NotAuthenticated):
+            self._refused(request)
+        return failure
+
+    def _refused(self, request: Request) -> None:
+        """Charge the address for a refusal.
+
+        :raises RateLimited: there have been too many.
+        """
+        budget = self._budgets.of(None, request.peer)
+        request.charged(budget)
+        bare = request.header(b"authorization") is None and session_cookie(request) is None
+        budget.charge(REFUSAL_COST if bare else LOGIN_COST)
+
+    def _identity(self, request: Request) -> "Identity | Deferred[Identity]":
         authorization: bytes | None = None
         cookies = websocket = False
         for name, value in request.headers:
@@ -133,10 +170,12 @@ class SignIn:
 
     :param logins: proves the password, keeps the sessions.
     :param settings: [auth].
+    :param budgets: the rate budgets; a login costs that of the address.
     """
 
-    def __init__(self, logins: Logins, settings: AuthSettings) -> None:
+    def __init__(self, logins: Logins, settings: AuthSettings, budgets: Budgets) -> None:
         self._logins = logins
+        self._budgets = budgets
         self._lifetime = int(settings.session)
 
     async def login(self, request: Request) -> Response:
@@ -144,8 +183,11 @@ class SignIn:
 
         :raises InvalidRequest: not a form, or not these fields.
         :raises NotAuthenticated: wrong name or password.
-        :raises RateLimited: too many of these.
+        :raises RateLimited: too many of these, or the address's budget is spent.
         """
+        budget = self._budgets.of(None, request.peer)
+        request.charged(budget)
+        budget.charge(LOGIN_COST)
         form = request.form()
         name, password = form.get("name"), form.get("password")
         if not name or not password:

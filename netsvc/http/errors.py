@@ -50,9 +50,12 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>{status} {phrase}</title>
 <h1>{status} {phrase}</h1>
-<p>{detail}</p>
+<p>{detail}</p>{further}
 <p><small>Request {request_id}</small></p>
 """
+
+
+_SIGN_IN = '\n<p><a href="/">Sign in on the chat page</a></p>'
 
 
 class HttpError(NetsvcError):
@@ -87,8 +90,9 @@ def error_response(error: NetsvcError, accept: bytes | None, request_id: str) ->
     headers: list[tuple[bytes, bytes]] = [(b"X-Request-Id", request_id.encode()), (b"Cache-Control", b"no-store")]
     if status == 401:
         headers.append(_CHALLENGE)
-    if isinstance(error, RateLimited | Overloaded):
-        headers.append((b"Retry-After", b"%d" % max(1, ceil(error.retry_after))))
+    wait = error.data.get("retry_after")
+    if wait is not None:
+        headers.append((b"Retry-After", b"%d" % max(1, ceil(wait))))
     if isinstance(error, HttpError):
         headers += error.headers
     if isinstance(error, BadHandshake):
@@ -96,8 +100,11 @@ def error_response(error: NetsvcError, accept: bytes | None, request_id: str) ->
     phrase = HTTPStatus(status).phrase
     detail = error.detail or phrase
     if accept is not None and b"text/html" in accept.lower():
-        page = _PAGE.format(status=status, phrase=escape(phrase), detail=escape(detail), request_id=request_id)
+        further = _SIGN_IN if status == 401 else ""
+        page = _PAGE.format(status=status, phrase=escape(phrase), detail=escape(detail), further=further, request_id=request_id)
         headers.append((b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"))
         return Response(status, page.encode(), HTML, tuple(headers))
     content: dict[str, Any] = {"status": status, "message": detail, "request_id": request_id}
+    if wait is not None:
+        content["retry_after"] = wait
     return Response.json({"error": content}, status, tuple(headers))

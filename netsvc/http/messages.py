@@ -10,11 +10,28 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from netsvc.core.identity import Identity
+from netsvc.core.limits import Budget
 from netsvc.errors import InvalidRequest, NotFound
 from netsvc.http.bodies import RequestBody, Stream
 from netsvc.interfaces import IWebSocketApplication
 
-__all__ = ["BYTES", "HTML", "JSON", "NO_ROUTE", "NO_VARIABLES", "TEXT", "Answer", "Handler", "Headers", "Request", "Response", "Route", "Upgrade", "parse_form"]
+__all__ = [
+    "BUDGETED",
+    "BYTES",
+    "HTML",
+    "JSON",
+    "NO_ROUTE",
+    "NO_VARIABLES",
+    "TEXT",
+    "Answer",
+    "Handler",
+    "Headers",
+    "Request",
+    "Response",
+    "Route",
+    "Upgrade",
+    "parse_form",
+]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields to send, in order: names as they shall look on the wire, values without CR and LF."""
@@ -23,6 +40,9 @@ JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
 TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
+
+BUDGETED = 1 << 9
+"""A flag beside those of netsvc.wire.http1 and netsvc.http.intake: the answer tells what is left of `Request.budget`."""
 
 _MAX_PARAMETERS = 100
 """Fields in one query string (or form)."""
@@ -49,6 +69,7 @@ class Request:
     :ivar body: the body; empty while `stream` is used.
     :ivar stream: the body as it arrives, for routes with ``streaming=True``, else None.
     :ivar identity: who acts; None on public routes.
+    :ivar budget: whose rest the answer tells; set by `charged`.
     :ivar variables: the route's variables, percent-decoded. Do not change it.
     :ivar flags: what netsvc.wire.http1 found out of the ordinary; the channel's.
     :ivar route: what is done with it; the channel's.
@@ -58,6 +79,7 @@ class Request:
         "_id",
         "_parameters",
         "body",
+        "budget",
         "flags",
         "headers",
         "identity",
@@ -70,6 +92,8 @@ class Request:
         "target",
         "variables",
     )
+
+    budget: Budget
 
     def __init__(
         self,
@@ -103,6 +127,12 @@ class Request:
         if not self._id:
             self._id = f"{_PROCESS}-{next(_numbers):x}"
         return self._id
+
+    def charged(self, budget: Budget) -> None:
+        """Have the answer tell what is left of a budget, if that has any bound."""
+        if budget.limited:
+            self.budget = budget
+            self.flags |= BUDGETED
 
     @property
     def raw_path(self) -> bytes:

@@ -13,12 +13,15 @@ from netsvc.core.idempotency import Answers, digest_of, scope_of
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
 from netsvc.core.procedures import Call, Caller, Procedure, Registry
-from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, TooLarge
+from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, RateLimited, TooLarge, UnknownProcedure
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, parse, parse_element
 
-__all__ = ["NO_TIME", "Dispatcher", "InternalError", "JointCaller"]
+__all__ = ["FAULT_COST", "NO_TIME", "Dispatcher", "InternalError", "JointCaller"]
+
+FAULT_COST = 1.0
+"""What a message costs of a rate budget that is no call of any procedure; a call costs what its procedure does, whatever comes of it."""
 
 TICK = 0.1
 """Resolution of deadlines, seconds."""
@@ -70,20 +73,43 @@ class Dispatcher:
         if isinstance(parsed, list):
             return self._batch(parsed, caller, deadline)
         assert isinstance(parsed, Failed)
-        return parsed
+        return self._charged(parsed, caller)
 
-    def not_utf8(self) -> Failed:
+    def not_utf8(self, caller: Caller) -> Failed:
         """The answer to bytes that are no UTF-8."""
-        return failure(Malformed("not valid UTF-8"))
+        return self._charged(failure(Malformed("not valid UTF-8")), caller)
+
+    def _charged(self, failed: Failed, caller: Caller) -> Failed:
+        """The answer to what is no call: `failed`, or that there have been too many."""
+        try:
+            caller.budget.charge(FAULT_COST)
+        except RateLimited as error:
+            self._slow_down(caller)
+            return failure(error)
+        return failed
+
+    def _find_charged(self, method: str, caller: Caller) -> Procedure:
+        """A procedure; the name of none costs as much as a call."""
+        try:
+            return self._find(method)
+        except UnknownProcedure:
+            caller.budget.charge(FAULT_COST)
+            raise
+
+    def _slow_down(self, caller: Caller) -> None:
+        """A caller was refused for its rate: one that goes on all the same is read from no faster than refusals are made."""
+        pause = caller.budget.pause
+        if pause and caller.connection is not None:
+            caller.connection.rest(pause, self._clock)
 
     def _one(self, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         try:
+            procedure = self._find_charged(request.method, caller)
+            self._admit(procedure, caller)
             if request.deadline is not None:
                 if request.deadline <= 0:
                     raise DeadlinePassed(NO_TIME)
                 deadline = min(request.deadline, deadline or request.deadline)
-            procedure = self._find(request.method)
-            self._admit(procedure, caller)
             arguments = procedure.arguments(request.params)
             if procedure.plain and caller.key is None:
                 result = procedure.function(*arguments)
@@ -112,7 +138,7 @@ class Dispatcher:
         call = _Decoded(self, request, caller)
         call.encode = encode
         try:
-            procedure = self._find(method)
+            procedure = self._find_charged(method, caller)
             self._admit(procedure, caller)
             result = self._started(procedure, procedure.converted(values), call, procedure.recalled)
             return self._wait(result, call, deadline) if isinstance(result, Deferred) else succeed(encode(result))
@@ -149,12 +175,16 @@ class Dispatcher:
             return failed
 
     def _failed(self, error: BaseException, request: Request, call: Caller) -> Failed | None:
+        if type(error) is RateLimited:
+            self._slow_down(call)
         request_id = "" if isinstance(error, NetsvcError) else self._log(error, request, call)
         return None if request.id is ABSENT else failure(error, request.id, request_id)
 
     def _shown(self, error: BaseException, request: Request, call: Caller) -> NetsvcError:
         """The error that the caller sees."""
         if isinstance(error, NetsvcError):
+            if type(error) is RateLimited:
+                self._slow_down(call)
             return error
         request_id = self._log(error, request, call)
         return InternalError(f"the log says more under {request_id}", request_id=request_id)
@@ -192,13 +222,13 @@ class Dispatcher:
     def _batch(self, elements: list[msgspec.Raw], caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         most = self._settings.batch
         if len(elements) > most:
-            return failure(TooLarge(f"a batch of {len(elements)} calls: [rpc] batch allows {most}"))
+            return self._charged(failure(TooLarge(f"a batch of {len(elements)} calls: [rpc] batch allows {most}")), caller)
         joint = JointCaller(caller)
         batch = _Batch(self._settings.batch_reply, len(elements), joint)
         for index, element in enumerate(elements):
             parsed = parse_element(element)
             if isinstance(parsed, Failed):
-                batch.answered(parsed, index, ABSENT)
+                batch.answered(self._charged(parsed, caller), index, ABSENT)
                 continue
             result = self._one(parsed, joint, deadline)
             if isinstance(result, Deferred):

@@ -43,6 +43,9 @@ CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
 
 _OURS = frozenset((b"x-deadline", b"idempotency-key"))
 
+UPGRADE_COST = 1.0
+"""What it costs of a rate budget to open a WebSocket."""
+
 KEY_LENGTH = 200
 """Characters of an Idempotency-Key at the most."""
 
@@ -86,6 +89,7 @@ class RpcEndpoint:
         self._version = version
         self._handle = service.dispatcher.handle
         self._budget_of = service.budgets.of
+        self._limited = service.budgets.limited
 
     def post(self, request: Request) -> "Answer | Deferred[Answer]":
         """``POST /rpc``, a public route: a call, a notification (204) or a batch. Whatever is wrong is said in JSON-RPC."""
@@ -100,14 +104,17 @@ class RpcEndpoint:
 
     def _call(self, identity: Identity, request: Request) -> "Answer | Deferred[Answer]":
         request.identity = identity
+        budget = self._budget_of(identity, request.peer)
+        if self._limited:
+            request.charged(budget)
         try:
-            caller = HttpCaller(request, identity, self._budget_of(identity, request.peer))
+            caller = HttpCaller(request, identity, budget)
         except NetsvcError as error:
             return _refusal(error, request)
         try:
             message = request.body.decode()
         except UnicodeDecodeError:
-            return _response(self._service.dispatcher.not_utf8())
+            return _response(self._service.dispatcher.not_utf8(caller))
         answer = self._handle(message, caller, caller.deadline)
         if type(answer) is bytes:
             return Response(200, answer, JSON)
@@ -122,6 +129,7 @@ class RpcEndpoint:
         Without credentials, where guests are not allowed, as nobody: for auth.login.
 
         :raises NotAuthenticated: there are credentials, and they are wrong.
+        :raises RateLimited: the caller's budget is spent.
         """
         identity: Identity | None = None
         try:
@@ -130,10 +138,19 @@ class RpcEndpoint:
         except NotAuthenticated:
             if request.header(b"authorization") is not None:
                 raise
+        budget = self._budget_of(identity, request.peer)
+        request.charged(budget)
+        budget.charge(UPGRADE_COST)
         return Upgrade(RpcSocket(self._service, identity, request.peer))
 
     def openrpc(self, request: Request) -> Answer:
-        """``GET /openrpc.json``: the same as rpc.discover."""
+        """``GET /openrpc.json``: the same as rpc.discover, and at the same price.
+
+        :raises RateLimited: the caller's budget is spent.
+        """
+        budget = self._budget_of(request.identity, request.peer)
+        request.charged(budget)
+        budget.charge(self._service.dispatcher.registry.find("rpc.discover").cost)
         return Response.json(document(self._service.dispatcher.registry, self._title, self._version))
 
 

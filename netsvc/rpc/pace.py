@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from netsvc.core.appender import Appender
@@ -27,13 +28,14 @@ class PacedSocket:
     way as it may, or posts while the store is behind. Nothing is refused for that; the client's own sends wait.
     """
 
-    __slots__ = ("_bounds", "_in_flight", "_reading", "_transport", "_waits")
+    __slots__ = ("_bounds", "_in_flight", "_reading", "_resting", "_transport", "_waits")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._transport: Any = None
         self._in_flight = 0
         self._reading = True
+        self._resting = False
         self._waits = 0
 
     def read_no_further(self) -> None:
@@ -45,6 +47,17 @@ class PacedSocket:
         """Take further messages, if nothing else speaks against it. One that was read already comes from within this call."""
         self._waits -= 1
         self._pace()
+
+    def rest(self, seconds: float, clock: IReactorTime) -> None:
+        """Take no further message for some time; no effect while it rests already."""
+        if not self._resting:
+            self._resting = True
+            self.read_no_further()
+            clock.callLater(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self.read_on()
 
     def sink_full(self) -> None:
         """See ISinkWatcher."""

@@ -11,6 +11,7 @@ from netsvc.core.identity import Identity
 from netsvc.errors import NetsvcError, NotAuthenticated
 from netsvc.http.messages import Answer, Headers, Request, Response
 from netsvc.rpc.connection import RpcService
+from netsvc.rpc.dispatch import FAULT_COST
 from netsvc.rpc.endpoint import CHALLENGE, HttpCaller, retry_header
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.xmlrpc import XmlRpc, fault_of
@@ -43,8 +44,14 @@ class XmlRpcEndpoint:
         try:
             found = self._authenticate(request)
             identity = request.identity = await found if isinstance(found, Deferred) else found
-            caller = HttpCaller(request, identity, self._budget_of(identity, request.peer))
-            call = self._codec.read_call(request.body, _charset(request.header(b"content-type")))
+            budget = self._budget_of(identity, request.peer)
+            request.charged(budget)
+            caller = HttpCaller(request, identity, budget)
+            try:
+                call = self._codec.read_call(request.body, _charset(request.header(b"content-type")))
+            except NetsvcError:
+                budget.charge(FAULT_COST)
+                raise
             return Response(200, await self._run(call.method, call.params, caller, caller.deadline, self._document), XML)
         except NetsvcError as error:
             return self._fault(error)

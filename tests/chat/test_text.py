@@ -17,7 +17,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.rooms import Rooms
 from netsvc.core.settings import LimitsSettings, RoomsSettings
-from netsvc.errors import InvalidParams, StoreUnavailable
+from netsvc.errors import InvalidParams, RateLimited, StoreUnavailable
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.pace import Bounds
@@ -258,6 +258,17 @@ class RoomUrlTests(TextRoomTestCase):
         self.assertEqual(self.upgraded("lobby", "?name=Carol", identity=ALICE).identity, ALICE)
         self.logins.login.return_value = BOB
         self.assertEqual(self.upgraded("lobby", "?name=bob").identity, BOB)
+
+    def test_cost(self) -> None:
+        """Each attempt to open a WebSocket costs; the page does not."""
+        budget = self.budgets.of(BOB, "192.0.2.1")
+        self.get("lobby", upgrade=False)
+        left = budget.remaining
+        self.upgraded("lobby")
+        self.failureResultOf(self.get("lobby", "?after=x"), InvalidParams)
+        self.assertEqual(budget.remaining, left - 2)
+        budget.charge(left - 2)
+        self.failureResultOf(self.get("lobby"), RateLimited)
 
     def test_cursor(self) -> None:
         """?after= reads on; what is no cursor is refused before the handshake."""

@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from netsvc.core.identity import Identity
-from netsvc.core.limits import Budgets
+from netsvc.core.limits import REFUSALS, Budgets
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
 
@@ -73,6 +73,34 @@ class BudgetTests(TestCase):
         self.assertAlmostEqual(budget.left, 3.0)
         self.clock.advance(100)
         self.assertEqual(budget.left, 5.0)
+
+    def test_what_clients_are_told(self) -> None:
+        """Quota, window, what remains and when it is more, in whole numbers; the data of a refusal has them, too."""
+        budget = self.budgets.of(ALICE, "192.0.2.1")
+        self.assertEqual((budget.quota, budget.window, budget.remaining, budget.more_after), (5, 1, 5, 0))
+        budget.charge(1.0)
+        self.assertEqual((budget.remaining, budget.more_after), (4, 1))
+        budget.charge(4.0)
+        data = self.assertRaises(RateLimited, budget.charge, 1.0).data
+        self.assertEqual(data, {"retry_after": 0.1, "quota": 5, "window": 1, "remaining": 0})
+        slow = Budgets(LimitsSettings(calls_per_second=0.1, burst=2.0), self.clock.seconds).of(ALICE, "")
+        slow.charge(2.0)
+        self.assertEqual((slow.window, slow.remaining, slow.more_after), (20, 0, 10))
+        self.clock.advance(3)
+        self.assertEqual(slow.more_after, 7)
+
+    def test_who_takes_no_heed(self) -> None:
+        """Some hundred refusals are told at once; whoever goes on is to be read from no faster than they are forgotten."""
+        budget = self.budgets.of(ALICE, "192.0.2.1")
+        budget.charge(5.0)
+        for _ in range(REFUSALS):
+            self.assertRaises(RateLimited, budget.charge, 1.0)
+        self.assertAlmostEqual(budget.pause, 0.0)
+        for _ in range(REFUSALS):
+            self.assertRaises(RateLimited, budget.charge, 5.0)
+        self.assertAlmostEqual(budget.pause, 1.0)
+        self.clock.advance(2.0)
+        self.assertEqual(budget.pause, 0.0)
 
     def test_callers_are_apart(self) -> None:
         """One caller's spending is not another's; the same key is the same budget."""

@@ -12,8 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.core.credentials import Password, Session, Token
 from netsvc.core.identity import Identity
+from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
-from netsvc.errors import InvalidRequest, NotAuthenticated, StoreUnavailable
+from netsvc.core.settings import LimitsSettings
+from netsvc.errors import InvalidRequest, NotAuthenticated, RateLimited, StoreUnavailable
 from netsvc.http.auth import Authenticator, SignIn, authorization_credentials, session_cookie
 from netsvc.http.messages import Request, Response
 from tests.core.accounts import CHEAP, ScriptedAccounts, cheap_passwords
@@ -49,7 +51,8 @@ class AuthCase(SynchronousTestCase):
         assert isinstance(alice, Identity)
         self.secret = self.successResultOf(self.logins.open_session(alice))
         self.cookie = (b"cookie", b"theme=dark; netsvc_session=" + self.secret.encode() + b"; x=y")
-        self.authenticate = Authenticator(self.logins)
+        self.budgets = Budgets(LimitsSettings(burst=10_000), self.clock.seconds)
+        self.authenticate = Authenticator(self.logins, self.budgets)
 
 
 class Fields(SynchronousTestCase):
@@ -112,6 +115,21 @@ class Authenticating(AuthCase):
         for headers in ([bad], [basic("alice:wrong")], [(b"authorization", b"?")], [(b"authorization", b"Bearer nst_bot")] * 2, [bad, self.cookie]):
             self.assertRaises(NotAuthenticated, self.authenticate, request(*headers))
 
+    def test_guessing_costs(self) -> None:
+        """Credentials that are refused cost the address's budget, at once or later, and are refused as too many when it is spent."""
+        budget = self.budgets.of(None, PEER)
+        bad = request((b"authorization", b"Bearer nst_no"))
+        self.assertRaises(NotAuthenticated, self.authenticate, bad)
+        self.assertEqual((budget.remaining, bad.budget), (9995, budget))
+        self.accounts.held = []
+        found = self.authenticate(request((b"authorization", b"Bearer nst_nor")))
+        self.accounts.give()
+        self.failureResultOf(found, NotAuthenticated)
+        self.assertEqual(budget.remaining, 9990)
+        budget.charge(9990)
+        self.assertRaises(RateLimited, self.authenticate, request((b"authorization", b"Bearer nst_another")))
+        self.assertEqual(self.authenticate(request((b"authorization", b"Bearer nst_bot"))).name, "bot")
+
     def test_session(self) -> None:
         """A session's cookie is its user, at once after the first time."""
         self.assertEqual(self.authenticate(request(self.cookie)).name, "alice")
@@ -163,6 +181,7 @@ class WithoutGuests(AuthCase):
         """Nobody, and an ended session, are refused, at once or later."""
         self.assertRaises(NotAuthenticated, self.authenticate, request())
         self.assertRaises(NotAuthenticated, self.authenticate, request((b"upgrade", b"websocket")))
+        self.assertEqual(self.budgets.of(None, PEER).remaining, 9998)
         self.accounts.local.remove_session(Session(self.secret).digest)
         self.assertRaises(NotAuthenticated, self.authenticate, request(self.cookie))
         self.accounts.held = []
@@ -186,7 +205,7 @@ class SigningIn(AuthCase):
     def setUp(self) -> None:
         """The two handlers."""
         super().setUp()
-        self.sign_in = SignIn(self.logins, CHEAP)
+        self.sign_in = SignIn(self.logins, CHEAP, self.budgets)
 
     def answer(self, coroutine: Any) -> Response:
         """What a handler answers at once."""
@@ -244,6 +263,16 @@ class SigningIn(AuthCase):
             self.failureResultOf(Deferred.fromCoroutine(self.sign_in.login(request(FORM, body=body))), error)
         self.failureResultOf(Deferred.fromCoroutine(self.sign_in.login(request(ACCEPT_JSON, body=GOOD))), InvalidRequest)
         self.assertEqual(self.accounts.sessions(), sessions)
+
+    def test_attempts_cost(self) -> None:
+        """Each attempt costs the address's budget; nothing is looked at when that is spent."""
+        budget = self.budgets.of(None, PEER)
+        self.answer(self.sign_in.login(request(FORM, body=GOOD)))
+        self.assertEqual(budget.remaining, 9995)
+        budget.charge(9995)
+        self.accounts.asked.clear()
+        self.failureResultOf(Deferred.fromCoroutine(self.sign_in.login(request(FORM, body=GOOD))), RateLimited)
+        self.assertEqual(self.accounts.asked, [])
 
     def test_later(self) -> None:
         """A login that takes a while is waited for."""

@@ -69,7 +69,14 @@ class AnswerTests(SynchronousTestCase):
     def test_retry(self) -> None:
         """Who shall come again is told when, in whole seconds, at least one."""
         for error, seconds in ((errors.RateLimited("", 2.1), b"3"), (errors.Overloaded("", 0.0), b"1"), (errors.StoreUnavailable("", 5), b"5")):
-            self.assertEqual(fields(error_response(error, None, "x"))[b"Retry-After"], seconds)
+            answer = error_response(error, None, "x")
+            self.assertEqual(fields(answer)[b"Retry-After"], seconds)
+            self.assertEqual(msgspec.json.decode(answer.body)["error"]["retry_after"], error.retry_after)
+
+    def test_a_way_in(self) -> None:
+        """Who has to sign in first is shown where; nobody else is."""
+        self.assertIn(b'<a href="/">', error_response(errors.NotAuthenticated("log in"), b"text/html", "x").body)
+        self.assertNotIn(b"<a", error_response(errors.Forbidden("no"), b"text/html", "x").body)
 
     def test_further_fields(self) -> None:
         """A challenge at 401, the version at a bad handshake, whatever an HttpError brings."""

@@ -16,6 +16,7 @@ from netsvc.errors import Conflict, Overloaded
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.settings import RpcSettings
 from netsvc.store.memory import MemoryStore
+from netsvc.wire.jsonrpc import Failed
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
 
@@ -77,6 +78,11 @@ class Slow:
             raise self.fault
         self.counted += step
         return self.counted
+
+    @procedure("slow.secret", role="admin")
+    def secret(self) -> int:
+        """Not for guests."""
+        return 42
 
     @procedure("slow.dear", role="guest", cost=60)
     def dear(self) -> int:
@@ -256,7 +262,7 @@ class DispatchTests(TestCase):
             error = json.loads(answer)["error"]
             self.assertEqual(error["code"], code, message[:80])
             self.assertIn(words, error["data"]["detail"])
-        self.assertEqual(json.loads(self.dispatcher.not_utf8())["error"]["code"], -32700)
+        self.assertEqual(json.loads(self.dispatcher.not_utf8(self.caller))["error"]["code"], -32700)
 
     def test_batch_in_order_of_its_calls(self) -> None:
         """Whatever answers first."""
@@ -291,6 +297,36 @@ class DispatchTests(TestCase):
         results = json.loads(self.dispatcher.handle("[" + ",".join(call % number for number in range(3)) + "]", self.caller))  # type: ignore[arg-type]
         self.assertEqual([each.get("error", {}).get("code") for each in results], [None, -32005, -32005])
         self.assertGreater(results[1]["error"]["data"]["retry_after"], 0)
+
+    def test_whatever_is_wrong_costs(self) -> None:
+        """What is no call, a procedure that does not exist, and one that may not be called cost as calls do; then they are refused as too many."""
+        budget = self.caller.budget
+        left = budget.remaining
+        for message, code in (
+            ("nope", -32700),
+            ("[]", -32600),
+            ('{"jsonrpc":"2.0","id":1}', -32600),
+            ('{"jsonrpc":"2.0","method":"no.such","id":1}', -32601),
+            ('{"jsonrpc":"2.0","method":"slow.count","params":{"x":1},"id":1}', -32602),
+            ('{"jsonrpc":"2.0","method":"slow.secret","id":1}', -32002),
+            ('{"jsonrpc":"2.0","method":"slow.count","deadline":0,"id":1}', -32007),
+            ("[" + ",".join(["1"] * 6) + "]", -32006),
+        ):
+            answer = self.dispatcher.handle(message, self.caller)
+            assert isinstance(answer, Failed)
+            self.assertEqual(answer.code, code, message)
+            left -= 1
+            self.assertEqual(budget.remaining, left, message)
+        self.assertEqual(self.dispatcher.not_utf8(self.caller).code, -32700)
+        self.dispatcher.handle("[1, 2]", self.caller)
+        self.assertEqual(budget.remaining, left - 3)
+        budget.charge(left - 3)
+        for message in ("nope", '{"jsonrpc":"2.0","method":"no.such","id":1}', '{"jsonrpc":"2.0","method":"slow.secret","id":1}'):
+            answer = self.dispatcher.handle(message, self.caller)
+            assert isinstance(answer, Failed)
+            self.assertEqual(answer.code, -32005, message)
+        data = json.loads(answer)["error"]["data"]
+        self.assertEqual((data["quota"], data["window"], data["remaining"], data["retry_after"]), (100, 2, 0, 0.02))
 
     def test_batch_cancelled(self) -> None:
         """A caller that has gone away waits for no batch."""

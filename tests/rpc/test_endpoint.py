@@ -16,7 +16,7 @@ from netsvc.core.procedures import Call, Registry, procedure
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import NotAuthenticated, RateLimited
 from netsvc.examples import arithmetic
-from netsvc.http.messages import Request, Response, Upgrade
+from netsvc.http.messages import BUDGETED, Request, Response, Upgrade
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import HTTP_STATUS, RpcEndpoint
@@ -111,6 +111,20 @@ class EndpointTests(TestCase):
         self.assertEqual(self.successResultOf(later).status, 200)
         self.assertEqual(self.post(b'{"jsonrpc":"2.0","method":"math.add","params":[2,3]}').status, 204)
         self.assertEqual(self.post(b'[{"jsonrpc":"2.0","method":"nothing","id":1}]').status, 200)
+
+    def test_what_is_left_of_the_budget(self) -> None:
+        """Is told to every caller whose budget has a bound, refused or not; a WebSocket and the document of all procedures cost, too."""
+        asked = Request("POST", b"/rpc", [], "192.0.2.1", body=b'{"jsonrpc":"2.0","method":"math.add","params":[2,3],"id":1}')
+        self.endpoint.post(asked)
+        self.assertEqual((asked.flags & BUDGETED, asked.budget.remaining), (BUDGETED, 199))
+        self.websocket()
+        self.assertEqual(asked.budget.remaining, 198)
+        self.endpoint.openrpc(Request("GET", b"/openrpc.json", [], "192.0.2.1"))
+        self.assertEqual(asked.budget.remaining, 193)
+        asked.budget.charge(193)
+        self.assertEqual(self.post(b"nope").status, 429)
+        self.assertRaises(RateLimited, self.endpoint.openrpc, asked)
+        self.failureResultOf(Deferred.fromCoroutine(self.endpoint.websocket(asked)), RateLimited)
 
     def test_statuses(self) -> None:
         """Each code of an error has its status; those that ask to wait say for how long."""

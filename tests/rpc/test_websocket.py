@@ -14,7 +14,7 @@ from netsvc.chat.procedures import ChatProcedures
 from netsvc.core.delivery import Follower
 from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
-from netsvc.core.limits import Budgets
+from netsvc.core.limits import REFUSALS, Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.passwords import Passwords
 from netsvc.core.procedures import Call, Registry, procedure
@@ -173,6 +173,26 @@ class CallTests(SocketTestCase):
         self.connection.read()
         self.assertTrue(self.connection.reading)
         self.assertEqual(len(self.connection.messages()), 1)
+
+    def test_who_takes_no_heed_of_refusals(self) -> None:
+        """Is read from no faster than refusals are forgotten, whatever the shape of its calls; who waits as it is told is not touched."""
+        for batch in (False, True):
+            self.service.budgets = Budgets(LimitsSettings(burst=5.0, calls_per_second=1.0), self.clock.seconds)
+            socket, connection = self.connect()
+            one = '{"jsonrpc":"2.0","method":"auth.whoami","id":1}'
+            message, calls = (f"[{','.join([one] * 10)}]", 10) if batch else (one, 1)
+            for _ in range((REFUSALS + 5) // calls):
+                self.assertTrue(connection.reading)
+                socket.text(message)
+            self.assertTrue(connection.reading)
+            socket.text(message)
+            self.assertFalse(connection.reading)
+            self.clock.advance(calls / REFUSALS + 0.001)
+            self.assertTrue(connection.reading)
+            socket.text(message)
+            self.assertFalse(connection.reading)
+            socket.disconnected(1006, "")
+            self.clock.advance(1)
 
     def test_binary(self) -> None:
         """Is refused by 1003."""

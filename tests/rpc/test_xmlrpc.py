@@ -240,6 +240,12 @@ class EndpointTests(Case):
             self.result("math.add", 1, 2)
         self.assertEqual(self.fault("math.add", 1, 2)[0], -32005)
 
+    def test_what_is_no_call_costs(self) -> None:
+        """As much as a call."""
+        left = self.budgets.of(GUEST, "192.0.2.1").remaining
+        self.successResultOf(Deferred.fromCoroutine(self.endpoint.post(Request("POST", b"/RPC2", [], "192.0.2.1", body=b"<no"))))
+        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").remaining, left - 1)
+
     def test_deadline(self) -> None:
         """The header's, else the default; a bad one is a fault."""
         late = self.start("odd.wait", headers=((b"x-deadline", b"2.5"),))
@@ -336,7 +342,7 @@ class MulticallTests(Case):
             {"methodName": "system.multicall", "params": [[]]},
         ]
         found = self.result("system.multicall", calls)
-        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").left, 20 - 1 - 1 - 3 - 1 - 1)
+        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").left, 20 - 1 - 1 - 3 - 1 - 1 - 1)
         self.assertEqual(found[0], [3])
         self.assertEqual([each["faultCode"] for each in found[1:]], [-32601, -32603, -32603, -32600])
         self.assertEqual(found[1]["faultString"], "method not found: no procedure 'nothing'; system.listMethods names them all")

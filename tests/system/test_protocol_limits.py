@@ -30,6 +30,8 @@ class RateTests(ServedCase):
         wait = error["data"]["retry_after"]
         self.assertTrue(0 < wait <= 1, wait)
         self.assertEqual(answers[-1].headers["retry-after"], "1")
+        self.assertEqual({answer.headers["ratelimit-policy"] for answer in answers}, {'"calls";q=5;w=5'})
+        self.assertEqual([answer.headers["ratelimit"] for answer in answers], [f'"calls";r={rest};t=1' for rest in (4, 3, 2, 1, 0, 0, 0)])
         self.assertEqual([request(f"{self.url}/healthz").status for _ in range(10)], [200] * 10)
         until = time.monotonic() + wait
         eventually(lambda: time.monotonic() >= until, DEADLINE, "the time to pass that the server asked for")
@@ -43,12 +45,11 @@ class RateTests(ServedCase):
         self.assertEqual([answer.get("error", {}).get("code") for answer in answers], [None] * 3 + [-32005] * 2)
 
     def test_one_budget(self) -> None:
-        """Guests of one address share theirs, over HTTP, on WebSockets and in plain text; nobody is disconnected for it."""
+        """Guests of one address share theirs, over HTTP, on WebSockets, which cost something to open, and in plain text; nobody is disconnected for it."""
         with RpcSocket(self.daemon.websocket_url) as client, TextRoom(self.daemon.websocket_url, "lobby", "name=ann") as room:
             room.hear()
-            for _ in range(2):
-                client.call("math.add", a=1, b=2)
-                self.assertEqual(self.post(call("math.add", [1, 2])).status, 200)
+            client.call("math.add", a=1, b=2)
+            self.assertEqual(self.post(call("math.add", [1, 2])).status, 200)
             room.say("hello")
             self.assertEqual(room.hear(), "<ann> hello")
             room.say("again")
@@ -56,7 +57,20 @@ class RateTests(ServedCase):
             with self.assertRaises(RpcError) as limited:
                 client.call("math.add", a=1, b=2)
             self.assertEqual(limited.exception.code, -32005)
+            self.assertEqual([limited.exception.data[member] for member in ("quota", "window", "remaining")], [5, 5, 0])
             eventually(lambda: self.post(call("math.add", [1, 2])).status == 200, DEADLINE, "a call to be let through")
+
+    def test_what_is_wrong_costs_too(self) -> None:
+        """What is no call, unknown procedures, refused credentials and logins: all cost; then even that is refused."""
+        for body, status in (("nope", 400), (call("no.such"), 404), (call("server.status"), 403), ([1, 2], 200), ("nope", 429)):
+            self.assertEqual(self.post(body).status, status)
+        self.daemon.restart()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        self.assertEqual([request(f"{self.url}/login", "POST", b"name=ann&password=wrong", form).status for _ in range(2)], [401, 429])
+        self.daemon.restart()
+        answers = [self.post(call("auth.whoami"), Authorization="Bearer nst_wrong") for _ in range(2)]
+        self.assertEqual([answer.status for answer in answers], [401, 429])
+        self.assertEqual(answers[0].headers["ratelimit"], '"calls";r=0;t=1')
 
     def test_dear_calls(self) -> None:
         """A call that costs as much as the burst is possible with a full budget."""
