@@ -10,8 +10,9 @@ from twisted.python.failure import Failure
 
 from netsvc.core.history import MOST, History
 from netsvc.core.names import fold_room_name
+from netsvc.core.posting import Posted
 from netsvc.core.procedures import Call, procedure
-from netsvc.core.rooms import Joined, Member, Membership, Posted, Present, RoomList, Rooms
+from netsvc.core.rooms import Joined, Member, Membership, Present, RoomList, Rooms
 from netsvc.errors import InvalidRequest, TooLarge
 from netsvc.interfaces import IFormat
 from netsvc.rpc.connection import Framing

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from netsvc.core.rooms import Posted
+from netsvc.core.posting import Posted
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable, TooLarge
 from tests.core.fakes import FakeSink
 from tests.core.rooms_case import ALICE, BOB, GUEST, OTHER_GUEST, RoomsTestCase

@@ -1,0 +1,99 @@
+"""The rooms that are in memory because somebody is there, or asks about them."""
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from netsvc.core.delivery import Room
+from netsvc.core.presence import Presence
+from netsvc.core.records import RoomInfo
+from netsvc.interfaces import IStore
+
+__all__ = ["RoomState", "RoomStates"]
+
+
+class RoomState:
+    """A room in memory: its delivery, its presence, and how many hold it.
+
+    :ivar loaded: its bounds are those of the store.
+    """
+
+    __slots__ = ("holders", "loaded", "presence", "room", "waiting")
+
+    def __init__(self, name: str, grace: float) -> None:
+        self.room = Room(name)
+        self.presence = Presence(grace)
+        self.holders = 0
+        self.loaded = False
+        self.waiting: list[Deferred[None]] = []
+
+
+class RoomStates(dict[str, RoomState]):
+    """All rooms in memory, by name. A room that nobody holds and nobody has just left is not among them.
+
+    :param store: the log.
+    :param grace: see Presence.
+    """
+
+    def __init__(self, store: IStore, grace: float) -> None:
+        super().__init__()
+        self._store = store
+        self._grace = grace
+
+    def hold(self, name: str) -> RoomState:
+        """Take a room into memory, to be let go by `release`."""
+        state = self.get(name)
+        if state is None:
+            state = self[name] = RoomState(name, self._grace)
+        state.holders += 1
+        return state
+
+    def release(self, state: RoomState) -> None:
+        """One holder less."""
+        state.holders -= 1
+        if not state.holders and not state.presence.pending:
+            self.forget(state)
+
+    def forget(self, state: RoomState) -> None:
+        """Nobody holds it."""
+        if self.get(state.room.name) is state:
+            del self[state.room.name]
+
+    def loaded(self, state: RoomState) -> "Deferred[None]":
+        """Wait until a room that is held has its bounds from the store. Those who wait for the same room are answered in their order."""
+        if state.loaded:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        state.waiting.append(waiting)
+        if len(state.waiting) == 1:
+            self._store.room(state.room.name).addCallbacks(self._load, self._load_failed, callbackArgs=(state,), errbackArgs=(state,))
+        return waiting
+
+    def _load(self, info: RoomInfo | None, state: RoomState) -> None:
+        if info is not None:
+            state.room.first = max(state.room.first, info.first)
+            # A commit may have been seen since the store was asked.
+            if info.head > state.room.head:
+                state.room.head = info.head
+                state.room.clear(info.head)
+        state.loaded = True
+        waiting, state.waiting = state.waiting, []
+        for done in waiting:
+            done.callback(None)
+
+    def _load_failed(self, failure: Failure, state: RoomState) -> None:
+        waiting, state.waiting = state.waiting, []
+        self.forget(state)
+        for done in waiting:
+            done.errback(failure)
+
+    def exists(self, name: str) -> "Deferred[bool]":
+        """Whether a room has an event. Those who ask for the same room are answered in the order in which they asked."""
+        state = self.hold(name)
+
+        def answer(outcome: object) -> bool:
+            self.release(state)
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+            return state.room.head > 0
+
+        return self.loaded(state).addBoth(answer)
