@@ -18,6 +18,8 @@ from tests.system.required import require_program
 
 ROOT = Path(__file__).parent.parent.parent
 MARKED = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
+MODULE = re.compile(r"<!-- file (\w+)\.py -->\n```python\n(.*?)```", re.DOTALL)
+MARKED_WITH_MODULE = re.compile(r"<!-- run with \w+\.py -->\n```sh\n(.*?)```", re.DOTALL)
 RUN_DEADLINE = 300.0
 
 
@@ -47,6 +49,18 @@ class CommandsTests(SynchronousTestCase):
         for page in pages:
             for block in MARKED.findall(page.read_text()):
                 self.run_block(block, daemon)
+
+    def test_procedures_of_your_own(self) -> None:
+        """The module of docs/rpc.md is taken as it is printed there, and the calls below it are answered."""
+        page = (ROOT / "docs" / "rpc.md").read_text()
+        ((name, source),) = MODULE.findall(page)
+        daemon = Daemon(own_state=False, overrides=[f"rpc.modules={name}"])
+        self.addCleanup(daemon.close)
+        (daemon.directory / f"{name}.py").write_text(source)
+        daemon.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(daemon.directory), os.environ.get("PYTHONPATH"))))
+        daemon.start()
+        (block,) = MARKED_WITH_MODULE.findall(page)
+        self.run_block(block, daemon)
 
     def run_block(self, block: str, daemon: Daemon) -> None:
         """Run it where the daemon was started, with this venv and the daemon's port in place of those written down."""
