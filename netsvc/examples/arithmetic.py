@@ -1,5 +1,7 @@
 """An example of a procedure module: name it in ``[rpc] modules`` and call ``math.add`` over any protocol."""
 
+from math import isinf
+
 from netsvc.core.procedures import procedure
 from netsvc.errors import InvalidParams
 
@@ -20,11 +22,14 @@ def add(a: int, b: int) -> int:
 def divide(a: float, b: float) -> float:
     """`a` divided by `b`.
 
-    :raises InvalidParams: `b` is 0.
+    :raises InvalidParams: `b` is 0, or so small that the quotient is beyond a double.
 
     >>> math.divide(7.0, 2.0)
     3.5
     """
     if b == 0:
         raise InvalidParams("b: must not be 0", parameter="b")
-    return a / b
+    quotient = a / b
+    if isinf(quotient):
+        raise InvalidParams("b: the quotient is larger than a double can be", parameter="b")
+    return quotient

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase as TestCase
 
 from netsvc.core.procedures import Registry, procedure
 from netsvc.errors import InvalidParams
+from netsvc.examples.arithmetic import divide
 
 
 class Size(Enum):
@@ -130,3 +131,9 @@ class HintTests(TestCase):
             self.assertEqual(error.data["parameter"], "value", hint)
             self.assertIn(says, error.detail)
             self.assertTrue(error.detail.startswith("value"), error.detail)
+
+    def test_the_example(self) -> None:
+        """A quotient that no double can hold is refused, as a division by 0 is: JSON has no infinity."""
+        self.assertEqual(divide(7.0, 2.0), 3.5)
+        for a, b in ((1.0, 0.0), (1e308, 1e-308), (-1e308, 1e-308)):
+            self.assertEqual(self.assertRaises(InvalidParams, divide, a, b).data["parameter"], "b")
