@@ -33,6 +33,7 @@ from netsvc.core.threads import BoundedThreads
 from netsvc.errors import StartError
 from netsvc.http.auth import Authenticator, SignIn
 from netsvc.http.listeners import Listeners, is_loopback
+from netsvc.http.outbound import Outbound
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
@@ -251,7 +252,8 @@ class Composition:
             connections=self.limits.connections,
             connections_per_address=self.limits.connections_per_address,
         )
-        self.listeners = Listeners(reactor, http.listen, self.http)
+        self.outbound = Outbound(reactor, self.limits.outbound)
+        self.listeners = Listeners(reactor, http.listen, self.http, self.outbound)
 
     def _procedures(self) -> Registry:
         registry = read_registry(self.settings)
@@ -329,6 +331,7 @@ class Composition:
         appender = self.rooms.appender
         return {
             "connections": {"http": len(self.http), "websocket": len(self.websockets)},
+            "outbound": {"bytes": self.outbound.bytes, "readers": len(self.outbound), "shed": self.outbound.shed},
             "store": {"commits": appender.batches, "rows": appender.drafts, "durable": self.store.durable},
             "rooms": {"rings": sum(1 for _ in self.rooms.delivery.rooms()), "ring_bytes": self.rooms.delivery.cost},
         }

@@ -22,6 +22,9 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: Annotated[int, Meta(ge=1), Help("Calls of one WebSocket under way; at this many netsvc reads no further from it")] = 64
     append_queue: Annotated[int, Meta(ge=1), Help("Posts waiting for the store; at this many netsvc reads no further from those who post")] = 4096
     append_batch: Annotated[int, Meta(ge=1), Help("Posts in one transaction at the most")] = 1024
+    outbound: Annotated[Size, Meta(ge=0), Help("Bytes kept for all clients that do not read; beyond, the worst of them are closed; 0 is no bound")] = (
+        128 * 1024 * 1024
+    )
     rooms_per_connection: Annotated[int, Meta(ge=1), Help("Rooms that one connection may follow")] = 256
 
 

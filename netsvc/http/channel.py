@@ -165,6 +165,10 @@ class HttpChannel:
             self._turn.stream.transport_drained()
         self._go_on()
 
+    def transport_shed(self) -> None:
+        """See TransportOwner. What it is in the midst of can only be cut."""
+        self.abort()
+
     # Whose turn it is
 
     def busy(self) -> bool:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 
 from netsvc.errors import StartError
+from netsvc.http.outbound import Outbound
 from netsvc.http.ports import DirectReactor
 
 __all__ = ["Listeners", "is_loopback"]
@@ -40,12 +41,13 @@ class Listeners(Service):
     :param reactor: the reactor.
     :param endpoints: Twisted endpoint strings.
     :param factory: makes the protocol of each connection.
+    :param outbound: bounds what waits in all of them.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, endpoints: Sequence[str], factory: IProtocolFactory) -> None:
-        self._reactor = DirectReactor(reactor)
+    def __init__(self, reactor: Any, endpoints: Sequence[str], factory: IProtocolFactory, outbound: Outbound | None = None) -> None:
+        self._reactor = DirectReactor(reactor, outbound)
         self._endpoints = endpoints
         self._factory = factory
         self._ports: list[IListeningPort] = []

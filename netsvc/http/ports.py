@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
+from netsvc.http.outbound import Outbound
 from netsvc.http.poller import Poller
 from netsvc.http.transport import DirectServer, DirectUnixServer
 
@@ -26,16 +27,19 @@ class DirectPort(tcp.Port):
     """A listening TCP socket whose connections are DirectServers.
 
     :ivar poller: watches the connections; None leaves them to the reactor.
+    :ivar outbound: bounds what waits in them; None leaves it to each.
     """
 
     transport = DirectServer
     poller: Poller | None = None
+    outbound: Outbound | None = None
 
 
 class DirectUnixPort(unix.Port):
     """A listening UNIX socket whose connections are DirectUnixServers. See DirectPort."""
 
     poller: Poller | None = None
+    outbound: Outbound | None = None
     transport = DirectUnixServer  # type: ignore[assignment]  # unix.Server also passes descriptors
 
 
@@ -46,10 +50,12 @@ class DirectReactor:
     direct transports, which share one poller where there is epoll.
 
     :param reactor: the reactor to listen with.
+    :param outbound: bounds what waits in the transports.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, outbound: Outbound | None = None) -> None:
         self._reactor = reactor
+        self._outbound = outbound
         self._poller = Poller(reactor) if hasattr(select, "epoll") else None
         directlyProvides(self, providedBy(reactor))
 
@@ -76,6 +82,7 @@ class DirectReactor:
 
     def _listening(self, port: Any) -> IListeningPort:
         port.poller = self._poller
+        port.outbound = self._outbound
         port.startListening()
         listening: IListeningPort = port
         return listening

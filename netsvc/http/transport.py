@@ -21,6 +21,9 @@ from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, 
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from netsvc.http.backlog import Backlog
+from netsvc.http.outbound import Outbound
+
 __all__ = [
     "BufferedTransport",
     "DirectServer",
@@ -36,10 +39,6 @@ HIGH_WATER = 16 * 1024
 READ_SIZE = 64 * 1024
 """The most that one read takes from the kernel."""
 
-_GATHER = 64
-"""Buffers handed to the kernel in one call."""
-
-
 class TransportOwner(Protocol):
     """Who is told about the state of a transport's queue: the one protocol that uses it."""
 
@@ -48,6 +47,9 @@ class TransportOwner(Protocol):
 
     def transport_drained(self) -> None:
         """Nothing waits any more."""
+
+    def transport_shed(self) -> None:
+        """The client keeps too much waiting: give it up, with last words behind ``shorten`` or by an abort."""
 
 
 class DirectTransport(Protocol):
@@ -81,6 +83,9 @@ class DirectTransport(Protocol):
     def stalled(self) -> bool:
         """Bytes wait and the other end took none since this was asked last."""
 
+    def shorten(self) -> bool:
+        """Drop all that waits but the rest of the piece under way, for something that may follow it; False if that rest is too long itself."""
+
     def hand_over(self, protocol: Any) -> None:
         """Let `protocol` (an IProtocol and a TransportOwner) receive and own from now on. Its ``makeConnection`` is not called."""
 
@@ -98,42 +103,6 @@ class DirectTransport(Protocol):
 
     def abortConnection(self) -> None:
         """Close now; drop what waits. ``connectionLost`` comes in a later reactor turn."""
-
-
-class _Backlog:
-    """What the kernel has not taken yet: references to the callers' bytes, and how far the first of them is sent."""
-
-    __slots__ = ("chunks", "moved", "offset", "size")
-
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self.offset = 0
-        self.size = 0
-        self.moved = True
-
-    def add(self, data: bytes, offset: int) -> None:
-        if self.chunks and offset:
-            data, offset = data[offset:], 0
-        if not self.chunks:
-            self.offset = offset
-        self.chunks.append(data)
-        self.size += len(data) - offset
-
-    def send(self, skt: socket) -> bool:
-        """Send once; True if nothing is left. OSError as of ``send``."""
-        chunks = self.chunks
-        first = memoryview(chunks[0])[self.offset :]
-        sent = skt.send(first) if len(chunks) == 1 else skt.sendmsg([first, *chunks[1:_GATHER]])
-        self.size -= sent
-        self.moved = True
-        sent += self.offset
-        done = 0
-        while done < len(chunks) and sent >= len(chunks[done]):
-            sent -= len(chunks[done])
-            done += 1
-        del chunks[:done]
-        self.offset = sent
-        return not chunks
 
 
 def _send_nowhere(data: bytes) -> int:
@@ -165,7 +134,7 @@ class DirectServer(tcp.Server):
         self.server: Any = server
         self.owner: TransportOwner | None = None
         self.full = False
-        self._backlog: _Backlog | None = None
+        self._backlog: Backlog | None = None
         self.connected = 1
         sock.setblocking(False)
         self._tune(sock)
@@ -179,6 +148,11 @@ class DirectServer(tcp.Server):
     def reactor(self) -> Any:  # type: ignore[override]  # an attribute per connection in the base
         """What watches the descriptor: the poller of the port, else its reactor."""
         return self.server.poller or self.server.reactor
+
+    @property
+    def _outbound(self) -> Outbound | None:
+        outbound: Outbound | None = self.server.outbound
+        return outbound
 
     @property
     def peer(self) -> str:
@@ -277,8 +251,11 @@ class DirectServer(tcp.Server):
             data = bytes(data)  # kept by reference, so nobody may change it
         backlog = self._backlog
         if backlog is None:
-            backlog = self._backlog = _Backlog()
+            outbound = self._outbound
+            backlog = self._backlog = Backlog(outbound)
             backlog.add(data, offset)
+            if outbound is not None:
+                outbound.moved(self)
             self.full = True
             self.startWriting()
             if self.owner is not None:
@@ -295,6 +272,39 @@ class DirectServer(tcp.Server):
         moved, backlog.moved = backlog.moved, False
         return not moved
 
+    @property
+    def waiting(self) -> int:
+        """See WaitingReader."""
+        return 0 if self._backlog is None else self._backlog.size
+
+    def shorten(self) -> bool:
+        """See DirectTransport."""
+        backlog = self._backlog
+        if backlog is None or (backlog.offset and len(backlog.chunks[0]) - backlog.offset > HIGH_WATER):
+            return False
+        backlog.shorten()
+        return True
+
+    def shed(self) -> None:
+        """See WaitingReader. Without an owner there is something between, as TLS, that keeps no last words."""
+        if self.owner is not None:
+            self.owner.transport_shed()
+        else:
+            self.abortConnection()
+
+    def abortConnection(self) -> None:
+        """See DirectTransport."""
+        self._let_go()
+        tcp.Server.abortConnection(self)
+
+    def _let_go(self) -> None:
+        """Keep nothing for the other end any more."""
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            backlog.clear()
+            if self._outbound is not None:
+                self._outbound.gone(self)
+
     def _isSendBufferFull(self) -> bool:
         return self._backlog is not None and self._backlog.size > HIGH_WATER
 
@@ -302,8 +312,11 @@ class DirectServer(tcp.Server):
         """Send of what waits what the kernel takes; when all is sent, go on as the base class does: producer, close, half-close."""
         backlog = self._backlog
         if backlog is not None:
+            outbound = self._outbound
             try:
                 if not backlog.send(self.socket):
+                    if outbound is not None:
+                        outbound.moved(self)
                     return None
             except BlockingIOError:
                 return None
@@ -311,6 +324,8 @@ class DirectServer(tcp.Server):
                 return None if error.errno == ENOBUFS else main.CONNECTION_LOST
             self._backlog = None
             self.full = False
+            if outbound is not None:
+                outbound.gone(self)
         self.stopWriting()
         if self.producer is not None and (not self.streamingProducer or self.producerPaused):
             self.producerPaused = False
@@ -337,7 +352,8 @@ class DirectServer(tcp.Server):
         self._closeSocket(not reason.check(ConnectionAborted))
         protocol = self.protocol
         self.full = True
-        self._backlog = self.owner = None
+        self._let_go()
+        self.owner = None
         del self.protocol
         del self.socket
         protocol.connectionLost(reason)
@@ -411,6 +427,10 @@ class BufferedTransport:
         """See DirectTransport. It is the lowest transport that knows."""
         lower = getattr(self.inner, "stalled", None)
         return self.full if lower is None else lower()
+
+    def shorten(self) -> bool:
+        """See DirectTransport. What waits below is out of reach."""
+        return False
 
     def hand_over(self, protocol: Any) -> None:
         """See DirectTransport."""

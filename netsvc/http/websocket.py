@@ -256,6 +256,13 @@ class WebSocketConnection:
         elif watchers is not None and not self.full:
             watchers.sink_drained()
 
+    def transport_shed(self) -> None:
+        """See TransportOwner: the client does not read, and all together keep too much waiting. 1013: it may come back."""
+        if self._state == _OPEN and self._transport.shorten():
+            self.close(1013, "too much waits for you")
+        else:
+            self._abort("takes no bytes")
+
     # What the client sends.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name

@@ -121,6 +121,7 @@ class Port:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.poller: Any = None
+        self.outbound: Any = None
 
 
 class Receiver:
@@ -154,6 +155,10 @@ class Owner:
     def transport_drained(self) -> None:
         """See TransportOwner."""
         self.told.append("drained")
+
+    def transport_shed(self) -> None:
+        """See TransportOwner."""
+        self.told.append("shed")
 
 
 class DirectCase(SynchronousTestCase):

@@ -1,11 +1,12 @@
 """[limits]: rates and connections, as clients meet them."""
 
+import json
 import socket
 import time
 
 from tests.system.clients import RpcError, RpcSocket, TextRoom, request
 from tests.system.programs import eventually
-from tests.system.raw import RawAnswer, head, parse_answers
+from tests.system.raw import RawAnswer, RawWebSocket, frame, head, parse_answers
 from tests.system.served import ServedCase, call
 
 DEADLINE = 10.0
@@ -138,6 +139,30 @@ class CapTests(Connections):
             others[0].close()
             eventually(self.opens, DEADLINE, "a place")
             self.assertEqual(self.ask(others[1]).status, 200)
+
+
+class OutboundTests(ServedCase):
+    """outbound."""
+
+    settings = "[limits]\noutbound = 20MB\nrate = off\n[rpc]\nmodules = wire_procedures\n"
+
+    def test_who_does_not_read(self) -> None:
+        """When clients that do not read make netsvc keep too much, some are cut, no more than has to be; it is counted, and others notice nothing."""
+        size = 12_000_000
+        clients = [RawWebSocket(self.daemon.port) for _ in range(4)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.send(frame(1, json.dumps(call("count.big", [size])).encode()))
+        eventually(lambda: "given up" in self.daemon.output(), DEADLINE, "clients to be given up")
+        with RpcSocket(self.daemon.websocket_url) as other:
+            self.assertEqual(len(other.call("count.big", size=1000)), 1000)
+        whole = 0
+        for client in clients:
+            try:
+                whole += len(client.text()) > size
+            except AssertionError:  # it ends inside of the frame
+                client.close()
+        self.assertEqual(whole, 1)
 
 
 class AddressTests(Connections):

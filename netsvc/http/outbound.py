@@ -1,0 +1,133 @@
+"""One bound for all that waits to be sent: when clients that do not read make netsvc keep too much, the worst of them go."""
+
+from heapq import nlargest
+from itertools import islice
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+__all__ = ["Outbound", "WaitingReader"]
+
+_SLICE = 64
+"""Readers shed in one reactor turn."""
+
+_HYSTERESIS = 8
+"""An eighth less than the bound is shed down to, so that not every further byte costs somebody's connection."""
+
+
+class WaitingReader(Protocol):
+    """A transport with bytes that the other end has not taken yet."""
+
+    @property
+    def waiting(self) -> int:
+        """How many."""
+
+    def shed(self) -> None:
+        """Give up the client: let go of most of what waits now, and of the rest soon."""
+
+    def abortConnection(self) -> None:  # noqa: N802 - Twisted's name
+        """Let go of all of it now."""
+
+
+class Outbound:
+    """What waits in all transports, and who is shed when it is too much.
+
+    Counted is what waiting keeps in memory: a bytes object that a thousand readers wait for, the same frame of a room, counts once, and
+    counts whole until the last of them has taken all of it. Nothing is counted for those who keep up.
+
+    The worst go first: those who keep most waiting, by powers of two, and among these whoever has taken nothing for longest.
+
+    :param clock: gives other work its turn between slices.
+    :param most: bytes that may wait in all; 0 is no bound.
+    :ivar bytes: what waits now.
+    :ivar shed: the readers that were given up so far.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, most: int) -> None:
+        self._clock = clock
+        self._most = most
+        self.bytes = 0
+        self.shed = 0
+        self._pins: dict[int, int] = {}  # by identity: as long as somebody waits for it, no other object has the same
+        self._readers: dict[WaitingReader, None] = {}  # who took something last comes last
+        self._leaving: dict[WaitingReader, None] = {}  # shed, but not gone
+        self._scheduled = False
+
+    def __len__(self) -> int:
+        """The readers for whom something waits."""
+        return len(self._readers) + len(self._leaving)
+
+    # For the transports
+
+    def pin(self, data: bytes) -> None:
+        """One more reader waits for these bytes."""
+        key = id(data)
+        readers = self._pins.get(key, 0)
+        self._pins[key] = readers + 1
+        if not readers:
+            self.bytes += len(data)
+            if self._most and self.bytes > self._most:
+                self._later()
+
+    def unpin(self, data: bytes) -> None:
+        """A reader has them, or is gone."""
+        key = id(data)
+        readers = self._pins[key] - 1
+        if readers:
+            self._pins[key] = readers
+        else:
+            del self._pins[key]
+            self.bytes -= len(data)
+
+    def moved(self, reader: WaitingReader) -> None:
+        """A reader, perhaps a new one, has taken something just now."""
+        if reader not in self._leaving:
+            self._readers.pop(reader, None)
+            self._readers[reader] = None
+
+    def gone(self, reader: WaitingReader) -> None:
+        """Nothing waits for this reader any more."""
+        self._readers.pop(reader, None)
+        self._leaving.pop(reader, None)
+
+    # Shedding
+
+    def _later(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._clock.callLater(0, self._shed)
+
+    def _shed(self) -> None:
+        self._scheduled = False
+        if self.bytes <= self._most:
+            return
+        enough = self._most - self._most // _HYSTERESIS
+        before = self.shed
+        for reader in nlargest(_SLICE, self._readers, key=_badness):
+            if self.bytes <= enough:
+                break
+            # Something may wait for it a little longer: its last words.
+            self._readers.pop(reader, None)
+            self._leaving[reader] = None
+            self.shed += 1
+            reader.shed()
+        if self.shed > before:
+            self._log.warn(
+                "{count} clients that do not read are given up: more waits for them than [limits] outbound allows; {bytes} bytes still wait",
+                count=self.shed - before,
+                bytes=self.bytes,
+            )
+        elif self.bytes > self._most:
+            for reader in list(islice(self._leaving, _SLICE)):
+                self.gone(reader)
+                reader.abortConnection()
+        if self.bytes > self._most and len(self):
+            self._later()
+
+
+def _badness(reader: WaitingReader) -> int:
+    # nlargest keeps equals in their order, so of two that keep about as much the one goes that stands longest.
+    return reader.waiting.bit_length()
