@@ -33,12 +33,12 @@ from netsvc.core.threads import BoundedThreads
 from netsvc.errors import StartError
 from netsvc.http.auth import Authenticator, SignIn
 from netsvc.http.listeners import Listeners, is_loopback
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.outbound import Outbound
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
 from netsvc.http.static import PackageFiles
-from netsvc.http.websocket import OpenWebSockets
 from netsvc.ops.composition import OrderedServices
 from netsvc.ops.daemon import Daemon
 from netsvc.ops.health import Health
@@ -46,7 +46,7 @@ from netsvc.ops.logs import LogFormat, LogLevelName, observer_for
 from netsvc.ops.notify import Notifier, Watchdog, watchdog_interval
 from netsvc.ops.signals import install as install_signals
 from netsvc.ops.urls import HealthUrls
-from netsvc.rpc.connection import RpcService
+from netsvc.rpc.connection import Framing, RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
@@ -235,6 +235,9 @@ class Composition:
         self.health = Health(reactor, self.store.probe)
         self.websockets = OpenWebSockets()
         http = section(HttpSettings)
+        deflate = http.permessage_deflate()
+        self.framings: tuple[Framing, ...] = (text_frame, *(deflate.framings if deflate is not None else ()))
+        """How messages to WebSockets are framed: those that share one are sent the same bytes."""
         # A long-poll shall be answered before the server loses its patience with it.
         longest_wait = http.answer_timeout * 0.8
         self.events = EventsUrl(self.rooms, self.logins, self.budgets, reactor, section(ChatSettings).heartbeat, longest_wait)
@@ -251,6 +254,7 @@ class Composition:
             self.websockets,
             connections=self.limits.connections,
             connections_per_address=self.limits.connections_per_address,
+            deflate=deflate,
         )
         self.outbound = Outbound(reactor, self.limits.outbound)
         self.listeners = Listeners(reactor, http.listen, self.http, self.outbound)
@@ -260,7 +264,7 @@ class Composition:
         registry.add(AuthProcedures(self.logins))
         registry.add(SystemProcedures(registry, TITLE))
         registry.add(ServerProcedures(self.health.uptime, self.counts))
-        registry.add(ChatProcedures(self.rooms, {text_frame: NotificationFormat(text_frame)}, self.limits.rooms_per_connection))
+        registry.add(ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in self.framings}, self.limits.rooms_per_connection))
         return registry
 
     def _routes(self) -> Routes:
@@ -268,7 +272,8 @@ class Composition:
         page = PackageFiles("netsvc.web", PAGE_HEADERS)
         sign_in = SignIn(self.logins, section(AuthSettings), self.budgets)
         endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)
-        room = RoomUrl(self.rooms, TextFormat(), self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.rpc.bounds)
+        formats = {framing: TextFormat(framing) for framing in self.framings}
+        room = RoomUrl(self.rooms, formats, self.logins, self.budgets, section(ChatSettings), page.serving("index.html"), self.rpc.bounds)
         health = HealthUrls(self.health)
         routes = Routes()
         routes.add("GET", "/", page.serving("index.html"), public=True)

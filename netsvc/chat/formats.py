@@ -10,7 +10,6 @@ from netsvc.core.events import Event
 from netsvc.interfaces import IFormat
 from netsvc.rpc.connection import Framing
 from netsvc.wire.jsonrpc import notification
-from netsvc.wire.websocket import text_frame
 
 __all__ = ["EventStreamFormat", "NotificationFormat", "TextFormat", "line"]
 
@@ -74,17 +73,23 @@ def line(sender: str, text: str) -> str:
 
 @implementer(IFormat)
 class TextFormat:
-    """Plain text in WebSocket text frames: messages, and gaps in words. Presence and other events are not shown."""
+    """Plain text: messages, and gaps in words. Presence and other events are not shown.
+
+    :param frame: makes the wire bytes of a message.
+    """
+
+    def __init__(self, frame: Framing) -> None:
+        self._frame = frame
 
     def event(self, event: Event) -> bytes:
         """A message as ``<name> text``."""
         if event.type != "message" or event.deleted:
             return b""
-        return text_frame(line(event.sender, event.text or "").encode())
+        return self._frame(line(event.sender, event.text or "").encode())
 
     def gap(self, room: str, first: int, last: int) -> bytes:
         """Lost events, in words that no sender can imitate: a message starts with ``<``."""
-        return text_frame(f"-- messages {first} to {last} of {room} are no longer kept --".encode())
+        return self._frame(f"-- messages {first} to {last} of {room} are no longer kept --".encode())
 
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
         """Not shown."""

@@ -1,5 +1,7 @@
 """``/chat/<room>/``: a plain-text WebSocket, or the chat page for a browser that only looks."""
 
+from collections.abc import Mapping
+
 from twisted.internet.defer import Deferred
 
 from netsvc.chat.settings import ChatSettings
@@ -14,6 +16,7 @@ from netsvc.core.rooms import Rooms
 from netsvc.errors import InvalidParams
 from netsvc.http.messages import Answer, Handler, Request, Upgrade
 from netsvc.interfaces import IFormat
+from netsvc.rpc.connection import Framing
 from netsvc.rpc.pace import Bounds
 
 __all__ = ["RoomUrl"]
@@ -26,13 +29,23 @@ UPGRADE_COST = 1.0
 class RoomUrl:
     """The handler of ``GET /chat/{room}/``.
 
+    :param formats: how a connection is told of messages, by its framing.
     :param page: the handler of the chat page.
     :param bounds: of the posts of one connection that are under way.
     """
 
-    def __init__(self, rooms: Rooms, format: IFormat, logins: Logins, budgets: Budgets, settings: ChatSettings, page: Handler, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        formats: Mapping[Framing, IFormat],
+        logins: Logins,
+        budgets: Budgets,
+        settings: ChatSettings,
+        page: Handler,
+        bounds: Bounds,
+    ) -> None:
         self._rooms = rooms
-        self._format = format
+        self._formats = formats
         self._logins = logins
         self._budgets = budgets
         self._settings = settings
@@ -68,5 +81,5 @@ class RoomUrl:
         if identity.guest and name is not None:
             found = self._logins.login(Guest(name), request.peer)
             identity = await found if isinstance(found, Deferred) else found
-        application = TextRoom(self._rooms, self._format, self._logins, budget, identity, room, after, self._settings.welcome, self._bounds)
+        application = TextRoom(self._rooms, self._formats, self._logins, budget, identity, room, after, self._settings.welcome, self._bounds)
         return Upgrade(application)

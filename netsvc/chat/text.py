@@ -1,5 +1,6 @@
 """``/chat/<room>/`` as a WebSocket of plain text: `wscat` and a browser console are enough to talk."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.logger import Logger
@@ -12,8 +13,8 @@ from netsvc.core.logins import Logins
 from netsvc.core.rooms import Member, Membership, Rooms
 from netsvc.errors import NetsvcError, RateLimited
 from netsvc.interfaces import IFormat, IWebSocketApplication
+from netsvc.rpc.connection import Framing
 from netsvc.rpc.pace import Bounds, PacedSocket
-from netsvc.wire.websocket import text_frame
 
 __all__ = ["TextRoom"]
 
@@ -27,20 +28,21 @@ REVOKED = 4401
 class TextRoom(PacedSocket):
     """One WebSocket in one room: a welcome, then ``<name> text`` for every message; what it sends is posted.
 
+    :param formats: how it is told of messages, by the framing that was agreed on.
     :param room: the room's name, folded.
     :param after: a cursor to read on from, None for what comes from now on.
     :param welcome: the first line, with {name}, {room} and {cursor}.
     :param bounds: of the posts under way.
     """
 
-    __slots__ = ("_after", "_budget", "_format", "_logins", "_member", "_room", "_rooms", "_welcome", "identity")
+    __slots__ = ("_after", "_budget", "_formats", "_logins", "_member", "_room", "_rooms", "_welcome", "identity")
 
     log = Logger()
 
     def __init__(
         self,
         rooms: Rooms,
-        format: IFormat,
+        formats: Mapping[Framing, IFormat],
         logins: Logins,
         budget: Budget,
         identity: Identity,
@@ -51,7 +53,7 @@ class TextRoom(PacedSocket):
     ) -> None:
         PacedSocket.__init__(self, bounds)
         self._rooms = rooms
-        self._format = format
+        self._formats = formats
         self._logins = logins
         self._budget = budget
         self.identity = identity
@@ -67,7 +69,7 @@ class TextRoom(PacedSocket):
         self._logins.watch(self.identity, self._revoked)
         self.read_no_further()
         try:
-            joining = self._rooms.join(self.identity, self._room, self._after, 0, self._format, connection)
+            joining = self._rooms.join(self.identity, self._room, self._after, 0, self._formats[connection.text_frame], connection)
         except NetsvcError:
             self._not_joined(Failure())
             return
@@ -82,7 +84,7 @@ class TextRoom(PacedSocket):
         welcome = self._welcome
         for field, value in fields.items():
             welcome = welcome.replace(field, value)
-        self._transport.write(text_frame(welcome.encode()))
+        self._transport.send_text(welcome.encode())
         if not membership.joined.recovered:
             self._say("not all messages since then are kept; what follows is new")
         membership.member.start()
@@ -130,7 +132,7 @@ class TextRoom(PacedSocket):
         """A line of the server's own: messages start with ``<``, so nobody's message looks like it."""
         transport = self._transport
         if transport is not None and not transport.full:
-            transport.write(text_frame(f"-- {words} --".encode()))
+            transport.send_text(f"-- {words} --".encode())
 
     def binary(self, data: bytes) -> None:
         """Refused: text is spoken here."""

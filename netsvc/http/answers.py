@@ -14,6 +14,7 @@ from netsvc.http.errors import HttpError, error_response
 from netsvc.http.messages import BUDGETED, Headers, Request, Response
 from netsvc.http.ratelimit import rate_fields
 from netsvc.http.requestlog import log_failure
+from netsvc.wire.deflate import Agreement, PermessageDeflate
 from netsvc.wire.http1 import CLOSE, HEAD_ONLY, HTTP_1_0, UPGRADE
 from netsvc.wire.http1_response import NO_BODY, Heads
 from netsvc.wire.websocket import BadHandshake, check_handshake
@@ -22,6 +23,9 @@ __all__ = ["error_answer", "handle_later", "log_unexpected", "render", "render_s
 
 _CLOSE_FIELD = ((b"Connection", b"close"),)
 _KEEP_FIELD = ((b"Connection", b"keep-alive"),)
+_SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nServer: netsvc\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n%b\r\n"
+)
 
 
 def _further(request: Request) -> Headers:
@@ -59,12 +63,15 @@ def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
     return heads.full(stream.status, stream.media_type, stream.length, (*stream.headers, *_further(request)), stream.chunked)
 
 
-def render_switch(request: Request) -> bytes:
-    """The answer to a right opening handshake (RFC 6455 section 4.2.2). BadHandshake: it is not right."""
+def render_switch(request: Request, deflate: PermessageDeflate | None) -> tuple[bytes, Agreement | None]:
+    """The answer to a right opening handshake (RFC 6455 section 4.2.2), and what it agrees to. BadHandshake: it is not right."""
     accept = check_handshake(request.method, request.headers)
     if not request.flags & UPGRADE:
         raise BadHandshake("a WebSocket is opened with HTTP/1.1", 426)
-    return b"HTTP/1.1 101 Switching Protocols\r\nServer: netsvc\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n" % accept
+    fields = [value for name, value in request.headers if name == b"sec-websocket-extensions"]
+    agreement = deflate.agree(fields) if deflate is not None and fields else None
+    extension = b"" if agreement is None else b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer
+    return _SWITCH % (accept, extension), agreement
 
 
 def error_answer(request: Request, error: BaseException, failure: Failure | None = None) -> Response:

@@ -20,6 +20,7 @@ from netsvc.http.requestlog import log_access
 from netsvc.http.transport import DirectTransport, direct
 from netsvc.http.turn import Turn
 from netsvc.http.websocket import WebSocketConnection
+from netsvc.wire.deflate import Agreement
 from netsvc.wire.http1 import BETWEEN, CLOSE, EXPECT, HEAD_ONLY
 from netsvc.wire.http1_response import CONTINUE
 from netsvc.wire.websocket import BadHandshake
@@ -61,7 +62,7 @@ class HttpChannel:
         self._deadline = Deadline(factory.wheel, factory.times, self._passed)
         self._state = READY
         self._turn: Turn | None = None  # while BUSY
-        self._switching: tuple[Request, Upgrade, bytes] | None = None  # while SWITCHING
+        self._switching: tuple[Request, Upgrade, bytes, Agreement | None] | None = None  # while SWITCHING
         self._queue: deque[Request | NetsvcError] | None = None  # what was read and has to wait for its turn
         self._out: list[bytes] = []  # answers that are not written yet
         self._running = False
@@ -341,16 +342,16 @@ class HttpChannel:
 
     def _upgrade(self, request: Request, upgrade: Upgrade) -> None:
         try:
-            head = render_switch(request)
+            head, agreement = render_switch(request, self._factory.deflate)
         except BadHandshake as error:
             self._send(request, error_answer(request, error))
             return
         self._state = SWITCHING
-        self._switching = (request, upgrade, head)
+        self._switching = (request, upgrade, head, agreement)
         if not (self._intake.feeding or self._running):
             self._switch(*self._switching)
 
-    def _switch(self, request: Request, upgrade: Upgrade, head: bytes) -> None:
+    def _switch(self, request: Request, upgrade: Upgrade, head: bytes, agreement: Agreement | None) -> None:
         """Speak WebSocket from here on; this channel is left behind."""
         factory = self._factory
         self._out.append(head)
@@ -363,7 +364,8 @@ class HttpChannel:
         if factory.access_log:
             log_access(request, 101, 0, factory.seconds())
         factory.handed_over(self)
-        WebSocketConnection(self._transport, upgrade.application, factory.websocket_limits, factory.wheel, factory.websockets).begin(leftover)
+        limits, wheel = factory.websocket_limits, factory.wheel
+        WebSocketConnection(self._transport, upgrade.application, limits, wheel, factory.websockets, agreement).begin(leftover)
 
     # The end
 

@@ -17,10 +17,12 @@ from netsvc.http.channel import HttpChannel
 from netsvc.http.errors import HttpError
 from netsvc.http.hosts import HostRule
 from netsvc.http.messages import Request, Response, Route
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.routing import Routes
 from netsvc.http.settings import HttpSettings
-from netsvc.http.websocket import OpenWebSockets, WebSocketConnection
+from netsvc.http.websocket import WebSocketConnection
 from netsvc.http.wheel import TimingWheel
+from netsvc.wire.deflate import PermessageDeflate
 from netsvc.wire.http1 import UPGRADE
 from netsvc.wire.http1_response import Heads
 from netsvc.wire.websocket import CloseReason
@@ -73,6 +75,7 @@ class HttpFactory:
     :param websockets: the register of WebSockets; they are not drained here.
     :param connections: the most connections, WebSockets included; 0 is no cap.
     :param connections_per_address: the most from one IP address; 0 is no cap. UNIX sockets have none.
+    :param deflate: agrees with WebSocket clients on compression, None for none.
     :param wall_clock: seconds since the Unix epoch, for Date.
     :ivar wheel: times all connections; its tick is a second, or less where a setting is short.
     """
@@ -87,6 +90,7 @@ class HttpFactory:
         *,
         connections: int = 0,
         connections_per_address: int = 0,
+        deflate: PermessageDeflate | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -94,21 +98,13 @@ class HttpFactory:
         self.seconds = clock.seconds
         self.request_limits = settings.request_limits()
         self.websocket_limits = settings.websocket_limits()
+        self.deflate = deflate
         self.websockets = cast(OpenWebSockets, _CountedWebSockets(websockets, self._forget_address))
         self.max_body = settings.max_body
         self.access_log = settings.access_log
         self.draining = False
         self.wheel_slot: int | None = None
-        times = (
-            settings.idle_timeout,
-            settings.head_timeout,
-            settings.body_timeout,
-            settings.head_timeout,
-            settings.answer_timeout,
-            settings.write_timeout,
-            settings.linger_timeout,
-            settings.idle_timeout,
-        )
+        times = settings.times()
         shortest = min(*times, settings.ping_interval, settings.pong_timeout, settings.close_timeout)
         self.wheel = TimingWheel(clock, min(1.0, shortest / 2))
         self.times = tuple(1 + ceil(seconds / self.wheel.tick) for seconds in times)

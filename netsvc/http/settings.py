@@ -8,6 +8,7 @@ from msgspec import Meta
 from netsvc.http.hosts import check_host, check_origin
 from netsvc.http.websocket import WebSocketLimits
 from netsvc.settings import Duration, Endpoints, Help, Size, items
+from netsvc.wire.deflate import PermessageDeflate
 from netsvc.wire.http1 import RequestLimits
 
 __all__ = ["HttpSettings"]
@@ -34,6 +35,10 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     linger_timeout: Annotated[Duration, Meta(gt=0), Help("How long a refused client is read from, so that it can see the answer")] = 2.0
     drain_timeout: Annotated[Duration, Meta(gt=0), Help("Time for requests under way to be finished when the server stops")] = 10.0
     websocket_message: Annotated[Size, Meta(ge=125, le=1 << 30), Help("Longest WebSocket message from a client")] = 1024 * 1024
+    websocket_compression: Annotated[bool, Help("permessage-deflate for WebSocket clients that offer it")] = True
+    websocket_compression_level: Annotated[int, Meta(ge=1, le=9), Help("1 is fast, 9 is small; a message to a whole room is compressed once")] = 3
+    websocket_compression_threshold: Annotated[Size, Help("Messages to clients are not compressed if they are shorter")] = 160
+    websocket_overhead: Annotated[float, Meta(gt=0), Help("Pings and tiny fragments of one WebSocket in a second; beyond, it is closed with 1008")] = 100.0
     ping_interval: Annotated[Duration, Meta(gt=0), Help("Silence after which a WebSocket is pinged")] = 30.0
     pong_timeout: Annotated[Duration, Meta(gt=0), Help("Silence after a ping, after which a WebSocket is given up")] = 20.0
     close_timeout: Annotated[Duration, Meta(gt=0), Help("Time for the closing handshake of a WebSocket")] = 5.0
@@ -42,6 +47,19 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         """The bounds of a request's head."""
         return RequestLimits(self.max_line, self.max_head, self.max_headers)
 
+    def times(self) -> tuple[float, ...]:
+        """What each thing that a connection waits for may take, in seconds, in the order of `netsvc.http.deadline`."""
+        return (
+            self.idle_timeout,
+            self.head_timeout,
+            self.body_timeout,
+            self.head_timeout,
+            self.answer_timeout,
+            self.write_timeout,
+            self.linger_timeout,
+            self.idle_timeout,
+        )
+
     def websocket_limits(self) -> WebSocketLimits:
         """The numbers that each WebSocket keeps to."""
         return WebSocketLimits(
@@ -49,4 +67,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             ping_interval=self.ping_interval,
             pong_timeout=self.pong_timeout,
             close_timeout=self.close_timeout,
+            overhead=self.websocket_overhead,
         )
+
+    def permessage_deflate(self) -> PermessageDeflate | None:
+        """What speaks about compression with WebSocket clients, None if there is none."""
+        return PermessageDeflate(self.websocket_compression_level, self.websocket_compression_threshold) if self.websocket_compression else None

@@ -1,11 +1,9 @@
-"""One WebSocket on a transport, from behind its handshake to its end, and the register of those that are open."""
+"""One WebSocket on a transport, from behind its handshake to its end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -13,9 +11,10 @@ from zope.interface import implementer
 from netsvc.http.transport import DirectTransport
 from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
+from netsvc.wire.deflate import Agreement, Deflater, InflatingReader
 from netsvc.wire.websocket import BINARY, CLOSE, FAIL, PING, PONG, TEXT, CloseReason, FrameReader, close_frame, frame, text_frame
 
-__all__ = ["OpenWebSockets", "WebSocketConnection", "WebSocketLimits", "WebSocketRegister"]
+__all__ = ["WebSocketConnection", "WebSocketLimits", "WebSocketRegister"]
 
 _log = Logger()
 
@@ -32,6 +31,9 @@ _PROGRESS = 2  # bytes wait, so a ping could not arrive: it is watched whether t
 
 _PING_FRAME = frame(PING, b"")
 
+_OVERHEAD_BURST = 5.0
+"""Seconds of the allowed overhead that may come at once."""
+
 
 class WebSocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers that a WebSocket keeps to; times in seconds.
@@ -40,12 +42,14 @@ class WebSocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     :ivar ping_interval: a client that was silent for this long is pinged.
     :ivar pong_timeout: a pinged client that stays silent this long is gone. Likewise one that takes none of the bytes that wait for it.
     :ivar close_timeout: the closing handshake may take this long, then the connection is aborted.
+    :ivar overhead: control frames, tiny fragments and the like (see FrameReader) in a second; a client that sends more is closed with 1008.
     """
 
     max_message: int
     ping_interval: float
     pong_timeout: float
     close_timeout: float
+    overhead: float = 100.0
 
 
 @implementer(IWebSocketApplication)
@@ -81,14 +85,17 @@ class WebSocketConnection:
     :param limits: its numbers.
     :param wheel: times pings and the closing handshake.
     :param registry: where it is listed from `begin` until the transport is gone.
+    :param agreement: on compression, None for none.
     """
 
     __slots__ = (
         "_application",
         "_asked",
+        "_deflater",
         "_delivering",
         "_heard",
         "_limits",
+        "_overhead_until",
         "_paused",
         "_pong",
         "_reader",
@@ -102,14 +109,25 @@ class WebSocketConnection:
     )
 
     def __init__(
-        self, transport: DirectTransport, application: IWebSocketApplication, limits: WebSocketLimits, wheel: TimingWheel, registry: "WebSocketRegister"
+        self,
+        transport: DirectTransport,
+        application: IWebSocketApplication,
+        limits: WebSocketLimits,
+        wheel: TimingWheel,
+        registry: "WebSocketRegister",
+        agreement: Agreement | None = None,
     ) -> None:
         self._transport = transport
         self._application = application
         self._limits = limits
         self._wheel = wheel
         self._registry = registry
-        self._reader = FrameReader(limits.max_message)
+        self._deflater: Deflater | None
+        if agreement is None:
+            self._reader, self._deflater = FrameReader(limits.max_message), None
+        else:
+            self._reader, self._deflater = InflatingReader(limits.max_message, agreement.window), agreement.deflater
+        self._overhead_until = 0.0  # when all overhead so far would have come at the allowed rate, in seconds of the wheel
         self._state = _OPEN
         self._asked = _NOTHING
         self._heard = False
@@ -150,6 +168,11 @@ class WebSocketConnection:
 
     # What the application sends.
 
+    @property
+    def text_frame(self) -> Callable[[bytes], bytes]:
+        """Makes a text frame of UTF-8 for this client; the same object for all clients that are sent the same."""
+        return text_frame if self._deflater is None else self._deflater.text_frame
+
     def write(self, data: bytes) -> None:
         """Send whole frames, ready as wire bytes. They are dropped once the connection closes."""
         if self._state == _OPEN:
@@ -159,8 +182,11 @@ class WebSocketConnection:
 
     def send_text(self, payload: bytes) -> None:
         """Send a text message; `payload` is UTF-8."""
-        if self._state == _OPEN:
-            self._transport.write(text_frame(payload))
+        self.write(self.text_frame(payload))
+
+    def send_binary(self, payload: bytes) -> None:
+        """Send a binary message."""
+        self.write((frame if self._deflater is None else self._deflater.frame)(BINARY, payload))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2); nothing happens if it has begun already.
@@ -271,10 +297,25 @@ class WebSocketConnection:
             return
         self._heard = True
         events = self._reader.feed(data)
+        if self._reader.overhead and not self._affords():
+            return
         if self._paused or self._delivering:
             self._waiting = [*self._waiting, *events]
         else:
             self._deliver(events)
+
+    def _affords(self) -> bool:
+        """Count what was read beyond messages; close with 1008 and give False if that is more than the client may make netsvc do."""
+        reader, wheel = self._reader, self._wheel
+        now = wheel.now * wheel.tick
+        until = max(self._overhead_until, now) + reader.overhead / self._limits.overhead
+        reader.overhead = 0
+        self._overhead_until = until
+        # A tick more, since the wheel's time stands still that long.
+        if until - now <= _OVERHEAD_BURST + wheel.tick:
+            return True
+        self.close(1008, "too many pings or tiny fragments")
+        return False
 
     def _deliver(self, events: Sequence[tuple[int, Any]]) -> None:
         """Act on what was read, in order, until the application pauses."""
@@ -414,51 +455,3 @@ class WebSocketRegister(Protocol):
 
     def remove(self, connection: WebSocketConnection) -> None:
         """Its transport is gone."""
-
-
-class OpenWebSockets:
-    """Every WebSocket whose transport is not gone yet.
-
-    :ivar draining: what each is told that opens from now on, None while they may stay.
-    """
-
-    def __init__(self) -> None:
-        self.draining: CloseReason | None = None
-        self._connections: set[WebSocketConnection] = set()
-        self._gone: Deferred[None] = Deferred()
-
-    def __len__(self) -> int:
-        return len(self._connections)
-
-    def add(self, connection: WebSocketConnection) -> None:
-        """List a connection."""
-        self._connections.add(connection)
-
-    def remove(self, connection: WebSocketConnection) -> None:
-        """Its transport is gone."""
-        self._connections.discard(connection)
-        self._look_whether_gone()
-
-    def drain(self, clock: IReactorTime, code: int = 1001, reason: str = "", per_turn: int = 200) -> "Deferred[None]":
-        """Close every connection, also those that open from now on. Call it once.
-
-        :param clock: gives other work its turn between the slices.
-        :param per_turn: connections told in one reactor turn.
-        :returns: fires when the last one is gone, which is `close_timeout` after it was told at the latest.
-        """
-        self.draining = CloseReason(code, reason)
-        self._tell(clock, list(self._connections), per_turn)
-        self._look_whether_gone()
-        return self._gone
-
-    def _tell(self, clock: IReactorTime, connections: list[WebSocketConnection], per_turn: int) -> None:
-        assert self.draining is not None
-        for connection in connections[-per_turn:]:
-            connection.close(*self.draining)
-        del connections[-per_turn:]
-        if connections:
-            clock.callLater(0, self._tell, clock, connections, per_turn)
-
-    def _look_whether_gone(self) -> None:
-        if self.draining is not None and not self._connections and not self._gone.called:
-            self._gone.callback(None)

@@ -1,10 +1,11 @@
 """``/ws``: JSON-RPC 2.0 in both directions, one message or batch in each text frame."""
 
+from typing import Any
+
 from zope.interface import implementer
 
 from netsvc.interfaces import IWebSocketApplication
-from netsvc.rpc.connection import RpcConnection
-from netsvc.wire.websocket import text_frame
+from netsvc.rpc.connection import Framing, RpcConnection
 
 __all__ = ["RpcSocket"]
 
@@ -15,10 +16,16 @@ BINARY_REFUSED = 1003
 class RpcSocket(RpcConnection):
     """An RPC connection that is a WebSocket's application."""
 
-    __slots__ = ()
+    __slots__ = ("frame", "framing")
 
-    framing = staticmethod(text_frame)
-    frame = staticmethod(text_frame)
+    # Functions of the class in the base, here the connection's: it may have been agreed to compress.
+    frame: Framing
+    framing: Framing
+
+    def connected(self, connection: Any) -> None:
+        """See IWebSocketApplication."""
+        self.frame = self.framing = connection.text_frame
+        RpcConnection.connected(self, connection)
 
     def binary(self, data: bytes) -> None:
         """Refused: this is a text protocol."""

@@ -128,9 +128,9 @@ class PermessageDeflate:
         self._narrow = Deflater(level, threshold, _SMALLEST_WINDOW)
 
     @property
-    def deflaters(self) -> tuple[Deflater, ...]:
-        """All that an agreement may name."""
-        return self._wide, self._narrow
+    def framings(self) -> tuple[Callable[[bytes], bytes], ...]:
+        """The `text_frame` of every deflater that an agreement may name."""
+        return self._wide.text_frame, self._narrow.text_frame
 
     def agree(self, fields: Iterable[bytes]) -> Agreement | None:
         """Accept the first offer that can be, None if there is none: then no extension is spoken.

@@ -11,10 +11,10 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.rooms import Rooms
 from netsvc.core.settings import LimitsSettings, RoomsSettings
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
-from netsvc.http.websocket import OpenWebSockets
 from netsvc.store.memory import MemoryStore
 from tests.http.channels import Answer, Client, request
 

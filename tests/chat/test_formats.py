@@ -51,7 +51,7 @@ class TextTests(TestCase):
 
     def setUp(self) -> None:
         """What each test starts with."""
-        self.format = TextFormat()
+        self.format = TextFormat(text_frame)
 
     def test_message(self) -> None:
         """Messages are shown, other events and deleted messages are not."""

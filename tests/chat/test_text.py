@@ -22,10 +22,14 @@ from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.pace import Bounds
 from netsvc.store.memory import MemoryStore
+from netsvc.wire.deflate import Deflater
+from netsvc.wire.websocket import text_frame
 from tests.rpc.fakes import FakeConnection
 
 BOB = Identity("bob", ("guest",), guest=True)
 ALICE = Identity("alice", ("member",), credential="token 1")
+DEFLATED = Deflater(3, 1).text_frame
+FORMATS = {framing: TextFormat(framing) for framing in (text_frame, DEFLATED)}
 
 
 class TextRoomTestCase(TestCase):
@@ -49,7 +53,7 @@ class TextRoomTestCase(TestCase):
 
     def enter(self, identity: Identity = BOB, after: str | None = None, welcome: str = "Welcome {name}!", most: int = 2) -> tuple[TextRoom, FakeConnection]:
         """One more client in the room."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(identity, "192.0.2.1"), identity, "lobby", after, welcome, self.bounds(most))
+        room = TextRoom(self.rooms, FORMATS, self.logins, self.budgets.of(identity, "192.0.2.1"), identity, "lobby", after, welcome, self.bounds(most))
         connection = FakeConnection()
         room.connected(connection)
         self.turn()
@@ -73,6 +77,21 @@ class TalkTests(TextRoomTestCase):
         self.assertEqual(bobs.texts(), ["Welcome bob!", *lines])
         self.assertEqual(alices.texts(), ["Welcome alice!", *lines])
 
+    def test_compressed(self) -> None:
+        """A client with which compression was agreed gets all its lines compressed, the others theirs plain."""
+        bob, bobs = self.enter()
+        room = TextRoom(self.rooms, FORMATS, self.logins, self.budgets.of(ALICE, "192.0.2.1"), ALICE, "lobby", None, "hello, hello", self.bounds(2))
+        connection = FakeConnection()
+        connection.text_frame = DEFLATED
+        room.connected(connection)
+        self.turn()
+        bob.text("ha" * 50)
+        self.turn()
+        line = f"<bob> {'ha' * 50}"
+        self.assertEqual(bobs.texts()[1:], [line])
+        self.assertEqual(connection.received, DEFLATED(b"hello, hello") + DEFLATED(line.encode()))
+        self.assertLess(len(connection.received), len(line))
+
     def test_welcome_template(self) -> None:
         """Three fields are filled in, and nothing else is a field."""
         _, connection = self.enter(welcome="{name} {room} {cursor} {0.__class__} {")
@@ -80,7 +99,7 @@ class TalkTests(TextRoomTestCase):
 
     def test_nothing_is_read_before_the_welcome(self) -> None:
         """A post cannot come before the room is there."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))
+        room = TextRoom(self.rooms, FORMATS, self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))
         connection = FakeConnection()
         answer: Deferred[Any] = Deferred()
         self.store.room = lambda name: answer  # type: ignore[method-assign]
@@ -190,7 +209,7 @@ class EndTests(TextRoomTestCase):
 
     def test_gone_before_the_welcome(self) -> None:
         """A join that is answered too late is left again."""
-        room = TextRoom(self.rooms, TextFormat(), self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))
+        room = TextRoom(self.rooms, FORMATS, self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))
         answer: Deferred[Any] = Deferred()
         self.store.room = lambda name: answer  # type: ignore[method-assign]
         room.connected(FakeConnection())
@@ -222,7 +241,7 @@ class RoomUrlTests(TextRoomTestCase):
         """What each test starts with."""
         super().setUp()
         self.page = Response.text("the page")
-        self.url = RoomUrl(self.rooms, TextFormat(), self.logins, self.budgets, ChatSettings(), lambda request: self.page, self.bounds(4))
+        self.url = RoomUrl(self.rooms, FORMATS, self.logins, self.budgets, ChatSettings(), lambda request: self.page, self.bounds(4))
 
     def get(self, room: str, query: str = "", upgrade: bool = True, identity: Identity = BOB) -> Any:
         """A request for a room."""

@@ -10,10 +10,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.transport import BufferedTransport
-from netsvc.http.websocket import OpenWebSockets, WebSocketConnection, WebSocketLimits
+from netsvc.http.websocket import WebSocketConnection, WebSocketLimits
 from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import IWebSocketApplication
+from netsvc.wire.deflate import Agreement
 from netsvc.wire.websocket import CLOSE
 from tests.wire.test_websocket import client_frame
 
@@ -107,11 +109,11 @@ class ConnectionCase(SynchronousTestCase):
         self.registry = OpenWebSockets()
         self.application, self.wire, self.connection = self.open()
 
-    def open(self, application: Any = None, leftover: bytes = b"") -> tuple[Recorder, Wire, WebSocketConnection]:
+    def open(self, application: Any = None, leftover: bytes = b"", agreement: Agreement | None = None) -> tuple[Recorder, Wire, WebSocketConnection]:
         """Begin a connection."""
         application = application or Recorder()
         wire = Wire()
-        connection = WebSocketConnection(wire, application, LIMITS, self.wheel, self.registry)
+        connection = WebSocketConnection(wire, application, LIMITS, self.wheel, self.registry, agreement)
         connection.begin(leftover)
         return application, wire, connection
 

@@ -4,9 +4,11 @@ from typing import Any
 
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.http.websocket import WebSocketConnection
+from netsvc.wire.deflate import PermessageDeflate
 from netsvc.wire.websocket import CLOSE, TEXT
 from tests.http.channels import ChannelCase, Client, request
 from tests.http.connections import Recorder
+from tests.wire.test_deflate import deflated
 from tests.wire.test_websocket import client_frame
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -44,6 +46,35 @@ class UpgradeTests(ChannelCase):
         self.assertTrue(self.speaks())
         self.assertTrue(self.is_gone(self.client.channel))
         self.assertEqual((len(self.factory), len(self.websockets)), (1, 1))
+
+    def test_compression(self) -> None:
+        """Where permessage-deflate is offered and the server has it, the answer says what is agreed, and the connection keeps to it."""
+        self.factory.deflate = PermessageDeflate(3, 1)
+        self.client.send(request("/ws", *HANDSHAKE, "Sec-WebSocket-Extensions: foo", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"))
+        agreed = b"\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n\r\n"
+        self.assertEqual(self.client.sent(), SWITCHED[:-4] + agreed)
+        connection: Any = self.client.owner
+        connection.dataReceived(client_frame(TEXT, deflated(b"hello"), reserved=0x40))
+        self.assertEqual(self.application.heard, ["hello"])
+        connection.send_text(b"a" * 100)
+        self.assertLess(len(self.client.sent()), 20)
+
+    def test_no_compression(self) -> None:
+        """Without an offer, with one that cannot be accepted, or where it is off, nothing is agreed."""
+        self.factory.deflate = PermessageDeflate(3, 1)
+        for lines in ((), ("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8",)):
+            client = Client(self.factory)
+            client.send(request("/ws", *HANDSHAKE, *lines))
+            self.assertEqual(client.sent(), SWITCHED)
+        self.factory.deflate = None
+        self.client.send(request("/ws", *HANDSHAKE, "Sec-WebSocket-Extensions: permessage-deflate"))
+        self.assertEqual(self.client.sent(), SWITCHED)
+
+    def test_malformed_extensions(self) -> None:
+        """An offer that is against the grammar is a bad handshake (RFC 6455 section 9.1)."""
+        self.factory.deflate = PermessageDeflate(3, 1)
+        self.client.send(request("/ws", *HANDSHAKE, "Sec-WebSocket-Extensions: permessage-deflate;"))
+        self.assertEqual(self.client.answer().status, 400)
 
     def test_frames_behind_the_handshake(self) -> None:
         """Frames that come right behind the request are the WebSocket's, also if they are in pieces."""

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from netsvc.wire.websocket import TEXT
+from netsvc.rpc.connection import Framing
+from netsvc.wire.websocket import TEXT, text_frame
 from tests.core.fakes import FakeSink
 
 __all__ = ["FakeConnection", "texts"]
@@ -29,12 +30,18 @@ class FakeConnection(FakeSink):
 
     :ivar reading: whether the application wants to be given more.
     :ivar closed: code and reason it closed with.
+    :ivar text_frame: makes its text frames.
     """
 
     def __init__(self, window: int | None = None) -> None:
         super().__init__(window)
         self.reading = True
         self.closed: tuple[int, str] | None = None
+        self.text_frame: Framing = text_frame
+
+    def send_text(self, payload: bytes) -> None:
+        """Send a text message."""
+        self.write(self.text_frame(payload))
 
     def pause(self) -> None:
         """Read no more."""

@@ -28,11 +28,13 @@ from netsvc.rpc.procedures import AuthProcedures
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcSocket
 from netsvc.store.memory import MemoryStore
+from netsvc.wire.deflate import Deflater
 from netsvc.wire.jsonrpc import Request
 from netsvc.wire.websocket import text_frame
 from tests.rpc.fakes import FakeConnection
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
+DEFLATED = Deflater(3, 1).text_frame
 
 
 class Thing:
@@ -89,7 +91,7 @@ class SocketTestCase(TestCase):
         self.rooms = Rooms(self.store, self.clock, RoomsSettings(), limits)
         self.procedures = Waiting()
         registry = Registry()
-        chat = ChatProcedures(self.rooms, {text_frame: NotificationFormat(text_frame)}, limits.rooms_per_connection)
+        chat = ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in (text_frame, DEFLATED)}, limits.rooms_per_connection)
         for source in (self.procedures, AuthProcedures(self.logins), chat):
             registry.add(source)
         dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
@@ -340,6 +342,26 @@ class ChatTests(SocketTestCase):
     def test_an_empty_key(self) -> None:
         """It is refused: a client that sends it means to have a key."""
         self.assertEqual(self.call("chat.post", {"room": "lobby", "text": "hi", "key": ""})["code"], -32602)
+
+    def test_compressed(self) -> None:
+        """A client with which compression was agreed gets answers and events compressed; an event is the same frame for all such clients."""
+        others = []
+        for _ in range(2):
+            connection = FakeConnection()
+            connection.text_frame = DEFLATED
+            socket = RpcSocket(self.service, GUEST, "192.0.2.1")
+            socket.connected(connection)
+            socket.text('{"jsonrpc":"2.0","id":1,"method":"chat.join","params":["lobby"]}')
+            self.turn()
+            self.assertEqual(connection.received[0], 0xC1)
+            connection.received = b""
+            others.append(connection)
+        self.call("chat.join", ["lobby"])
+        self.send("chat.post", ["lobby", "ha" * 100])
+        self.turn()
+        ((event,), (packed,)) = ([text_frame(text.encode()) for text in self.connection.texts() if "chat.event" in text], {other.received for other in others})
+        self.assertLess(len(packed), len(event))
+        self.assertEqual(packed, DEFLATED(event[4:]))
 
     def test_rooms_per_connection(self) -> None:
         """Bounded, but for a room that one is in already."""

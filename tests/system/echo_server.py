@@ -12,14 +12,14 @@ from netsvc.core.identity import Identity
 from netsvc.errors import NotAuthenticated
 from netsvc.http.listeners import Listeners
 from netsvc.http.messages import Request, Upgrade
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
-from netsvc.http.websocket import OpenWebSockets, WebSocketConnection
-from netsvc.wire.websocket import BINARY, frame, text_frame
+from netsvc.http.websocket import WebSocketConnection
 
-# Suites send up to 16 MiB, and are silent for as long as they like.
-SETTINGS = HttpSettings(websocket_message=32 << 20, ping_interval=3600.0)
+# Suites send up to 16 MiB, in fragments as tiny as they like, and are silent for as long as they like.
+SETTINGS = HttpSettings(websocket_message=32 << 20, websocket_overhead=1e9, ping_interval=3600.0)
 
 
 class Echo:
@@ -33,11 +33,11 @@ class Echo:
 
     def text(self, message: str) -> None:
         """See IWebSocketApplication."""
-        self._connection.send(text_frame(message.encode()))
+        self._connection.send_text(message.encode())
 
     def binary(self, data: bytes) -> None:
         """See IWebSocketApplication."""
-        self._connection.send(frame(BINARY, data))
+        self._connection.send_binary(data)
 
     def disconnected(self, code: int, reason: str) -> None:
         """See IWebSocketApplication."""
@@ -58,7 +58,7 @@ def main(port: int, reactor: Any) -> None:
     routes = Routes()
     routes.add("GET", "/", echo, public=True)
     routes.add("GET", "/{path...}", echo, public=True)
-    factory = HttpFactory(routes, SETTINGS, reactor, authenticate, OpenWebSockets())
+    factory = HttpFactory(routes, SETTINGS, reactor, authenticate, OpenWebSockets(), deflate=SETTINGS.permessage_deflate())
     refusals: list[str] = []
 
     def refused(failure: Any) -> None:
