@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-__all__ = ["NAMES", "Delta", "Presence"]
+__all__ = ["NAMES", "PACE", "Delta", "Presence"]
 
 NAMES = 100
 """Names in one answer or one delta at the most; the count is always exact."""
+
+
+PACE = 1000
+"""Deltas sent in one second in one room, about: the more there are to be told, the longer changes are collected for them."""
 
 
 class Delta(NamedTuple):
@@ -21,7 +25,7 @@ class Delta(NamedTuple):
 class Presence:
     """The names in one room. A name is there once, however many connections it has; it is gone `grace` seconds after the last."""
 
-    __slots__ = ("_grace", "_here", "_joined", "_leaving", "_left")
+    __slots__ = ("_grace", "_here", "_joined", "_leaving", "_left", "_told_until")
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
@@ -29,6 +33,7 @@ class Presence:
         self._leaving: dict[str, float] = {}
         self._joined: dict[str, None] = {}
         self._left: dict[str, None] = {}
+        self._told_until = 0.0
 
     def __len__(self) -> int:
         return len(self._here)
@@ -62,7 +67,8 @@ class Presence:
             self._leaving[name] = now + self._grace
 
     def sweep(self, now: float) -> Delta | None:
-        """Drop who has been absent for long enough; the changes since the last sweep, None if there are none."""
+        """Drop who has been absent for long enough; the changes since the last delta, None if there are none, or if it is too early for a
+        room of this size to be told again."""
         # Insertion order is order of time: every absence is given the same grace.
         gone = []
         for name, due in self._leaving.items():
@@ -75,8 +81,9 @@ class Presence:
                 del self._joined[name]
             else:
                 self._left[name] = None
-        if not self._joined and not self._left:
+        if now < self._told_until or not (self._joined or self._left):
             return None
+        self._told_until = now + len(self._here) / PACE
         delta = Delta(tuple(islice(self._joined, NAMES)), tuple(islice(self._left, NAMES)), len(self._here))
         self._joined.clear()
         self._left.clear()

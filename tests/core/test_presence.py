@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import TestCase
 
-from netsvc.core.presence import NAMES, Presence
+from netsvc.core.presence import NAMES, PACE, Presence
 
 
 class PresenceTests(TestCase):
@@ -65,3 +65,31 @@ class PresenceTests(TestCase):
         assert delta is not None
         self.assertEqual((len(delta.joined), delta.present), (NAMES, NAMES + 50))
         self.assertEqual(len(self.presence.names()), NAMES)
+
+    def test_a_big_room_is_told_less_often(self) -> None:
+        """The more are there, the longer changes are collected, so that the deltas of one room stay at a number in a second; counts are exact at once."""
+        for number in range(3 * PACE):
+            self.presence.came(f"guest-{number}")
+        self.assertIsNotNone(self.presence.sweep(0.0))
+        told = 0
+        for second in range(1, 61):
+            for number in range(50):
+                self.presence.came(f"new-{second}-{number}")
+            delta = self.presence.sweep(float(second))
+            self.assertEqual(len(self.presence), 3 * PACE + 50 * second)
+            self.assertTrue(self.presence.pending or delta is not None)
+            if delta is not None:
+                told += delta.present
+                self.assertEqual(delta.present, len(self.presence))
+        self.assertLess(told / 60, PACE * 1.2)
+
+    def test_churn_costs_what_changes(self) -> None:
+        """One who comes and goes in a big room is one name in a delta, and neither is looked for among the others."""
+        for number in range(2 * PACE):
+            self.presence.came(f"guest-{number}")
+        self.presence.sweep(0.0)
+        for second in range(100):
+            self.presence.came("ann")
+            self.presence.went("ann", float(second))
+        self.assertEqual(self.presence.sweep(100.0), (("ann",), (), 2 * PACE + 1))
+        self.assertEqual(self.presence.sweep(110.0), ((), ("ann",), 2 * PACE))
