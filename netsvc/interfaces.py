@@ -27,6 +27,7 @@ class IStore(Interface):
 
     epoch: str = Attribute("The identity of this log: survives restarts, changes when a backup is restored. Known after start().")
     durable: str = Attribute('"fsync" if an append is on disk when its Deferred fires, else "memory".')
+    accesses: "IRoomAccesses" = Attribute("What is stored of the rooms besides their logs.")
 
     def start() -> "Deferred[None]":
         """Open, creating what is missing. StartError: corrupt, of a newer schema, not writable; the detail says how to go on."""

@@ -229,6 +229,7 @@ class Composition:
         self.budgets = Budgets(self.limits, reactor.seconds)
         self.authenticate = Authenticator(self.logins, self.budgets)
         self.rooms = Rooms(self.store, reactor, section(RoomsSettings), self.limits, section(ChatSettings).create)
+        self.logins.changed = self.rooms.permissions.forget
         self.pruning = LoopingCall(self._prune)
         self.pruning.clock = reactor
         self.blocking_threads = BoundedThreads(reactor, "blocking procedures", rpc.threads, rpc.blocking_queue)
@@ -309,8 +310,9 @@ class Composition:
     def _stop_threads(self) -> "Deferred[Any]":
         return DeferredList([self.password_threads.stop(), self.blocking_threads.stop()], consumeErrors=True)
 
-    def _start_rooms(self) -> None:
+    def _start_rooms(self) -> "Deferred[None]":
         self.pruning.start(self.settings.section(RoomsSettings).retention_interval, now=False)
+        return self.rooms.permissions.start()
 
     def _stop_rooms(self) -> "Deferred[None]":
         if self.pruning.running:

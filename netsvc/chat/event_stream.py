@@ -95,13 +95,17 @@ class EventStream:
         """The room is joined; `opening` is sent first."""
         self._member = member
         self._opening = opening
+        member.lost = self._lost
 
     def _begin(self, answer: Stream) -> None:
         """The head is sent."""
         opening, self._opening = self._opening, b""
-        answer.send(opening)
         shared, member = self._shared, self._member
         assert member is not None, "the room is joined before there is an answer"
+        if not member.there:
+            answer.finish()
+            return
+        answer.send(opening)
         if shared.open.draining:
             answer.finish()
             return
@@ -125,6 +129,10 @@ class EventStream:
             self._answer.finish()
 
     def _revoked(self, reason: str) -> None:
+        self.end()
+
+    def _lost(self, member: Member, room: str, why: str) -> None:
+        # A browser that comes back is told by the status whether it may.
         self.end()
 
     def _over(self, answer: Stream) -> None:

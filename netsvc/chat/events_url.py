@@ -71,7 +71,7 @@ class EventsUrl:
         if wait and request.method != "HEAD":
             history = await self._polls.history(identity, room, after, limit, min(wait, self._longest_wait))
         else:
-            history = await self._rooms.history(room, None, after, limit)
+            history = await self._rooms.history(identity, room, None, after, limit)
         return Response.json(history, headers=((b"Cache-Control", b"no-store"),))
 
 

@@ -12,7 +12,7 @@ from netsvc.core.events import Event
 from netsvc.core.history import History
 from netsvc.core.identity import Identity
 from netsvc.core.logins import Logins
-from netsvc.core.rooms import Rooms
+from netsvc.core.rooms import Member, Rooms
 from netsvc.errors import NotAuthenticated
 from netsvc.interfaces import IFormat, ISink, ISinkWatcher
 
@@ -68,6 +68,10 @@ class Bell:
     def unwatch(self, watcher: ISinkWatcher) -> None:
         """See ISink."""
 
+    def lost(self, member: Member, room: str, why: str) -> None:
+        """Whoever waits may not be there any more: they are told so when they read the room."""
+        self.write(b"\a")
+
     def give_up(self) -> None:
         """Wait no longer."""
         if not self.rung.called:
@@ -102,15 +106,18 @@ class LongPolls:
 
         :raises InvalidParams: a bad room name, cursor or limit.
         :raises NotAuthenticated: the credential was revoked meanwhile.
+        :raises NotFound: the room is secret and not for them, or has become so meanwhile.
+        :raises Forbidden: they may not read it, or not any more.
         """
         bell = Bell()
         joined, member = await self._rooms.join(identity, room, after, limit, self._format, bell)
         try:
             if joined.events or joined.more or not joined.recovered or self._open.draining:
                 return History(joined.events, joined.cursor, joined.more, joined.recovered)
+            member.lost = bell.lost
             member.start()
             if await self._rings(bell, identity, wait):
-                return await self._rooms.history(room, None, joined.cursor, limit)
+                return await self._rooms.history(identity, room, None, joined.cursor, limit)
             return History([], joined.cursor, False, True)
         finally:
             member.leave()

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from netsvc.core.history import MOST, History
+from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.posting import Posted
 from netsvc.core.procedures import Call, procedure
@@ -16,6 +17,7 @@ from netsvc.core.rooms import Joined, Member, Membership, Present, RoomList, Roo
 from netsvc.errors import InvalidRequest, TooLarge
 from netsvc.interfaces import IFormat
 from netsvc.rpc.connection import Framing
+from netsvc.wire.jsonrpc import notification
 
 __all__ = ["ChatProcedures", "Empty"]
 
@@ -30,22 +32,29 @@ class _Joining:
     """A join under way. The connection keeps it, so that a leave sent behind the join, or the connection's end, is not overtaken by it.
 
     :ivar over: what is being joined is not wanted any more.
-    :ivar name: the connection's new name, if it has got one meanwhile.
+    :ivar identity: as whom the connection acts, if it has logged in meanwhile.
     """
 
-    __slots__ = ("name", "over")
+    __slots__ = ("identity", "over")
 
     def __init__(self) -> None:
         self.over = False
-        self.name: str | None = None
+        self.identity: Identity | None = None
 
     def leave(self) -> None:
         """See Belonging."""
         self.over = True
 
-    def rename(self, name: str) -> None:
+    def act_as(self, identity: Identity) -> None:
         """See Belonging."""
-        self.name = name
+        self.identity = identity
+
+
+class _Left(msgspec.Struct):
+    """The params of chat.left."""
+
+    room: str
+    reason: str
 
 
 class ChatProcedures:
@@ -60,6 +69,7 @@ class ChatProcedures:
         self._rooms = rooms
         self._formats = formats
         self._most = rooms_per_connection
+        self._lost = self._left  # one bound method for all members
 
     @procedure("chat.post", role="guest")
     def post(self, call: Call, room: str, text: str, key: str | None = None, reply_to: int | None = None) -> Deferred[Posted]:
@@ -100,9 +110,10 @@ class ChatProcedures:
             if joining.over:
                 member.leave()
                 return membership.joined
-            if joining.name is not None:
-                member.rename(joining.name)
             connection.keep(key, member)
+            member.connection, member.lost = connection, self._lost
+            if joining.identity is not None:
+                member.act_as(joining.identity)
             call.after_answer(member.start)
             return membership.joined
 
@@ -113,24 +124,31 @@ class ChatProcedures:
 
         return done.addCallbacks(joined, failed)
 
+    def _left(self, member: Member, room: str, why: str) -> None:
+        """A connection may not be in a room any more."""
+        connection = member.connection
+        connection.release(("room", room))
+        # Not as a notification that a slow client may miss: it would wait for events for ever.
+        connection.sink.write(connection.frame(notification("chat.left", msgspec.json.encode(_Left(room, why)))))
+
     @procedure("chat.leave", role="guest")
     def leave(self, call: Call, room: str) -> Deferred[Empty]:
         """Follow a room no longer; no error if this connection did not, but if there is no such room."""
         if call.connection is not None and call.connection.release(("room", fold_room_name(room))):
             return succeed(Empty())
-        return self._rooms.who(room).addCallback(lambda _: Empty())
+        return self._rooms.who(call.caller, room).addCallback(lambda _: Empty())
 
     @procedure("chat.history", role="guest", cost=2)
-    def history(self, room: str, before: str | None = None, after: str | None = None, limit: Limit = 50) -> Deferred[History]:
+    def history(self, call: Call, room: str, before: str | None = None, after: str | None = None, limit: Limit = 50) -> Deferred[History]:
         """Events before or after a cursor; without either, the newest."""
-        return self._rooms.history(room, before, after, limit)
+        return self._rooms.history(call.caller, room, before, after, limit)
 
     @procedure("chat.rooms", role="guest", cost=2)
-    def rooms(self, after: str = "", limit: Limit = MOST) -> Deferred[RoomList]:
+    def rooms(self, call: Call, after: str = "", limit: Limit = MOST) -> Deferred[RoomList]:
         """The rooms by name; where there are more, ask again after the last name."""
-        return self._rooms.directory(after, limit)
+        return self._rooms.directory(call.caller, after, limit)
 
     @procedure("chat.who", role="guest")
-    def who(self, room: str) -> Deferred[Present]:
+    def who(self, call: Call, room: str) -> Deferred[Present]:
         """Who is in a room: all counted, at most 100 named."""
-        return self._rooms.who(room)
+        return self._rooms.who(call.caller, room)

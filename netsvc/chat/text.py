@@ -11,7 +11,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
 from netsvc.core.logins import Logins
 from netsvc.core.rooms import Member, Membership, Rooms
-from netsvc.errors import NetsvcError, RateLimited
+from netsvc.errors import Forbidden, NetsvcError, NotFound, RateLimited
 from netsvc.interfaces import IFormat, IWebSocketApplication
 from netsvc.rpc.connection import Framing
 from netsvc.rpc.pace import Bounds, PacedSocket
@@ -22,6 +22,10 @@ BINARY_REFUSED = 1003
 INTERNAL = 1011
 TRY_LATER = 1013
 REVOKED = 4401
+SHUT_OUT = 4403
+ABSENT = 4404
+
+_CODES = {Forbidden: SHUT_OUT, NotFound: ABSENT, NetsvcError: TRY_LATER}
 
 
 @implementer(IWebSocketApplication)
@@ -80,6 +84,7 @@ class TextRoom(PacedSocket):
             membership.member.leave()
             return
         self._member = membership.member
+        self._member.lost = self._lost
         fields = {"{name}": self.identity.name, "{room}": self._room, "{cursor}": membership.joined.cursor}
         welcome = self._welcome
         for field, value in fields.items():
@@ -94,7 +99,12 @@ class TextRoom(PacedSocket):
         if failure.check(NetsvcError) is None:
             self.log.failure("{identity} cannot enter {room}", failure, room=self._room, identity=self.identity.name)
         if self._transport is not None:
-            self._transport.close(TRY_LATER if failure.check(NetsvcError) else INTERNAL, self._words(failure))
+            kind = failure.check(Forbidden, NotFound, NetsvcError)
+            self._transport.close(_CODES.get(kind, INTERNAL), self._words(failure))
+
+    def _lost(self, member: Member, room: str, why: str) -> None:
+        if self._transport is not None:
+            self._transport.close(SHUT_OUT, f"you have lost this room: {why}")
 
     def text(self, message: str) -> None:
         """Post what was sent; empty lines are not."""

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from netsvc.core.events import timestamp
 from netsvc.core.identity import RANKS, Identity
-from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings
+from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings, Standing
 from netsvc.errors import Forbidden, NetsvcError, NotFound
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "RoomAccess",
     "absent",
     "guest_key",
+    "may_read",
     "refusal",
     "who_of",
 ]
@@ -135,6 +136,11 @@ def refusal(access: RoomAccess, room: str, identity: Identity, right: Right, now
     if _LEVELS[place.role] < _LEVELS[needed]:
         return Forbidden(f"that takes {'a moderator or an owner' if needed == 'moderator' else 'an owner'} of {room}, or an admin")
     return None
+
+
+def may_read(standing: Standing, now: int) -> bool:
+    """Whether one who is no admin may read a room; `refusal` says the same of Right.READ."""
+    return standing.place.banned <= now and (standing.access == "public" or bool(standing.place.role))
 
 
 def _until(when: int) -> str:

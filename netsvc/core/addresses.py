@@ -3,7 +3,7 @@
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
-__all__ = ["network_of"]
+__all__ = ["is_this_host", "network_of"]
 
 
 @lru_cache(maxsize=4096)
@@ -22,3 +22,14 @@ def network_of(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ip_network((parsed, 64), strict=False))
     return address
+
+
+@lru_cache(maxsize=4096)
+def is_this_host(address: str) -> bool:
+    """Whether an address is loopback: a client of this machine, or a proxy that speaks for clients of anywhere."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback

@@ -16,7 +16,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     :ivar room: the room's name.
     :ivar seq: 1 or more, without gaps.
     :ivar cursor: ``epoch:seq``.
-    :ivar type: message, edit, delete, reaction, topic or file.
+    :ivar type: message, edit, delete, reaction, topic, moderation or file.
     :ivar sender: the name of who did it; the member is called ``from``.
     :ivar at: RFC 3339, UTC, milliseconds.
     """
@@ -36,6 +36,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     size: int | None = None
     media_type: str | None = None
     url: str | None = None
+    action: str | None = None
+    value: str | None = None
+    until: str | None = None
     edited: bool = False
     deleted: bool = False
 
@@ -51,6 +54,9 @@ class _Extra(msgspec.Struct, omit_defaults=True, gc=False):
     size: int | None = None
     media_type: str | None = None
     url: str | None = None
+    action: str | None = None
+    value: str | None = None
+    until: str | None = None
     edited: bool = False
     deleted: bool = False
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from os import urandom
 from typing import Any
 
+from msgspec import structs
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -18,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from netsvc.core.addresses import is_this_host, network_of
 from netsvc.core.credentials import Credentials, Guest, KnownUser, Password, Session, Token, new_session_secret, recalled
 from netsvc.core.failed_logins import FailedLogins
 from netsvc.core.identity import Identity, IIdentity
@@ -48,11 +50,13 @@ class Logins:
     :param guests: whether guests are allowed.
     :ivar portal: the portal that does it.
     :ivar guests: as given.
+    :ivar changed: called when accounts have changed, some time behind the change: what is remembered of them may not hold any more.
     """
 
     _log = Logger()
 
     def __init__(self, accounts: IAccounts, passwords: Passwords, clock: IReactorTime, settings: AuthSettings, guests: bool) -> None:
+        self.changed: Callable[[], None] = _nothing
         self.portal = build_portal(accounts, passwords, clock.seconds, guests)
         self.guests = guests
         self._accounts = accounts
@@ -103,7 +107,7 @@ class Logins:
         if isinstance(credentials, Password):
             return self._login_by_password(credentials, peer)
         if isinstance(credentials, Guest):
-            return _at_once(Deferred.fromCoroutine(self._prove(credentials)))
+            return _at_once(Deferred.fromCoroutine(self._prove_guest(credentials, peer)))
         return self._login_known(credentials)
 
     def visitor(self, address: str) -> Identity:
@@ -169,6 +173,11 @@ class Logins:
         self._failures.give_back(credentials.name, peer)
         self._marks.put(mark, identity.credential)
         return identity
+
+    async def _prove_guest(self, credentials: Guest, peer: str) -> Identity:
+        identity = await self._prove(credentials)
+        network = "" if is_this_host(peer) else network_of(peer)
+        return structs.replace(identity, network=network) if network else identity
 
     async def _prove(self, credentials: Credentials) -> Identity:
         """Ask the portal, no longer than the timeout, and remember the answer if nothing has changed meanwhile."""
@@ -267,6 +276,7 @@ class Logins:
             self._generation += 1
             self._proved.clear()
             self._unproved.update(self._watched)
+            self.changed()
         self._close_expired()
         credentials, self._unproved = iter(self._unproved), set()
         await gatherResults([Deferred.fromCoroutine(self._prove_each(credentials)) for _ in range(_RECHECKS)])
@@ -300,6 +310,10 @@ class Logins:
             self._blind = True
         else:
             self._close(credential, lambda identity: "your role has changed: log in again" if present.rank < identity.rank else "")
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _watched_as(identity: Identity) -> str:

@@ -115,6 +115,7 @@ class Posting:
         """
         done: Deferred[Posted] = Deferred()
         draft.context = done
+        draft.founds = not identity.guest
         waiting = self.check(identity, draft.room, right)
         if waiting is not None:
             return waiting.addCallback(self._allowed, identity, draft, done)

@@ -1,6 +1,7 @@
 """Rooms: posting, joining, history, who is there. Every rule about them is here; bytes and sockets are not."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
@@ -8,16 +9,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from netsvc.core.access import Right, absent
 from netsvc.core.delivery import Delivery, Follower, Room
 from netsvc.core.events import Event, cursor_of, parse_cursor, timestamp
 from netsvc.core.history import Histories, History, check_limit, position
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
+from netsvc.core.permissions import Permissions
 from netsvc.core.posting import Posting
 from netsvc.core.records import RoomInfo
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.core.states import RoomState, RoomStates
-from netsvc.errors import InvalidParams, NotFound
+from netsvc.errors import InvalidParams, NetsvcError
 from netsvc.interfaces import IFormat, ISink, IStore
 
 __all__ = ["Joined", "Member", "Membership", "Present", "RoomList", "RoomSummary", "Rooms"]
@@ -44,13 +47,17 @@ class Joined(msgspec.Struct):
     present: Present
 
 
-class RoomSummary(msgspec.Struct):
-    """A room in a list: its newest cursor, when that event was, and how many are there now."""
+class RoomSummary(msgspec.Struct, omit_defaults=True):
+    """A room in a list: its newest cursor, when that event was, and how many are there now.
+
+    Of a room that the caller may not read there is nothing but its name and that it has members.
+    """
 
     name: str
-    cursor: str
-    at: str
-    count: int
+    cursor: str | None = None
+    at: str | None = None
+    count: int | None = None
+    access: str = "public"
 
 
 class RoomList(msgspec.Struct):
@@ -68,15 +75,28 @@ class Membership(NamedTuple):
 
 
 class Member:
-    """A connection's place in a room: it follows, and its name is present. `leave` ends both."""
+    """A connection's place in a room: it follows, and its name is present. `leave` ends both.
 
-    __slots__ = ("_follower", "_name", "_rooms", "_state")
+    :ivar identity: as whom it is there.
+    :ivar lost: called when it may not be there any more, behind `leave`, with the member, the room's name and a word that says why.
+    :ivar connection: the protocol's own.
+    """
 
-    def __init__(self, rooms: "Rooms", state: RoomState, name: str, follower: Follower) -> None:
+    __slots__ = ("_follower", "_rooms", "_state", "connection", "identity", "lost")
+
+    def __init__(self, rooms: "Rooms", state: RoomState, identity: Identity, follower: Follower) -> None:
         self._rooms = rooms
         self._state: RoomState | None = state
-        self._name = name
+        self.identity = identity
         self._follower = follower
+        self.lost: Callable[[Member, str, str], None] | None = None
+        self.connection: Any = None
+        state.members[self] = None
+
+    @property
+    def there(self) -> bool:
+        """It has not left."""
+        return self._state is not None
 
     def start(self) -> None:
         """Begin to deliver. Call it when the answer to the join is written."""
@@ -90,18 +110,29 @@ class Member:
         """Deliver on, once this was called as often as `hold`."""
         self._follower.go_on()
 
-    def rename(self, name: str) -> None:
-        """The connection acts under another name now."""
-        if self._state is not None and name != self._name:
-            self._rooms.renamed(self._state, self._name, name)
-            self._name = name
+    def act_as(self, identity: Identity) -> None:
+        """The connection acts as somebody else now; it loses the room if that one may not read it."""
+        state, before, self.identity = self._state, self.identity, identity
+        if state is not None and identity != before:
+            if identity.name != before.name:
+                self._rooms.renamed(state, before.name, identity.name)
+            self._rooms.judge(self, state.room.name)
 
     def leave(self) -> None:
         """Deliver no more. May be called twice."""
         state, self._state = self._state, None
         if state is not None:
+            del state.members[self]
             self._follower.stop()
-            self._rooms.left(state, self._name)
+            self._rooms.left(state, self.identity.name)
+
+    def expel(self, why: str) -> None:
+        """Leave, and tell the connection. No error if it has left."""
+        state = self._state
+        if state is not None:
+            self.leave()
+            if self.lost is not None:
+                self.lost(self, state.room.name, why)
 
 
 class Rooms:
@@ -113,6 +144,7 @@ class Rooms:
     :param create: the least role that may start a room.
     :ivar delivery: delivers their events.
     :ivar posting: appends to them; ``post`` and ``appender`` are its.
+    :ivar permissions: who may do what in them; to be started before the first call comes.
     """
 
     log = Logger()
@@ -124,8 +156,10 @@ class Rooms:
         self._states = RoomStates(store, rooms.presence_grace)
         self._sweeping: dict[RoomState, None] = {}
         self._histories = Histories(store)
+        self.permissions = Permissions(store.accesses, clock.seconds, rooms.places_cached)
         self.delivery = Delivery(store, clock, rooms.fanout_slice, rooms.chunk, rooms.ring_events, rooms.ring_bytes)
         self.posting = Posting(store, clock, rooms, limits, self._states, self.delivery, create)
+        self.posting.check = self.permissions.check
         self.appender = self.posting.appender
         self.post = self.posting.post
 
@@ -136,28 +170,76 @@ class Rooms:
 
         :param after: a cursor to read on from, None for the newest events.
         :param limit: events in the answer, 0 to 200.
-        :raises InvalidParams: a bad room name, cursor or limit.
+        :raises InvalidParams: at once or by way of the Deferred, like all: a bad room name, cursor or limit.
+        :raises NotFound: the room is secret and not for them.
+        :raises Forbidden: they may not read it.
         """
         name = fold_room_name(room)
         behind = position("after", after)
         check_limit(limit)
+        checking = self.permissions.check(identity, name, Right.READ)
         state = self._states.hold(name)
-        reading = self._states.loaded(state).addCallback(lambda _: self._histories.read(state.room, behind, None, limit))
+        loaded = self._states.loaded(state) if checking is None else checking.addCallback(lambda _: self._states.loaded(state))
 
         def member(history: History) -> Membership:
-            seq = parse_cursor(history.cursor)[1]
-            follower = self.delivery.follow(state.room, format, sink, seq)
-            state.presence.came(identity.name)
-            self._sweep_later(state)
-            present = Present(len(state.presence), state.presence.names())
-            joined = Joined(name, history.cursor, history.recovered, history.events, history.more, present)
-            return Membership(joined, Member(self, state, identity.name, follower))
+            return self._member(identity, state, history, format, sink)
+
+        def permitted(history: History) -> "Membership | Deferred[Membership]":
+            # The permission may have gone while the events were read; from here on `expel` finds the member.
+            again = self.permissions.check(identity, name, Right.READ)
+            return member(history) if again is None else again.addCallback(lambda _: member(history))
 
         def failed(failure: Failure) -> Failure:
             self._states.release(state)
             return failure
 
-        return reading.addCallbacks(member, failed)
+        reading = loaded.addCallback(lambda _: self._histories.read(state.room, behind, None, limit))
+        joining: Deferred[Membership] = reading.addCallback(permitted)
+        return joining.addErrback(failed)
+
+    def _member(self, identity: Identity, state: RoomState, history: History, format: IFormat, sink: ISink) -> Membership:
+        follower = self.delivery.follow(state.room, format, sink, parse_cursor(history.cursor)[1])
+        state.presence.came(identity.name)
+        self._sweep_later(state)
+        present = Present(len(state.presence), state.presence.names())
+        joined = Joined(state.room.name, history.cursor, history.recovered, history.events, history.more, present)
+        return Membership(joined, Member(self, state, identity, follower))
+
+    def judge(self, member: Member, room: str) -> None:
+        """A member is somebody else now (called by Member): it stays if that one may read, and hears nothing before that is known."""
+
+        def out(failure: Failure) -> None:
+            # Also if it cannot be found out.
+            member.expel("login")
+
+        try:
+            checking = self.permissions.check(member.identity, room, Right.READ)
+        except NetsvcError:
+            member.expel("login")
+            return
+        if checking is not None:
+            member.hold()
+            checking.addErrback(out).addCallback(lambda _: member.go_on())
+
+    def identities(self, room: str) -> Iterator[Identity]:
+        """Who follows a room, each as often as they have connections there."""
+        state = self._states.get(room)
+        return iter([member.identity for member in state.members] if state is not None else ())
+
+    def expel(self, room: str, why: Callable[[Identity], str]) -> None:
+        """End the following of those for whom `why` gives a reason.
+
+        :param room: a folded name.
+        """
+        state = self._states.get(room)
+        for member in list(state.members) if state is not None else ():
+            reason = why(member.identity)
+            if reason:
+                member.expel(reason)
+
+    def exists(self, room: str) -> "Deferred[bool]":
+        """Whether a room (its folded name) has an event."""
+        return self._states.exists(room)
 
     def left(self, state: RoomState, name: str) -> None:
         """A member has left (called by Member)."""
@@ -173,10 +255,11 @@ class Rooms:
 
     # Reading
 
-    def history(self, room: str, before: str | None, after: str | None, limit: int) -> "Deferred[History]":
+    def history(self, identity: Identity, room: str, before: str | None, after: str | None, limit: int) -> "Deferred[History]":
         """Events before or after a cursor, or the newest.
 
-        :raises NotFound: no such room.
+        :raises NotFound: no such room, or it is secret and not for them; this and the next at once or by way of the Deferred.
+        :raises Forbidden: they may not read it.
         :raises InvalidParams: a bad room name, cursor or limit, or both cursors.
         """
         name = fold_room_name(room)
@@ -184,45 +267,70 @@ class Rooms:
             raise InvalidParams("before: give either before or after, not both", parameter="before")
         forward, backward = position("after", after), position("before", before)
         check_limit(limit)
+        checking = self.permissions.check(identity, name, Right.READ)
+        if checking is not None:
+            return checking.addCallback(lambda _: self._history(name, forward, backward, limit))
+        return self._history(name, forward, backward, limit)
+
+    def _history(self, name: str, forward: tuple[str, int] | None, backward: tuple[str, int] | None, limit: int) -> "Deferred[History]":
         state = self._states.get(name)
         if state is not None and state.loaded and state.room.head:
             return self._histories.read(state.room, forward, backward, limit)
 
         def found(info: RoomInfo | None) -> "Deferred[History]":
             if info is None:
-                raise NotFound(f"there is no room {name!r}")
+                raise absent(name)
             return self._histories.read(Room(name, info.first, info.head), forward, backward, limit)
 
         return self._store.room(name).addCallback(found)
 
-    def directory(self, after: str, limit: int) -> "Deferred[RoomList]":
-        """Up to `limit` rooms whose names sort after `after`."""
+    def directory(self, identity: Identity, after: str, limit: int) -> "Deferred[RoomList]":
+        """Up to `limit` rooms whose names sort after `after`; of those that somebody may not read the name, or nothing if they are secret."""
         check_limit(limit)
+        return Deferred.fromCoroutine(self._directory(identity, after, limit))
 
-        def made(infos: list[RoomInfo]) -> RoomList:
-            epoch = self._store.epoch
-            shown = [RoomSummary(info.name, cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)) for info in infos[:limit]]
-            return RoomList(shown, len(infos) > limit)
-
-        return self._store.rooms(after, limit + 1).addCallback(made)
+    async def _directory(self, identity: Identity, after: str, limit: int) -> RoomList:
+        epoch = self._store.epoch
+        shown: list[RoomSummary] = []
+        while True:
+            infos: list[RoomInfo] = await self._store.rooms(after, limit + 1)
+            unreadable = await self.permissions.unreadable(identity, [info.name for info in infos])
+            for info in infos:
+                access = unreadable.get(info.name, "")
+                if access == "secret":
+                    continue
+                if len(shown) == limit:
+                    return RoomList(shown, True)
+                if access:
+                    shown.append(RoomSummary(info.name, access=access))
+                else:
+                    shown.append(RoomSummary(info.name, cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)))
+            if len(infos) <= limit:
+                return RoomList(shown, False)
+            after = infos[-1].name
 
     def _count(self, name: str) -> int:
         state = self._states.get(name)
         return len(state.presence) if state is not None else 0
 
-    def who(self, room: str) -> "Deferred[Present]":
+    def who(self, identity: Identity, room: str) -> "Deferred[Present]":
         """Who is in a room.
 
-        :raises NotFound: the room has no event and nobody is in it.
+        :raises NotFound: at once or by way of the Deferred, like all: the room has no event and nobody is in it, or it is secret.
+        :raises Forbidden: they may not read it.
         """
         name = fold_room_name(room)
+        checking = self.permissions.check(identity, name, Right.READ)
+        return self._who(name) if checking is None else checking.addCallback(lambda _: self._who(name))
+
+    def _who(self, name: str) -> "Deferred[Present]":
         state = self._states.get(name)
         if state is not None and len(state.presence):
             return succeed(Present(len(state.presence), state.presence.names()))
 
         def found(exists: bool) -> Present:
             if not exists:
-                raise NotFound(f"there is no room {name!r}")
+                raise absent(name)
             return Present(0, [])
 
         return self._states.exists(name).addCallback(found)

@@ -38,9 +38,12 @@ class RoomsSettings(msgspec.Struct, frozen=True, kw_only=True):
     chunk: Annotated[Size, Meta(ge=1024), Help("Bytes of joined events in one write; all that a slow client can make netsvc keep for it")] = 16 * 1024
     presence_grace: Annotated[Duration, Meta(ge=0), Help("Absence after which somebody is shown as gone")] = 10.0
     keys: Annotated[Duration, Meta(ge=1), Help("How long idempotency keys and their answers are kept")] = 24 * 3600.0
-    retention_age: Annotated[Duration, Meta(ge=0), Help("Remove events older than this; 0 keeps them")] = 0.0
-    retention_events: Annotated[int, Meta(ge=0), Help("Remove events beyond the newest of this number in each room; 0 keeps them")] = 0
+    retention_age: Annotated[Duration, Meta(ge=0), Help("Remove events older than this; 0 keeps them; room.set can say otherwise for a room")] = 0.0
+    retention_events: Annotated[int, Meta(ge=0), Help("Remove events beyond the newest of this number in each room; 0 keeps them; likewise")] = 0
     retention_interval: Annotated[Duration, Meta(ge=1), Help("Time between two rounds of removal")] = 300.0
+    topic: Annotated[Size, Meta(ge=1), Help("Longest topic of a room, and reason of a moderation, in bytes of UTF-8")] = 1024
+    places: Annotated[int, Meta(ge=1), Help("People who may have a role, be muted or be banned in one room at the most")] = 10_000
+    places_cached: Annotated[int, Meta(ge=1), Help("How many of these, in all rooms, are kept in memory")] = 200_000
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):

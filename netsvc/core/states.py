@@ -1,5 +1,7 @@
 """The rooms that are in memory because somebody is there, or asks about them."""
 
+from typing import Any
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
@@ -15,15 +17,17 @@ class RoomState:
     """A room in memory: its delivery, its presence, and how many hold it.
 
     :ivar loaded: its bounds are those of the store.
+    :ivar members: the connections that follow it (netsvc.core.rooms.Member).
     """
 
-    __slots__ = ("holders", "loaded", "presence", "room", "waiting")
+    __slots__ = ("holders", "loaded", "members", "presence", "room", "waiting")
 
     def __init__(self, name: str, grace: float) -> None:
         self.room = Room(name)
         self.presence = Presence(grace)
         self.holders = 0
         self.loaded = False
+        self.members: dict[Any, None] = {}
         self.waiting: list[Deferred[None]] = []
 
 

@@ -27,8 +27,8 @@ class Belonging(Protocol):
     def leave(self) -> None:
         """The connection is over, or lets go."""
 
-    def rename(self, name: str) -> None:
-        """The connection acts under another name now."""
+    def act_as(self, identity: Identity) -> None:
+        """The connection acts as somebody else now."""
 
 
 class RpcService:
@@ -138,7 +138,7 @@ class RpcConnection(PacedSocket):
         if self._transport is not None:
             service.logins.watch(identity, self._revoked)
         for belonging in list(self._belongings.values()) if self._belongings else ():
-            belonging.rename(identity.name)
+            belonging.act_as(identity)
 
     # What the transport uses
 

@@ -84,7 +84,7 @@ class StreamTests(EventsUrlCase):
     def test_absent_room(self) -> None:
         """A room that nobody has written in is waited for, and not made."""
         self.assertEqual(self.stream(), [{"id": "e:0"}])
-        self.assertEqual(self.successResultOf(self.rooms.directory("", 10)).rooms, [])
+        self.assertEqual(self.successResultOf(self.rooms.directory(BOB, "", 10)).rooms, [])
         self.post("first")
         self.assertEqual(self.seqs(self.heard()), [1])
 
@@ -156,12 +156,12 @@ class StreamTests(EventsUrlCase):
         """Who has a stream open is in the room; it is not shown who comes and goes."""
         self.stream()
         self.post("hi")
-        self.assertEqual(self.successResultOf(self.rooms.who("lobby")).names, ["bob"])
+        self.assertEqual(self.successResultOf(self.rooms.who(BOB, "lobby")).names, ["bob"])
         self.clock.advance(1)
         self.assertEqual(self.seqs(self.heard()), [1])
         self.client.lose()
         self.clock.pump([1.0] * 12)
-        self.assertEqual(self.successResultOf(self.rooms.who("lobby")).count, 0)
+        self.assertEqual(self.successResultOf(self.rooms.who(BOB, "lobby")).count, 0)
 
     def test_client_leaves(self) -> None:
         """Nothing is left behind."""

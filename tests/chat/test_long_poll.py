@@ -97,7 +97,7 @@ class LongPollTests(EventsUrlCase):
         with mock.patch.object(self.rooms, "history", return_value=succeed(History([], "e:9", False, False))) as asked:
             self.poll("?after=e:1&wait=30&limit=7")
             self.post("b")
-        asked.assert_called_once_with("lobby", None, "e:1", 7)
+        asked.assert_called_once_with(BOB, "lobby", None, "e:1", 7)
         self.assertEqual(self.client.answer().json(), {"events": [], "cursor": "e:9", "more": False, "recovered": False})
 
     def test_absent_room(self) -> None:
@@ -132,7 +132,7 @@ class LongPollTests(EventsUrlCase):
         self.post("a")
         self.poll("?after=e:1&wait=30")
         self.clock.advance(1)
-        self.assertEqual(self.successResultOf(self.rooms.who("lobby")).names, ["bob"])
+        self.assertEqual(self.successResultOf(self.rooms.who(BOB, "lobby")).names, ["bob"])
         self.assertEqual(self.client.answers(), [])
 
     def test_client_leaves(self) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
+from netsvc.core.identity import Identity
 from netsvc.core.posting import Posted
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable, TooLarge
 from tests.core.fakes import FakeSink
@@ -38,7 +39,7 @@ class PostTests(RoomsTestCase):
         """A reply carries what it replies to."""
         self.post()
         self.post("yes", reply_to=1)
-        history = self.result(self.rooms.history("lobby", None, None, 50))
+        history = self.result(self.rooms.history(ALICE, "lobby", None, None, 50))
         self.assertEqual([event.reply_to for event in history.events], [None, 1])
         for reply_to in (0, -1, 2**53, 10**4000):
             self.assertRaises(InvalidParams, self.rooms.post, ALICE, "lobby", "hi", None, reply_to)
@@ -50,7 +51,7 @@ class PostTests(RoomsTestCase):
         seen: list[Any] = []
 
         def look(posted: Posted) -> None:
-            history = self.successResultOf(self.rooms.history("lobby", None, None, 50))
+            history = self.successResultOf(self.rooms.history(ALICE, "lobby", None, None, 50))
             seen.append((posted.seq, history.cursor))
 
         for _ in range(3):
@@ -278,7 +279,7 @@ class JoinTests(RoomsTestCase):
         member.start()
         member.leave()
         member.leave()
-        member.rename("someone")
+        member.act_as(BOB)
         self.post()
         self.assertEqual(sink.received, b"")
         self.assertEqual(sink.watchers, [])
@@ -305,7 +306,7 @@ class HistoryTests(RoomsTestCase):
 
     def history(self, before: str | None = None, after: str | None = None, limit: int = 50) -> tuple[list[int], str, bool, bool]:
         """Seqs, cursor, more, recovered."""
-        history = self.result(self.rooms.history("lobby", before, after, limit))
+        history = self.result(self.rooms.history(ALICE, "lobby", before, after, limit))
         return [event.seq for event in history.events], history.cursor, history.more, history.recovered
 
     def check(self) -> None:
@@ -348,7 +349,7 @@ class HistoryTests(RoomsTestCase):
             self.post()
         asked: Deferred[Any] = Deferred()
         read_before, self.store.read_before = self.store.read_before, lambda *_: asked  # type: ignore[method-assign]
-        reading = self.rooms.history("lobby", None, None, 5)
+        reading = self.rooms.history(ALICE, "lobby", None, None, 5)
         self.turn()
         self.result(self.store.prune(0, None, 3))
         asked.callback(self.successResultOf(read_before("lobby", 11, 5)))
@@ -357,18 +358,18 @@ class HistoryTests(RoomsTestCase):
 
     def test_absent(self) -> None:
         """A room without events is not found; both cursors at once are refused."""
-        self.failureResultOf(self.rooms.history("lobby", None, None, 5), NotFound)
-        self.assertRaises(InvalidParams, self.rooms.history, "lobby", "x:1", "x:1", 5)
+        self.failureResultOf(self.rooms.history(ALICE, "lobby", None, None, 5), NotFound)
+        self.assertRaises(InvalidParams, self.rooms.history, ALICE, "lobby", "x:1", "x:1", 5)
 
     def test_directory(self) -> None:
         """Rooms by name, with their newest cursor and who is there."""
         for room in ("b", "a", "c"):
             self.post(room=room)
         self.join(room="b")
-        listed = self.result(self.rooms.directory("", 2))
+        listed = self.result(self.rooms.directory(ALICE, "", 2))
         self.assertEqual([(room.name, room.cursor, room.count) for room in listed.rooms], [("a", self.cursor(1), 0), ("b", self.cursor(1), 1)])
         self.assertTrue(listed.more)
-        listed = self.result(self.rooms.directory("b", 2))
+        listed = self.result(self.rooms.directory(ALICE, "b", 2))
         self.assertEqual(([room.name for room in listed.rooms], listed.more), (["c"], False))
 
 
@@ -390,21 +391,21 @@ class PresenceTests(RoomsTestCase):
 
     def test_who(self) -> None:
         """Counted and named; nobody in a room with events; an absent room is not found."""
-        self.failureResultOf(self.rooms.who("lobby"), NotFound)
+        self.failureResultOf(self.rooms.who(ALICE, "lobby"), NotFound)
         _, member, _ = self.join()
-        self.assertEqual(self.result(self.rooms.who("lobby")).names, ["alice"])
+        self.assertEqual(self.result(self.rooms.who(ALICE, "lobby")).names, ["alice"])
         self.post()
         member.leave()
         self.clock.pump([1.0] * 12)
-        self.assertEqual(self.result(self.rooms.who("lobby")).count, 0)
+        self.assertEqual(self.result(self.rooms.who(ALICE, "lobby")).count, 0)
 
     def test_renaming(self) -> None:
         """A member who logs in under another name is there under that."""
         _, member, _ = self.join()
-        member.rename("carol")
-        member.rename("carol")
+        member.act_as(Identity("carol", ("member",)))
+        member.act_as(Identity("carol", ("member",)))
         self.clock.pump([1.0] * 12)
-        self.assertEqual(self.result(self.rooms.who("lobby")).names, ["carol"])
+        self.assertEqual(self.result(self.rooms.who(ALICE, "lobby")).names, ["carol"])
         member.leave()
         self.clock.pump([1.0] * 12)
         self.assertEqual(self.rooms._states, {}, "a room that nobody holds is forgotten")

@@ -48,9 +48,9 @@ class Thing:
         """End."""
         self.left += 1
 
-    def rename(self, name: str) -> None:
-        """Another name."""
-        self.names.append(name)
+    def act_as(self, identity: Identity) -> None:
+        """Somebody else."""
+        self.names.append(identity.name)
 
 
 class Waiting:

@@ -1,0 +1,147 @@
+"""Who may do what in which room, asked for by everything that reads or writes in rooms.
+
+Of most rooms nothing is stored that could refuse anybody to read or write: they are not in `Permissions.restricted`, and that is all
+that is looked at. What is stored of the others is kept in memory as far as a bound allows, and asked for where it is not.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from netsvc.core.access import EVERYWHERE, Right, RoomAccess, may_read, refusal, who_of
+from netsvc.core.identity import Identity
+from netsvc.core.places import Standing
+from netsvc.interfaces import IRoomAccesses
+
+__all__ = ["Permissions"]
+
+
+class Permissions:
+    """The rules of netsvc.core.access, applied to what is stored.
+
+    :param accesses: where it is stored.
+    :param seconds: the clock's time, seconds since the Unix epoch.
+    :param most: places in all rooms that are kept in memory; each room counts as one more.
+    :ivar restricted: the rooms in which somebody may be refused to read or write.
+    """
+
+    def __init__(self, accesses: IRoomAccesses, seconds: Callable[[], float], most: int) -> None:
+        self.restricted: set[str] = set()
+        self._accesses = accesses
+        self._seconds = seconds
+        self._most = most
+        self._known: OrderedDict[str, RoomAccess] = OrderedDict()
+        self._held = 0
+        self._loading: dict[str, list[Deferred[RoomAccess]]] = {}
+        self._stale: set[str] = set()
+        """Rooms that have changed while they were being looked up."""
+
+    def start(self) -> "Deferred[None]":
+        """Learn which rooms are restricted. StoreUnavailable, by way of the Deferred: it cannot be read."""
+        return self._accesses.restricted().addCallback(self.restricted.update)
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        return int(self._seconds() * 1000)
+
+    def check(self, identity: Identity, room: str, right: Right) -> "Deferred[None] | None":
+        """Nothing if somebody may do something in a room, as far as that is known; else a Deferred that waits for it.
+
+        Those who ask about the same room are answered in the order in which they asked.
+
+        :param room: a folded name; whether there is such a room is not looked at.
+        :raises NotFound: at once or by way of the Deferred: the room is secret and not for them.
+        :raises Forbidden: likewise: they may not.
+        """
+        if right <= Right.WRITE and room not in self.restricted:
+            return None
+        access = self._recall(room)
+        if access is None:
+            return self.access(room).addCallback(self._judge, room, identity, right)
+        self._judge(access, room, identity, right)
+        return None
+
+    def _judge(self, access: RoomAccess, room: str, identity: Identity, right: Right) -> None:
+        error = refusal(access, room, identity, right, self.now)
+        if error is not None:
+            raise error
+
+    def access(self, room: str) -> "Deferred[RoomAccess]":
+        """All that is stored of a room."""
+        access = self._recall(room)
+        if access is not None:
+            return succeed(access)
+        waiting: Deferred[RoomAccess] = Deferred()
+        if room in self._loading:
+            self._loading[room].append(waiting)
+        else:
+            self._loading[room] = [waiting]
+            self._load(room)
+        return waiting
+
+    def _recall(self, room: str) -> RoomAccess | None:
+        # Not while others wait for it, who have asked before.
+        access = self._known.get(room) if room not in self._loading else None
+        if access is not None:
+            self._known.move_to_end(room)
+        return access
+
+    def _load(self, room: str) -> None:
+        self._stale.discard(room)
+        self._accesses.access(room).addCallbacks(self._loaded, self._not_loaded, callbackArgs=(room,), errbackArgs=(room,))
+
+    def _loaded(self, access: RoomAccess, room: str) -> None:
+        if room in self._stale:
+            self._load(room)
+            return
+        waiting = self._loading.pop(room)
+        self._keep(room, access)
+        for done in waiting:
+            done.callback(access)
+
+    def _not_loaded(self, failure: Failure, room: str) -> None:
+        for done in self._loading.pop(room):
+            done.errback(failure)
+
+    def changed(self, room: str, access: RoomAccess) -> None:
+        """Something of a room was stored anew; this is all that there is now."""
+        if access.restricts():
+            self.restricted.add(room)
+        else:
+            self.restricted.discard(room)
+        if room in self._loading:
+            self._stale.add(room)
+        self._keep(room, access)
+
+    def forget(self) -> None:
+        """Ask anew from now on: users may have been removed, and their places with them."""
+        self._stale.update(self._loading)
+        self._known.clear()
+        self._held = 0
+
+    def _keep(self, room: str, access: RoomAccess) -> None:
+        known = self._known
+        replaced = known.pop(room, None)
+        if replaced is not None:
+            self._held -= 1 + len(replaced.places)
+        known[room] = access
+        self._held += 1 + len(access.places)
+        while self._held > self._most and len(known) > 1:
+            self._held -= 1 + len(known.popitem(last=False)[1].places)
+
+    def unreadable(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, str]]":
+        """Of these rooms (None: of all) those that somebody may not read, each with its access: of those that are secret not even the name."""
+        if identity.rank >= EVERYWHERE or not self.restricted:
+            return succeed({})
+        asked = None if rooms is None else [room for room in rooms if room in self.restricted]
+        if asked is not None and not asked:
+            return succeed({})
+
+        def judged(standings: dict[str, Standing]) -> dict[str, str]:
+            now = self.now
+            return {room: standing.access for room, standing in standings.items() if not may_read(standing, now)}
+
+        return self._accesses.standings(who_of(identity), identity.network, asked).addCallback(judged)
