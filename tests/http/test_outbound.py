@@ -5,9 +5,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.outbound import Outbound
 from netsvc.http.transport import HIGH_WATER
-from netsvc.http.websocket import OpenWebSockets, WebSocketConnection
+from netsvc.http.websocket import WebSocketConnection
 from netsvc.http.wheel import TimingWheel
 from netsvc.wire.websocket import CLOSE, text_frame
 from tests.core.fakes import TurningClock
