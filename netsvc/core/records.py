@@ -1,5 +1,6 @@
 """What passes between the core and a store: drafts of events going in, rows coming out, accounts."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from netsvc.core.places import AccessChange
 from netsvc.errors import NetsvcError
 
-__all__ = ["Draft", "Key", "RoomInfo", "Row", "SessionRecord", "StoredAnswer", "TokenRecord", "UserRecord"]
+__all__ = ["Amendment", "Draft", "Key", "RoomInfo", "Row", "SessionRecord", "StoredAnswer", "TokenRecord", "UserRecord"]
 
 
 class Key(NamedTuple):
@@ -37,12 +38,32 @@ class Draft:
     :ivar key: the idempotency key, None if there is none.
     :ivar founds: whoever sends it is a user, who owns the room if this is its first event.
     :ivar change: what it changes of what is stored of the room besides the log, in the same transaction; None for most.
+    :ivar target: the seq of the event that it is about; of use with `amend`.
+    :ivar amend: judges, and may change, what is there already, in the same transaction (see Amendment); None for most.
     :ivar seq: the position in the room, 1 or more, set by the store; 0 before.
-    :ivar repeated: set by the store: the key was known, nothing was appended, ``seq`` and ``at`` are those of the first time.
-    :ivar error: set by the store: why this draft was not appended (Conflict, StoreUnavailable).
+    :ivar repeated: set by the store: it was said before, nothing was appended, ``seq`` and ``at`` are those of the first time.
+    :ivar error: set by the store: why this draft was not appended (Conflict, StoreUnavailable, what `amend` raised).
+    :ivar changed: set by the store: the older events that it has changed, as they are now.
     """
 
-    __slots__ = ("at", "change", "context", "error", "extra", "founds", "key", "repeated", "room", "sender", "seq", "text", "type")
+    __slots__ = (
+        "amend",
+        "at",
+        "change",
+        "changed",
+        "context",
+        "error",
+        "extra",
+        "founds",
+        "key",
+        "repeated",
+        "room",
+        "sender",
+        "seq",
+        "target",
+        "text",
+        "type",
+    )
 
     def __init__(self, room: str, type: str, sender: str, at: int, text: str | None = None, extra: str | None = None, key: Key | None = None) -> None:
         self.room = room
@@ -54,6 +75,9 @@ class Draft:
         self.key = key
         self.founds = False
         self.change: AccessChange | None = None
+        self.target = 0
+        self.amend: Amendment | None = None
+        self.changed: Sequence[Row] = ()
         self.seq = 0
         self.repeated = False
         self.error: NetsvcError | None = None
@@ -70,6 +94,18 @@ class Row(NamedTuple):
     sender: str
     text: str | None
     extra: str | None
+
+
+Load = Callable[[int], Row | None]
+"""An event of a draft's room by its seq; None if there is none."""
+
+Amendment = Callable[[Draft, Row | None, Load], Sequence[Row] | int]
+"""What a draft does to what is there already. Called within the transaction, in the order of the drafts, and again if that is tried again.
+
+It is given the draft, whose ``seq`` is what it would get and whose ``extra`` and ``text`` it may set, the target, None if there is no such
+event, and how to get at further events. It returns older events as they shall be now, or the seq of an older event that says already what
+the draft says: then nothing is appended. Any NetsvcError that it raises becomes the draft's error. A room without events is not created.
+"""
 
 
 class RoomInfo(NamedTuple):

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
-from netsvc.errors import Conflict, StoreUnavailable
+from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.interfaces import IStore
 from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
@@ -128,6 +128,8 @@ class MemoryStore:
                 else:
                     draft.error = Conflict("this key was used before, with other params")
                 return
+        if draft.amend is not None and not self._amend(draft):
+            return
         if draft.founds and draft.room not in self._rooms:
             self._accesses.own(draft.room, draft.sender)
         if draft.change is not None:
@@ -136,6 +138,35 @@ class MemoryStore:
         draft.seq = room.head + 1
         room.at = draft.at
         room.events.append(Row(draft.seq, draft.at, draft.type, draft.sender, draft.text, draft.extra))
+        self._keep_answer(draft)
+
+    def _amend(self, draft: Draft) -> bool:
+        """Let a draft change what is there already; whether it is to be appended."""
+        room = self._rooms.get(draft.room) or _Room()
+        draft.seq = room.head + 1
+
+        def load(seq: int) -> Row | None:
+            found = room.slice(seq - 1, seq)
+            return found[0] if found else None
+
+        assert draft.amend is not None
+        try:
+            outcome = draft.amend(draft, load(draft.target), load)
+        except NetsvcError as error:
+            draft.error, draft.seq = error, 0
+            return False
+        if isinstance(outcome, int):
+            known = load(outcome)
+            draft.repeated, draft.seq, draft.at = True, outcome, draft.at if known is None else known.at
+            self._keep_answer(draft)
+            return False
+        for row in outcome:
+            room.events[row.seq - room.first] = row
+        draft.changed = outcome
+        return True
+
+    def _keep_answer(self, draft: Draft) -> None:
+        key = draft.key
         if key is not None:
             self._answers[key[:2]] = _Kept(key.digest, key.expires, b'{"seq":%d,"at":%d}' % (draft.seq, draft.at), draft.seq, draft.at)
 

@@ -1,6 +1,7 @@
 """Keeping the write-ahead log short while others read."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection, Error
 from typing import Final
@@ -38,6 +39,17 @@ class WalBound:
         self._busy_timeout = busy_timeout
         self._next = bound
         self._rows = 0
+        self._outdated = False
+
+    def outdate(self) -> None:
+        """The log has texts that are to be gone: it is cut by the next `clean`."""
+        self._outdated = True
+
+    def clean(self) -> None:
+        """Cut the log if that is due to what it holds. Tried again next time if others are in the way."""
+        if self._outdated:
+            with suppress(Error):
+                self._outdated = not self._cut()
 
     def keep(self, rows: int) -> None:
         """Cut the log if it is too long. Called after a commit, so an error is not of interest: nothing is lost by it.

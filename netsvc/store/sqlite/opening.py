@@ -122,6 +122,8 @@ def connect(path: Path, settings: StoreSettings, *, read_only: bool = False) -> 
         if not read_only:
             page = int(value_of(connection, "PRAGMA page_size"))
             connection.execute("PRAGMA synchronous = FULL")
+            # What is deleted is to be gone, not only out of sight.
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
             connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, settings.checkpoint // page)}")
             connection.execute(f"PRAGMA journal_size_limit = {settings.checkpoint}")
     except BaseException:

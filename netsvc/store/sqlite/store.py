@@ -169,6 +169,7 @@ class SqliteStore:
         return Deferred.fromCoroutine(self._prune(now, max_age, max_events))
 
     async def _prune(self, now: int, max_age: int | None, max_events: int | None) -> list[RoomInfo]:
+        await self._write(lambda: self._writer().clean())
         moved: dict[str, RoomInfo] = {}
         steps = await self._write(lambda: pruning(self._open_state().writer, now, max_age, max_events, self._settings.prune_batch, moved))
         # Each step queues behind the posts that have come meanwhile.

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from netsvc.core.records import Draft, Key
-from netsvc.errors import Conflict, StoreUnavailable
+from netsvc.core.records import Draft, Key, Row
+from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.batches import commit_all
 from netsvc.store.sqlite.checkpoints import WalBound
@@ -72,14 +72,38 @@ _SELECT_WANTED: Final = "SELECT scope, key, digest, expires, answer FROM wanted 
 
 
 class _Batch:
-    """The drafts of one transaction, sorted: those to append, and those whose key is known."""
+    """The drafts of one transaction, sorted: those that are new, and those whose key is known; and what those which amend have come to.
 
-    __slots__ = ("conflicts", "fresh", "repeats")
+    :ivar refused: why a new draft is not appended.
+    :ivar known: where a new draft that is needless has been said before.
+    :ivar changed: the older rows that a new draft changes.
+    """
+
+    __slots__ = ("changed", "conflicts", "fresh", "known", "refused", "repeats")
 
     def __init__(self, fresh: Sequence[Draft]) -> None:
         self.fresh = fresh
         self.repeats: list[tuple[Draft, Draft | _First]] = []
         self.conflicts: list[Draft] = []
+        self.refused: dict[Draft, NetsvcError] = {}
+        self.known: dict[Draft, _First] = {}
+        self.changed: dict[Draft, Sequence[Row]] = {}
+
+    def tell(self) -> None:
+        """Set the outcomes. Not before the commit: those of a transaction that failed would be in the way of the next attempt."""
+        for draft, error in self.refused.items():
+            draft.error, draft.seq = error, 0
+        for draft, rows in self.changed.items():
+            draft.changed = rows
+        for draft, known in self.known.items():
+            draft.repeated, draft.seq, draft.at = True, known.seq, known.at
+        for draft, first in self.repeats:
+            if isinstance(first, Draft) and first.error is not None:
+                draft.error = first.error
+            else:
+                draft.repeated, draft.seq, draft.at = True, first.seq, first.at
+        for draft in self.conflicts:
+            draft.error = Conflict("this key was used before, with other params")
 
 
 class LogWriter:
@@ -129,39 +153,45 @@ class LogWriter:
                     self._connection.execute("UPDATE meta SET value = zeroblob(?) WHERE name = 'probe'", (size,))
             self._troubled = False
 
+    def clean(self) -> None:
+        """Remove from the write-ahead log what was replaced in the database: texts that are to be gone for good."""
+        self._wal.clean()
+
     def _append(self, drafts: Sequence[Draft]) -> None:
         touched: dict[str, _Head] = {}
         try:
             with transaction(self._connection):
                 keyed = [draft for draft in drafts if draft.key is not None]
                 batch = self._sort(drafts, keyed) if keyed else _Batch(drafts)
-                self._insert(self._number(batch.fresh, touched))
+                self._insert(self._number(batch, touched))
                 self._connection.executemany("UPDATE rooms SET head = ?, at = ? WHERE id = ?", [(head.seq, head.at, head.id) for head in touched.values()])
                 if keyed:
-                    self._store_answers([_answer(draft.key, draft) for draft in batch.fresh if draft.key is not None])
+                    self._store_answers([_answer(draft.key, batch.known.get(draft, draft)) for draft in batch.fresh if _answered(draft, batch)])
                 for draft in batch.fresh:
-                    if draft.change is not None:
+                    if draft.change is not None and draft not in batch.refused and draft not in batch.known:
                         self._accesses.apply(draft.room, draft.change)
         except BaseException:
             for draft in drafts:
                 draft.seq = 0
             raise
         self._remember_heads(touched)
-        # Only now: the outcome of a transaction that failed would be in the way of the next attempt.
-        for draft, first in batch.repeats:
-            draft.repeated = True
-            draft.seq = first.seq
-            draft.at = first.at
-        for draft in batch.conflicts:
-            draft.error = Conflict("this key was used before, with other params")
+        if batch.changed:
+            self._wal.outdate()
+        batch.tell()
 
-    def _number(self, drafts: Sequence[Draft], touched: dict[str, _Head]) -> list[Value]:
-        """Give each draft its seq; the columns of all rows, one after the other. Every post passes here: it must cost little."""
+    def _number(self, batch: _Batch, touched: dict[str, _Head]) -> list[Value]:
+        """Give each new draft its seq; the columns of all rows, one after the other. Every post passes here: it must cost little."""
         values: list[Value] = []
         add_row = values.extend
         room: str | None = None
         head = _NOWHERE
-        for draft in drafts:
+        for draft in batch.fresh:
+            if draft.amend is not None:
+                # It may be about an event of this very batch.
+                self._insert(values)
+                values.clear()
+                if not self._amend(draft, batch, touched):
+                    continue
             if draft.room != room:
                 room = draft.room
                 head = touched.get(room) or touched.setdefault(room, self._head(draft))
@@ -169,6 +199,30 @@ class LogWriter:
             head.at = at = draft.at
             add_row((head.id, seq, at, draft.type, draft.sender, draft.text, draft.extra))
         return values
+
+    def _amend(self, draft: Draft, batch: _Batch, touched: dict[str, _Head]) -> bool:
+        """Let a draft change what is there already; whether it is to be appended."""
+        head = touched.get(draft.room) or self._known_head(draft.room) or _NOWHERE
+        draft.seq = head.seq + 1
+
+        def load(seq: int) -> Row | None:
+            rows = rows_of(self._connection, "SELECT seq, at, type, sender, text, extra FROM events WHERE room_id = ? AND seq = ?", (head.id, seq))
+            return Row(*rows[0]) if rows else None
+
+        assert draft.amend is not None
+        try:
+            outcome = draft.amend(draft, load(draft.target), load)
+        except NetsvcError as error:
+            batch.refused[draft] = error
+            return False
+        if isinstance(outcome, int):
+            known = load(outcome)
+            batch.known[draft] = _First(outcome, draft.at if known is None else known.at)
+            return False
+        changes = [(row.text, row.extra, head.id, row.seq) for row in outcome]
+        self._connection.executemany("UPDATE events SET text = ?, extra = ? WHERE room_id = ? AND seq = ?", changes)
+        batch.changed[draft] = outcome
+        return True
 
     def _insert(self, values: list[Value]) -> None:
         execute, start, end = self._connection.execute, 0, len(values)
@@ -179,17 +233,21 @@ class LogWriter:
 
     def _head(self, draft: Draft) -> _Head:
         """The newest position of a draft's room, for this transaction to change; the room is created with its first event."""
-        known = self._heads.get(draft.room)
+        known = self._known_head(draft.room)
         if known is not None:
-            return _Head(known.id, known.seq, known.at)
-        rows = rows_of(self._connection, "SELECT id, head, at FROM rooms WHERE name = ?", (draft.room,))
-        if rows:
-            return _Head(*rows[0])
+            return known
         created = self._connection.execute("INSERT INTO rooms (name, first, head, at) VALUES (?, 1, 0, ?)", (draft.room, draft.at))
         assert created.lastrowid is not None
         if draft.founds:
             self._accesses.own(draft.room, draft.sender)
         return _Head(created.lastrowid, 0, draft.at)
+
+    def _known_head(self, room: str) -> _Head | None:
+        known = self._heads.get(room)
+        if known is not None:
+            return _Head(known.id, known.seq, known.at)
+        rows = rows_of(self._connection, "SELECT id, head, at FROM rooms WHERE name = ?", (room,))
+        return _Head(*rows[0]) if rows else None
 
     def _remember_heads(self, touched: dict[str, _Head]) -> None:
         """Keep what has been committed, and drop the rooms that were looked up first if there are too many."""
@@ -238,8 +296,13 @@ class LogWriter:
             self._connection.executemany("INSERT OR REPLACE INTO answers (scope, key, digest, answer, expires) VALUES (?, ?, ?, ?, ?)", answers)
 
 
-def _answer(key: Key, draft: Draft) -> Answer:
-    return Answer(key.scope, key.key, key.digest, b'{"seq":%d,"at":%d}' % (draft.seq, draft.at), key.expires)
+def _answered(draft: Draft, batch: _Batch) -> bool:
+    return draft.key is not None and draft not in batch.refused
+
+
+def _answer(key: Key | None, first: Draft | _First) -> Answer:
+    assert key is not None
+    return Answer(key.scope, key.key, key.digest, b'{"seq":%d,"at":%d}' % (first.seq, first.at), key.expires)
 
 
 def _first(answer: bytes) -> _First | None:
