@@ -77,6 +77,11 @@ class Odd:
         """What no codec knows."""
         return object()
 
+    @procedure("odd.infinite", role="guest")
+    def infinite(self) -> float:
+        """What JSON has no number for."""
+        return float("inf")
+
     @procedure("odd.bug", role="guest", cost=3)
     def bug(self) -> None:
         """A bug."""
@@ -321,7 +326,7 @@ class BareTests(Case):
     def test_extensions_are_off(self) -> None:
         """Neither goes in or out, whatever else would be right; other settings are heeded, too."""
         self.assertEqual(self.fault("odd.echo", None), (-32602, "invalid params: <nil> is off: [rpc] xmlrpc_nil"))
-        self.assertIn("xmlrpc_nil", self.fault("math.divide", 1e308, 1e-10)[1])
+        self.assertIn("xmlrpc_nil", self.fault("odd.infinite")[1])
         self.assertEqual(self.fault("math.add", 2**31 - 1, 1)[0], -32603)
         self.assertEqual(self.fault("odd.echo", [[1]])[0], -32700)
         self.assertEqual(self.fault("odd.echo", [1, 2])[0], -32006)
