@@ -1,0 +1,181 @@
+"""The client for programs on asyncio.
+
+Whatever a client does is decided by the same code as for Twisted, which needs no reactor, only something that tells the time and makes
+connections. Here that is an event loop of asyncio: none of Twisted's reactors is installed or run.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Unpack, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from netsvc.client.events import Event, Gap
+from netsvc.client.feeds import Feed
+from netsvc.client.limits import Limits
+from netsvc.client.loop import LoopClock, LoopEndpoint
+from netsvc.client.methods import Methods
+from netsvc.client.remote import Options, Remote, Target
+from netsvc.client.session import State
+
+__all__ = ["Client", "LoopGround", "Room", "Rooms"]
+
+
+class LoopGround:
+    """An event loop of asyncio."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.clock = cast(IReactorTime, LoopClock(loop))
+
+    def endpoint(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
+        """See Ground."""
+        return LoopEndpoint(self._loop, host, port, timeout)
+
+
+class Client:
+    """A netsvc to call, for coroutines of asyncio.
+
+    ``async with Client(url, token) as rpc: await rpc.math.add(2, 3)``. Every attribute that is not named here is the beginning of a
+    procedure's name. It belongs to the loop that runs when it is first used.
+
+    :param url: see Target; the further parameters are those of Options.
+    :param token: to log in with, None for none.
+    """
+
+    def __init__(self, url: str, token: str | None = None, **options: Unpack[Options]) -> None:
+        self._target = Target(url, token, **options)
+        self._used: tuple[asyncio.AbstractEventLoop, Remote] | None = None
+
+    @property
+    def _remote(self) -> Remote:
+        loop = asyncio.get_running_loop()
+        if self._used is None:
+            self._used = loop, Remote(self._target, LoopGround(loop))
+        elif self._used[0] is not loop:
+            raise RuntimeError("a client belongs to one event loop")
+        return self._used[1]
+
+    @property
+    def state(self) -> State:
+        """How the WebSocket is doing."""
+        return self._remote.session.state
+
+    @property
+    def limits(self) -> Limits:
+        """The client's bounds."""
+        return self._target.limits
+
+    @property
+    def room(self) -> "Rooms":
+        """``rpc.room("lobby")`` follows a room; ``await rpc.room.set(…)`` is the procedure ``room.set``."""
+        return Rooms(self.call, self._remote)
+
+    async def call(self, method: str, params: Any = None, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None) -> Any:
+        """Call a procedure; see Remote.call."""
+        return await _awaited(self._remote.call(method, params, deadline=deadline, key=key, idempotent=idempotent))
+
+    def using(self, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None) -> Methods[Any]:
+        """The procedures, to be called with these options: ``await rpc.using(deadline=2).math.add(2, 3)``."""
+        return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent), "")
+
+    def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `listener` with the params of each notification `method`; gives what ends that."""
+        return self._remote.on(method, listener)
+
+    def watch(self, watcher: Callable[[State], None]) -> Callable[[], None]:
+        """Call `watcher` with each new state of the WebSocket; gives what ends that."""
+        return self._remote.watch(watcher)
+
+    async def open(self) -> None:
+        """Connect, where calls go over a WebSocket.
+
+        :raises ClientError: it cannot be done within the default deadline.
+        """
+        await _awaited(self._remote.start())
+
+    async def close(self) -> None:
+        """End the connections; calls under way fail, rooms end."""
+        await _awaited(self._remote.close())
+
+    def __getattr__(self, name: str) -> Methods[Any]:
+        return getattr(Methods(self.call, ""), name)  # type: ignore[no-any-return]
+
+    async def __aenter__(self) -> "Client":
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+class Room:
+    """A room that is followed: an asynchronous iterator of its events; see Feed."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    @property
+    def cursor(self) -> str | None:
+        """Of the last item that was read; see Feed."""
+        return self._feed.cursor
+
+    @property
+    def present(self) -> dict[str, Any]:
+        """Who was there at the last join: ``{count, names}``."""
+        return self._feed.present
+
+    async def next(self) -> Event | Gap:
+        """The next event or gap.
+
+        :raises ClientError: there will be none.
+        :raises StopAsyncIteration: the room has been left.
+        """
+        item: Event | Gap = await _awaited(self._feed.next())
+        return item
+
+    async def joined(self) -> None:
+        """Wait until the room has been joined, so that what is posted from now on will be read."""
+        await _awaited(self._feed.joined())
+
+    def leave(self) -> None:
+        """Follow no more; what is waiting to be read is let go."""
+        self._feed.leave()
+
+    def __aiter__(self) -> "Room":
+        return self
+
+    async def __anext__(self) -> Event | Gap:
+        return await self.next()
+
+    async def __aenter__(self) -> "Room":
+        await self.joined()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.leave()
+
+
+class Rooms(Methods[Any]):
+    """The procedures ``room.*``, and the rooms themselves."""
+
+    __slots__ = ("_remote",)
+
+    def __init__(self, call: Callable[..., Any], remote: Remote) -> None:
+        super().__init__(call, "room")
+        self._remote = remote
+
+    def __call__(self, room: str, *, after: str | None = None, history: int = 0) -> Room:
+        """Follow a room; see Feed."""
+        return Room(self._remote.follow(room, after, history))
+
+
+async def _awaited(deferred: "Deferred[Any]") -> Any:
+    """A Deferred's outcome; who waits and is cancelled cancels it."""
+    return await deferred.asFuture(asyncio.get_running_loop())

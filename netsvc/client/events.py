@@ -1,0 +1,108 @@
+"""What a reader of a room gets: its events, and what is missing between them."""
+
+from typing import Any, NamedTuple
+
+__all__ = ["Event", "Gap", "Position", "parse_cursor"]
+
+
+class Position(NamedTuple):
+    """A place in a log, which a cursor names.
+
+    :ivar epoch: of the store.
+    :ivar seq: of the event before which everything has been seen, itself included.
+    """
+
+    epoch: str
+    seq: int
+
+    @property
+    def cursor(self) -> str:
+        """``epoch:seq``."""
+        return f"{self.epoch}:{self.seq}"
+
+
+def parse_cursor(cursor: str) -> Position:
+    """The position that a cursor names.
+
+    :raises ValueError: it is none.
+    """
+    epoch, colon, seq = cursor.rpartition(":")
+    if not colon or not seq.isascii() or not seq.isdigit():
+        raise ValueError(f"no cursor: {cursor!r}; one looks like k3v9:42")
+    return Position(epoch, int(seq))
+
+
+class Event:
+    """An event of a room's log, of a type known or unknown.
+
+    :param data: as received; the members that are not attributes here are in it.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+
+    @property
+    def type(self) -> str:
+        """``message``, ``edit``, ``delete``, ``reaction``, ``topic`` …; later servers have more."""
+        return str(self.data.get("type", ""))
+
+    @property
+    def room(self) -> str:
+        """The room's name."""
+        return str(self.data["room"])
+
+    @property
+    def seq(self) -> int:
+        """The place in the room's log, from 1 on, without gaps."""
+        return int(self.data["seq"])
+
+    @property
+    def cursor(self) -> str:
+        """By which to go on behind this event."""
+        return str(self.data["cursor"])
+
+    @property
+    def sender(self) -> str:
+        """Who did it: the member ``from``."""
+        return str(self.data.get("from", ""))
+
+    @property
+    def at(self) -> str:
+        """When: RFC 3339, UTC, with milliseconds."""
+        return str(self.data.get("at", ""))
+
+    @property
+    def text(self) -> str:
+        """The text, "" for types without one."""
+        return str(self.data.get("text") or "")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and self.data == other.data
+
+    __hash__ = None  # type: ignore[assignment]  # it holds a dictionary
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.data!r}>"
+
+
+class Gap(NamedTuple):
+    """Events that cannot be delivered: said where they would be.
+
+    :ivar room: the room's name.
+    :ivar first: the seq of the first that is missing.
+    :ivar last: the seq of the last; less than `first` if none is known to be missing.
+    :ivar replaced: the log is another one than before (a backup was restored): what was seen of it may be there again, or not at all.
+    """
+
+    room: str
+    first: int
+    last: int
+    replaced: bool = False
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As JSON would have it, with ``"type": "gap"``."""
+        members = {"type": "gap", "room": self.room, "from": self.first, "to": self.last}
+        return {**members, "replaced": True} if self.replaced else members

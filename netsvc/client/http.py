@@ -1,0 +1,185 @@
+"""Calls over ``POST /rpc``, by treq."""
+
+# Twisted's names are in camelCase.
+# ruff: noqa: N802
+
+from io import BytesIO
+from typing import Any
+
+import msgspec
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
+from zope.interface import implementer
+
+from netsvc.client.addresses import USER_AGENT, Address, Credentials
+from netsvc.client.connecting import Way
+from netsvc.client.errors import BadAnswer, ClientError, DeadlinePassed, answered_error, lost, refusal
+from netsvc.client.limits import Limits
+from netsvc.client.websocket import retry_seconds
+
+__all__ = ["HttpCalls"]
+
+IDLE = 30.0
+"""Seconds that a connection is kept for the next call: less than servers and proxies keep it, so that no call is sent into one that ends."""
+
+
+class _Error(msgspec.Struct):
+    """An error of JSON-RPC, or of the HTTP server below it, which has no code."""
+
+    code: int | None = None
+    message: str = ""
+    data: Any = None
+
+
+class _Answer(msgspec.Struct):
+    result: Any = msgspec.UNSET
+    error: _Error | None = None
+
+
+class HttpCalls:
+    """Calls a server's procedures over HTTP.
+
+    :param way: by which connections are made.
+    """
+
+    def __init__(self, clock: IReactorTime, way: Way, address: Address, credentials: Credentials, limits: Limits) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._url = address.url("/rpc")
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": USER_AGENT}
+        if credentials.authorization is not None:
+            self._headers["Authorization"] = credentials.authorization
+        self._pool = HTTPConnectionPool(clock)
+        self._pool.maxPersistentPerHost = limits.in_flight
+        self._pool.cachedConnectionTimeout = IDLE  # type: ignore[assignment]  # a float is as good
+        # A POST is not sent again without being asked; `Remote` knows when that is right.
+        self._pool.retryAutomatically = False
+        self._http = HTTPClient(Agent.usingEndpointFactory(clock, _Endpoints(way), self._pool))
+
+    def call(self, method: str, params: Any, deadline: float, key: str | None) -> "Deferred[Any]":
+        """Call a procedure once; see `Remote.call`.
+
+        :param key: an idempotency key, None for none.
+        """
+        headers = {**self._headers, "X-Deadline": f"{deadline:.3f}"}
+        if key is not None:
+            headers["Idempotency-Key"] = f'"{key}"'
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, **({} if params is None else {"params": params})}
+        try:
+            body = msgspec.json.encode(message)
+        except UnicodeEncodeError:
+            raise ValueError("the params are not UTF-8") from None
+
+        def late(outcome: Any, seconds: float) -> Any:
+            raise DeadlinePassed(f"{method} was not answered within {deadline:g} s")
+
+        # A redirection would take the credentials elsewhere. The clock is given since the default is the global reactor.
+        asking: Deferred[Any] = self._http.post(self._url, data=_Sent(body), headers=headers, allow_redirects=False, unbuffered=True, reactor=self._clock)  # type: ignore[arg-type]
+        asking.addCallback(self._read)
+        return asking.addTimeout(deadline, self._clock, onTimeoutCancel=late).addErrback(_said)
+
+    def close(self) -> "Deferred[None]":
+        """Close the idle connections; those that take long are left to it."""
+
+        def closed(_: object, seconds: float = 0.0) -> None:
+            """There is nothing to be told of it."""
+
+        closing: Deferred[None] = self._pool.closeCachedConnections().addCallback(closed)
+        return closing.addTimeout(self._limits.close, self._clock, onTimeoutCancel=closed)
+
+    def _read(self, response: Any) -> "Deferred[Any]":
+        reading: Deferred[bytes] = Deferred(lambda _: body.abort())
+        body = _Body(self._limits.max_message, reading)
+        response.deliverBody(body)
+        return reading.addCallback(_result, response)
+
+
+def _said(failure: Failure) -> Failure:
+    """Make an error of ours of whatever the HTTP client says."""
+    if isinstance(failure.value, ClientError | ValueError):
+        return failure
+    raise lost(failure) from failure.value
+
+
+def _result(content: bytes, response: Any) -> Any:
+    try:
+        answer = msgspec.json.decode(content, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        answer = _Answer()
+    hint = retry_seconds(next(iter(response.headers.getRawHeaders("Retry-After") or ()), None))
+    error = answer.error
+    if error is not None and error.code is not None:
+        raise answered_error(error.code, error.message, error.data, hint)
+    if error is None and response.code == 200 and answer.result is not msgspec.UNSET:
+        return answer.result
+    raise refusal(response.code, error.message if error is not None else "", hint)
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """The agent asks for an endpoint for each URL; there is one server only."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+
+    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+        """The agent's hook."""
+        return self._way.endpoint()
+
+
+@implementer(IBodyProducer)
+class _Sent:
+    """A request's body, written at once: treq's own asks the global reactor for turns."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
+        """Twisted's hook."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Twisted's hook: it is all written."""
+
+    def resumeProducing(self) -> None:
+        """Twisted's hook: it is all written."""
+
+    def stopProducing(self) -> None:
+        """Twisted's hook: it is all written."""
+
+
+class _Body(Protocol):
+    """Reads an answer's body, up to a bound."""
+
+    def __init__(self, limit: int, done: "Deferred[bytes]") -> None:
+        self._limit = limit
+        self._done = done
+        self._read = BytesIO()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted's hook."""
+        self._read.write(data)
+        if self._read.tell() > self._limit and not self._done.called:
+            self._done.errback(BadAnswer(f"an answer of more than {self._limit} bytes"))
+            self.abort()
+
+    def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:  # noqa: B008 - Twisted's signature
+        """Twisted's hook."""
+        if self._done.called:
+            return
+        if reason.check(ResponseDone):
+            self._done.callback(self._read.getvalue())
+        else:
+            self._done.errback(reason)
+
+    def abort(self) -> None:
+        """Read no more of it."""
+        if self.transport is not None:
+            self.transport.loseConnection()

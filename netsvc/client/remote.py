@@ -1,0 +1,198 @@
+"""A server as its client sees it: calls over HTTP or WebSocket, rooms, notifications. Everything is a Deferred, nothing needs a reactor."""
+
+import random
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from netsvc.client.addresses import Address, Credentials, Proxy, proxy_for
+from netsvc.client.connecting import Ground, Way, trust_in
+from netsvc.client.errors import CallFailed, ClientError, ConnectionLost, DeadlinePassed, Overloaded, ProviderGone, RateLimited, Untrusted
+from netsvc.client.feeds import Feed
+from netsvc.client.http import HttpCalls
+from netsvc.client.limits import Limits, backoff
+from netsvc.client.session import Session, State
+
+__all__ = ["READING", "Options", "Remote", "Target", "Transport"]
+
+Transport = Literal["http", "websocket"]
+
+READING = ("auth.whoami", "chat.history", "chat.rooms", "chat.search", "chat.unread", "chat.who", "rpc.discover", "server.status", "system.*")
+"""Procedures that change nothing, so that calling them again needs nobody's leave."""
+
+_KEYED = {"chat.post": 2}
+"""Procedures with a param ``key``, and its position: by which a WebSocket, which has no headers, says it."""
+
+
+class Options(TypedDict, total=False):
+    """What both kinds of clients may be told, by name.
+
+    :param name: a user's, with `password`; alone a guest's, on WebSockets.
+    :param transport: of calls; by default what the URL says.
+    :param ca_file: a PEM file with the certificates to trust instead of the system's.
+    :param proxy: ``http://host:port`` of one that can CONNECT; "" for none; None for the environment's.
+    :param idempotent: names of procedures that may be called again when no answer came, besides those that only read; ``math.*`` is a pattern.
+    :param limits: the client's bounds.
+    """
+
+    name: str | None
+    password: str | None
+    transport: Transport | None
+    ca_file: str | Path | None
+    proxy: str | None
+    idempotent: tuple[str, ...]
+    limits: Limits
+
+
+class Target:
+    """Which server, and how to speak to it.
+
+    :param url: ``http://…`` or ``https://…``: calls go over HTTP. ``ws://…`` or ``wss://…``: over a WebSocket, which rooms and
+        notifications use in any case.
+    :param token: to log in with.
+    :raises ValueError: something of this is not what it should be.
+    :raises OSError: the `ca_file` cannot be read.
+    """
+
+    def __init__(self, url: str, token: str | None = None, **options: Unpack[Options]) -> None:
+        self.address = Address.parse(url)
+        self.credentials = Credentials(token, options.get("name"), options.get("password"))
+        self.websocket = (options.get("transport") or ("websocket" if self.address.websocket else "http")) == "websocket"
+        if self.credentials.guest is not None and not self.websocket:
+            raise ValueError("a guest's name can be asked for on a WebSocket only: use ws: or wss:, or transport='websocket'")
+        proxy, ca_file = options.get("proxy"), options.get("ca_file")
+        self.proxy = proxy_for(self.address) if proxy is None else Proxy.parse(proxy) if proxy else None
+        self.trust = None if ca_file is None else trust_in(ca_file)
+        self.idempotent = (*READING, *options.get("idempotent", ()))
+        self.limits = options.get("limits") or Limits()
+
+
+class Remote:
+    """A server, and the connections to it.
+
+    :param random: gives numbers in [0, 1), for the waits between attempts.
+    """
+
+    def __init__(self, target: Target, ground: Ground, random: Callable[[], float] = random.random) -> None:
+        self._clock: IReactorTime = ground.clock
+        self._target = target
+        self._random = random
+        self.limits = limits = target.limits
+        way = Way(ground, target.address, target.proxy, target.trust, limits.connect)
+        self.session = Session(self._clock, way, target.address, target.credentials, limits, random)
+        self._http = HttpCalls(self._clock, way, target.address, target.credentials, limits)
+        self._turns = DeferredSemaphore(limits.in_flight)
+        self._closed = False
+
+    def start(self) -> "Deferred[None]":
+        """Connect, if calls need a connection that stays; fails if there is none within the default deadline."""
+        if not self._target.websocket:
+            return succeed(None)
+
+        def late(_: object, seconds: float) -> None:
+            raise ConnectionLost(self.session.state.reason or f"no connection within {seconds:g} s")
+
+        return self.session.online().addTimeout(self.limits.deadline, self._clock, onTimeoutCancel=late)
+
+    def close(self) -> "Deferred[None]":
+        """End the connections; calls under way fail, rooms end."""
+        self._closed = True
+        self.session.close()
+        return self._http.close()
+
+    def call(
+        self, method: str, params: Any = None, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None
+    ) -> "Deferred[Any]":
+        """Call a procedure.
+
+        A call that is idempotent is made again when there is no answer, or one that says to try later, until its deadline passes.
+
+        :param params: a list, a dictionary, or None for none.
+        :param deadline: in seconds, for all attempts together; travels with the call.
+        :param key: an idempotency key, with which calling again has no further effect (a UUID).
+        :param idempotent: the call may be made again; where the transport has a place for it, with a key that is made here. By default if
+            there is a key, or the procedure is one of those that are known to be.
+        :return: fires with the result; fails with a ClientError.
+        """
+        return Deferred.fromCoroutine(self._call(method, params, deadline or self.limits.deadline, key, idempotent))
+
+    def follow(self, room: str, after: str | None = None, history: int = 0) -> Feed:
+        """Follow a room, on a WebSocket; see Feed."""
+        return Feed(self.session, room, after, history)
+
+    def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `listener` with the params of each notification `method`; gives what ends that. Connects only for rooms and calls."""
+        return self.session.on(method, listener)
+
+    def watch(self, watcher: Callable[[State], None]) -> Callable[[], None]:
+        """Call `watcher` with each new state of the WebSocket; gives what ends that."""
+        return self.session.watch(watcher)
+
+    async def _call(self, method: str, params: Any, deadline: float, key: str | None, idempotent: bool | None) -> Any:
+        if self._closed:
+            raise ConnectionLost("the client is closed")
+        until = self._clock.seconds() + deadline
+        known = any(fnmatchcase(method, pattern) for pattern in self._target.idempotent)
+        again = bool(key is not None or known) if idempotent is None else idempotent
+        explicit = key is not None
+        if key is None and again and not any(fnmatchcase(method, pattern) for pattern in READING):
+            key = str(uuid4())
+        await self._turn(deadline, method)
+        try:
+            return await self._attempts(self._way_of(method, params, key, explicit), until, again)
+        finally:
+            self._turns.release()
+
+    async def _turn(self, deadline: float, method: str) -> None:
+        def late(_: object, seconds: float) -> None:
+            raise DeadlinePassed(f"{method} waited {seconds:g} s for others of this client to be answered")
+
+        await self._turns.acquire().addTimeout(deadline, self._clock, onTimeoutCancel=late)
+
+    async def _attempts(self, attempt: Callable[[float], "Deferred[Any]"], until: float, again: bool) -> Any:
+        failures = 0
+        while True:
+            try:
+                return await attempt(max(0.001, until - self._clock.seconds()))
+            except (ConnectionLost, RateLimited, Overloaded, ProviderGone) as error:
+                failures += 1
+                wait = self._wait(error, failures)
+                useless = isinstance(error, Untrusted) or self._closed or failures >= self.limits.attempts
+                if not again or useless or wait >= until - self._clock.seconds():
+                    raise
+            await self._sleep(wait)
+
+    def _wait(self, error: ClientError, failures: int) -> float:
+        hint = error.retry_after if isinstance(error, CallFailed) else None
+        return backoff(failures - 1, self.limits, self._random) + (hint or 0.0)
+
+    def _way_of(self, method: str, params: Any, key: str | None, explicit: bool) -> Callable[[float], "Deferred[Any]"]:
+        """How to make one attempt, of so many seconds. A key is a header, or a param: on a WebSocket it has a place only with some procedures."""
+        if not self._target.websocket:
+            return lambda left: self._http.call(method, params, left, key)
+        if key is not None and method in _KEYED:
+            params = _with_key(params, key, _KEYED[method])
+        elif explicit:
+            if self._target.credentials.guest is not None:
+                raise ValueError(f"a key for {method} goes by HTTP, where one cannot be a guest of a chosen name")
+            return lambda left: self._http.call(method, params, left, key)
+        return lambda left: self.session.call(method, params, left)
+
+    def _sleep(self, seconds: float) -> "Deferred[None]":
+        sleeping: Deferred[None] = Deferred(lambda _: timer.cancel())
+        timer = self._clock.callLater(seconds, sleeping.callback, None)
+        return sleeping
+
+
+def _with_key(params: Any, key: str, position: int) -> Any:
+    """The params with a key in its place, unless there is one already."""
+    if isinstance(params, dict):
+        return {"key": key, **params}
+    if isinstance(params, list | tuple) and len(params) == position:
+        return [*params, key]
+    return params
