@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the records belong to the core, which is above this module
     from netsvc.core.access import RoomAccess
     from netsvc.core.events import Event
     from netsvc.core.places import Standing
+    from netsvc.core.query import Query, SearchPage
     from netsvc.core.records import Draft, RoomInfo, Row, SessionRecord, StoredAnswer, TokenRecord, UserRecord
 
 __all__ = ["IAccounts", "IFormat", "IRoomAccesses", "ISink", "ISinkWatcher", "IStore", "IWebSocketApplication"]
@@ -53,6 +54,12 @@ class IStore(Interface):
 
     def read_before(room: str, before: int, limit: int) -> "Deferred[list[Row]]":
         """The last `limit` events with seq < before, ascending. O(limit)."""
+
+    def search(query: "Query", before: "tuple[str, int] | None", limit: int, hidden: "frozenset[str]") -> "Deferred[SearchPage]":
+        """Messages that a query asks for, newest first, as they are now; none of the rooms that are hidden. About O(limit).
+
+        :param before: what to go on behind, a SearchPage's position; of one room also epoch and seq. InvalidParams if it says nothing any more.
+        """
 
     def recall(scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
         """The stored answer of an idempotency key that has not expired at `now` (ms)."""

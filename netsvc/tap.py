@@ -21,6 +21,7 @@ from netsvc.chat.events_url import EventsUrl
 from netsvc.chat.formats import NotificationFormat, TextFormat
 from netsvc.chat.procedures import ChatProcedures
 from netsvc.chat.room_url import RoomUrl
+from netsvc.chat.search import SearchProcedures
 from netsvc.chat.settings import ChatSettings
 from netsvc.core.idempotency import Answers
 from netsvc.core.limits import Budgets
@@ -28,6 +29,7 @@ from netsvc.core.logins import Logins
 from netsvc.core.passwords import PasswordHashes, Passwords
 from netsvc.core.procedures import Registry, declared, declared_names
 from netsvc.core.rooms import Rooms
+from netsvc.core.search import Searches
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
 from netsvc.core.threads import BoundedThreads
 from netsvc.errors import StartError
@@ -95,7 +97,18 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 """Every section of the INI file, in the order in which it is documented."""
 
 
-OWN_PROCEDURES = frozenset[str]().union(*map(declared_names, (AuthProcedures, ConventionProcedures, SystemProcedures, ServerProcedures, ChatProcedures)))
+_OWN = (
+    AuthProcedures,
+    CancelProcedure,
+    ChatProcedures,
+    ConventionProcedures,
+    ProvideProcedures,
+    SearchProcedures,
+    ServerProcedures,
+    SystemProcedures,
+)
+
+OWN_PROCEDURES = frozenset[str]().union(*map(declared_names, _OWN))
 """The procedures that are always there; no module of the operator's can take the place of one."""
 
 
@@ -270,6 +283,7 @@ class Composition:
 
     def _routes(self) -> Routes:
         section = self.settings.section
+        registry.add(SearchProcedures(Searches(self.store)))
         page = PackageFiles("netsvc.web", PAGE_HEADERS)
         sign_in = SignIn(self.logins, section(AuthSettings), self.budgets)
         endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)

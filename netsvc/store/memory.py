@@ -7,9 +7,11 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from netsvc.core.query import Query, SearchPage
 from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
 from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.interfaces import IStore
+from netsvc.store.searching import search_everything
 from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
@@ -188,6 +190,12 @@ class MemoryStore:
         log = self._rooms.get(room) or _Room()
         last = min(before - 1, log.head)
         return self._read(log.slice(last - limit, last))
+
+    def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
+        """Messages that a query asks for, newest first."""
+        messages = [(name, row) for name, log in self._rooms.items() for row in log.events]
+        found = maybeDeferred(search_everything, self.epoch, messages, query, before, limit, hidden)
+        return found if self._open else self._read(SearchPage([], ("", 0), False))
 
     def recall(self, scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
         """The stored answer of an idempotency key that has not expired at `now` (ms)."""

@@ -20,15 +20,17 @@ class StateFiles:
     :ivar database: the log and the accounts; SQLite keeps ``-wal`` and ``-shm`` beside it.
     :ivar lock: held by the daemon while it runs; never written to (see lineage).
     :ivar mark: how far the log had come (see lineage).
+    :ivar search: the search index, which is made again if it is missing.
     """
 
-    __slots__ = ("database", "directory", "lock", "mark")
+    __slots__ = ("database", "directory", "lock", "mark", "search")
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.database = self.directory / "netsvc.db"
         self.lock = self.directory / "netsvc.lock"
         self.mark = self.directory / "netsvc.mark"
+        self.search = self.directory / "search.db"
 
     def prepare(self) -> None:
         """Create what is missing, for the owner alone: the directory (0700) and an empty database (0600).

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from netsvc.core.query import Query, SearchPage
 from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
 from netsvc.errors import StoreUnavailable
 from netsvc.interfaces import IStore
@@ -21,10 +22,12 @@ from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.checkpoints import WalBound
 from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
 from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
-from netsvc.store.sqlite.opening import OpenState, open_state
+from netsvc.store.sqlite.indexing import Indexer
+from netsvc.store.sqlite.opening import OpenState, connect, open_state
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.pruning import pruning
 from netsvc.store.sqlite.schema import STEPS, Steps
+from netsvc.store.sqlite.searching import Searching
 from netsvc.store.sqlite.transactions import unavailable
 from netsvc.store.sqlite.writing import Answer, LogWriter
 from netsvc.store.threads import Crew, Handover
@@ -60,6 +63,7 @@ class SqliteStore:
         self._reading: Crew | None = None
         self._state: OpenState | None = None
         self._log_writer: LogWriter | None = None
+        self._searching: Searching | None = None
         self._readers = ReaderPool(())
         self._troubled = False
         self._remembering = False
@@ -79,14 +83,18 @@ class SqliteStore:
         """On the writer's thread, as everything that has to do with opening and closing."""
         settings = self._settings
         self._state = state = open_state(self._directory, settings, self._steps)
-        self._readers = ReaderPool(state.readers)
+        # One more than the threads that read: the search index follows the log.
+        following = connect(state.files.database, settings, read_only=True)
+        self._state = state = state._replace(readers=(*state.readers, following))
+        self._readers = readers = ReaderPool(state.readers)
         wal = WalBound(state.writer, state.files.database, self._readers, settings.wal, settings.busy_timeout)
-        self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads)
+        self._searching = searching = Searching(lambda: Indexer(state.files.search, state.epoch, readers, settings), self._handover)
+        self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads, searching.appended)
         return state
 
     def _opened(self, state: OpenState) -> None:
         self.epoch = state.epoch
-        self._reading = Crew("netsvc-store-reader", len(state.readers), self._handover, _translator("read"))
+        self._reading = Crew("netsvc-store-reader", self._settings.readers, self._handover, _translator("read"))
 
     def _not_opened(self, failure: Failure) -> Failure:
         # Who has lost patience stops the store; it may still be opening.
@@ -111,6 +119,9 @@ class SqliteStore:
         if reading is not None:
             reading.end()
             reading.join()
+        if self._searching is not None:
+            self._searching.end()
+            self._searching = None
         if self._state is not None:
             self._state.close()
             self._state = None
@@ -175,6 +186,8 @@ class SqliteStore:
         # Each step queues behind the posts that have come meanwhile.
         while await self._write(next, steps, _FINISHED) is not _FINISHED:
             pass
+        if self._searching is not None:
+            self._searching.pruned(moved)
         return list(moved.values())
 
     def probe(self) -> "Deferred[None]":
@@ -198,6 +211,12 @@ class SqliteStore:
     def read_before(self, room: str, before: int, limit: int) -> "Deferred[list[Row]]":
         """The last `limit` events with seq < before, ascending."""
         return self._read(lambda connection: reads.read_before(connection, room, before, limit))
+
+    def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
+        """Messages that a query asks for, newest first."""
+        if self._writing is None or self._searching is None:
+            return fail(StoreUnavailable("the store is not open"))
+        return self._searching.search(query, before, limit, hidden)
 
     def recall(self, scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
         """The stored answer of an idempotency key that has not expired at `now` (ms)."""

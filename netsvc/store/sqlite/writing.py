@@ -1,6 +1,6 @@
 """What the writer thread does with the log: batches of posts and of answers, each one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from sqlite3 import Connection
 from typing import Final, NamedTuple
 
@@ -50,6 +50,10 @@ class _Head:
 
 
 _NOWHERE: Final = _Head(0, 0, 0)
+
+
+def _to_nobody(_: Collection[_Head]) -> None:
+    """Nobody is told."""
 
 
 class _First(msgspec.Struct, frozen=True):
@@ -113,13 +117,15 @@ class LogWriter:
     :param mark: told of each append.
     :param wal: kept short after each append.
     :param heads: rooms whose newest position is kept.
+    :param appended: told of each append which heads are new.
     """
 
-    def __init__(self, connection: Connection, mark: Mark, wal: WalBound, heads: int) -> None:
+    def __init__(self, connection: Connection, mark: Mark, wal: WalBound, heads: int, appended: Callable[[Collection[_Head]], None] = _to_nobody) -> None:
         self._connection = connection
         self._mark = mark
         self._wal = wal
         self._most_heads = heads
+        self._appended = appended
         self._heads: dict[str, _Head] = {}
         self._accesses = RoomAccesses(connection)
         self._troubled = False
@@ -258,6 +264,7 @@ class LogWriter:
         if touched:
             head = next(iter(touched.values()))
             self._mark.note(head.id, head.seq)
+            self._appended(touched.values())
 
     def _sort(self, drafts: Sequence[Draft], keyed: Sequence[Draft]) -> _Batch:
         """Tell the drafts whose key is known, from the database or from this very batch, from the others."""

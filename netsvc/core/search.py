@@ -1,0 +1,92 @@
+"""Searching what has been said, in the rooms that somebody may read."""
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+
+from netsvc.core.events import Event, cursor_of, event_of
+from netsvc.core.history import check_limit, position
+from netsvc.core.identity import Identity
+from netsvc.core.names import fold_room_name
+from netsvc.core.query import Query, SearchPage, parse_query, spans
+from netsvc.core.records import RoomInfo
+from netsvc.errors import InvalidParams, NotFound
+from netsvc.interfaces import IStore
+
+__all__ = ["Found", "Searches", "nothing_hidden"]
+
+
+class Found(msgspec.Struct):
+    """Messages, newest first.
+
+    :ivar highlights: of each event where in its text the words are, as pairs of start and end in characters (code points).
+    :ivar cursor: behind which to go on; give it as ``before``.
+    :ivar more: there may be further ones.
+    :ivar behind: so many of the newest events have not been looked at; 0 unless the server cannot keep up.
+    """
+
+    events: list[Event]
+    highlights: list[list[tuple[int, int]]]
+    cursor: str
+    more: bool
+    behind: int
+
+
+def nothing_hidden(identity: Identity) -> "Deferred[frozenset[str]]":
+    """Where every room is public."""
+    return succeed(frozenset())
+
+
+class Searches:
+    """Finds messages.
+
+    :param store: the log.
+    :param hidden: the rooms that somebody may not read.
+    """
+
+    def __init__(self, store: IStore, hidden: "Callable[[Identity], Deferred[frozenset[str]]]" = nothing_hidden) -> None:
+        self._store = store
+        self._hidden = hidden
+
+    def search(self, identity: Identity, text: str, room: str | None, before: str | None, limit: int) -> "Deferred[Found]":
+        """Messages that match, newest first, from rooms that the identity may read.
+
+        :param text: the query (see parse_query).
+        :param before: the cursor of an earlier answer; with one room also that of an event in it.
+        :raises InvalidParams: a bad query, room name, cursor or limit; by way of the Deferred if `before` is of a search index that is gone.
+        :raises NotFound: a room that the query names does not exist, or not for this identity.
+        """
+        query = parse_query(text)
+        if room is not None:
+            if query.rooms:
+                raise InvalidParams("query: give in: or the param room, not both", parameter="query")
+            query = query._replace(rooms=(fold_room_name(room),))
+        check_limit(limit)
+        behind = position("before", before)
+        if behind is not None and behind[0] == self._store.epoch and len(query.rooms) != 1:
+            raise InvalidParams("before: the cursor of an event is of use in one room; give the cursor of the last answer", parameter="before")
+
+        def allowed(hidden: frozenset[str]) -> "Deferred[SearchPage]":
+            return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, hidden))
+
+        return self._hidden(identity).addCallback(allowed).addCallback(self._found, query, before)
+
+    def _exist(self, names: list[str], hidden: frozenset[str]) -> "Deferred[None]":
+        """NotFound if one of these rooms does not exist, or may not be read."""
+        if not names:
+            return succeed(None)
+        name = names.pop()
+
+        def known(info: RoomInfo | None) -> "Deferred[None]":
+            if info is None or name in hidden:
+                raise NotFound(f"there is no room {name!r}")
+            return self._exist(names, hidden)
+
+        return self._store.room(name).addCallback(known)
+
+    def _found(self, page: SearchPage, query: Query, before: str | None) -> Found:
+        epoch = self._store.epoch
+        events = [event_of(epoch, room, row) for room, row in page.hits]
+        cursor = cursor_of(*page.position) if page.more or events else before or cursor_of(epoch, 0)
+        return Found(events, [spans(query, event.text or "") for event in events], cursor, page.more, page.behind)

@@ -1,0 +1,353 @@
+"""Keeping the search index behind the log: what is indexed, when, and how a search waits for it.
+
+The index follows the log by itself. It reads what has been appended since, message by message; an ``edit`` or a ``delete`` in the log
+makes it look again at the message that it is about. So nothing of all this is in the way of a post.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from netsvc.core.query import Query, SearchPage
+from netsvc.core.records import Row
+from netsvc.store.searching import stale_position
+from netsvc.store.settings import StoreSettings
+from netsvc.store.sqlite.pool import ReaderPool
+from netsvc.store.sqlite.search import SHARD, Message, Place, SearchIndex, expression, remove
+from netsvc.store.sqlite.transactions import rows_of, value_of
+
+__all__ = ["Head", "Indexer"]
+
+PIECE: Final = 256
+"""Events looked at in one transaction of the index."""
+
+ROOMS: Final = 500
+"""Rooms compared with the index by one query."""
+
+BUSY: Final = 8
+"""Batches of posts between two steps at which the store counts as busy: the index then takes one small piece in each `PAUSE`."""
+
+BUSY_PIECE: Final = 64
+PAUSE: Final = 0.25
+"""Seconds."""
+
+PURGE_SHARE: Final = 20
+"""A purge takes at the most one part in so many of the time."""
+
+_EXCLUDED: Final = 200
+"""Rooms that a query excludes by itself; it gets no longer than that, what else is hidden is passed over one by one."""
+
+LEAST: Final = 16
+"""Messages asked of a shard at once at the least: some may be hidden or gone."""
+
+_CHANGES: Final = ("edit", "delete")
+
+_EVENT: Final = "SELECT seq, at, type, sender, text, extra FROM events WHERE room_id = ?"
+
+
+class Head(Protocol):
+    """The newest event of a room, as the writer of the log knows it."""
+
+    id: int
+    seq: int
+    at: int
+
+
+class _Target(msgspec.Struct):
+    target: int = 0
+
+
+_decode_target: Final = msgspec.json.Decoder(_Target).decode
+
+
+class _Next(NamedTuple):
+    """The next event of a room that is to be looked at; `stride`: how many may be read at once."""
+
+    at: int
+    room: int
+    seq: int
+    stride: int
+
+
+class Indexer:
+    """Brings an index up to the log and searches it. Belongs to one thread, but for `touched`. Methods may raise sqlite3.Error.
+
+    :param path: of the index.
+    :param epoch: of the log.
+    :param readers: connections to the log.
+    :param settings: [store].
+    :param shard: messages in a shard of the index.
+    :ivar touched: filled by the writer of the log after each transaction: the heads that are new.
+    """
+
+    def __init__(self, path: Path, epoch: str, readers: ReaderPool, settings: StoreSettings, shard: int = SHARD) -> None:
+        self.touched: deque[Iterable[Head]] = deque()
+        self._path = path
+        self._epoch = epoch
+        self._readers = readers
+        self._settings = settings
+        self._shard = shard
+        self._purge_at = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Open the index and know nothing of how it stands."""
+        self._index = SearchIndex(self._path, self._epoch, self._settings.cache, self._shard)
+        self._stale = True
+        self._compared: int | None = 0
+        self._heads: dict[int, int] = {}
+        self._queue: list[_Next] = []
+        self._firsts: dict[int, int] = {}
+
+    def begin_again(self) -> None:
+        """Throw the index away, and make it anew bit by bit."""
+        self._index.close()
+        remove(self._path)
+        self._begin()
+
+    def close(self) -> None:
+        """Purge what has been deleted, and close the index."""
+        try:
+            self.catch_up(time.monotonic() + self._settings.search_wait)
+            while self._index.purge():
+                pass
+        finally:
+            self._index.close()
+
+    # Following
+
+    def step(self) -> float | None:
+        """Do a little of what there is to do; seconds until more should be done, None if that is only when something is appended."""
+        touched = self._look()
+        if self._behind():
+            busy = touched > BUSY
+            self._work(BUSY_PIECE if busy else PIECE)
+            return PAUSE if busy else 0.0
+        if not self._stale:
+            return None
+        now = time.monotonic()
+        if now >= self._purge_at:
+            self._stale = self._index.purge()
+            took = time.monotonic() - now
+            self._purge_at = now + max(1.0, PURGE_SHARE * took)
+        return max(self._purge_at - now, 0.0) if self._stale else None
+
+    def catch_up(self, until: float) -> int:
+        """Index until the log has no more, or it is `until` (time.monotonic); how many events are left."""
+        self._look()
+        while self._behind() and time.monotonic() < until:
+            self._work(PIECE)
+            self._look()
+        if not self._behind():
+            return 0
+        reached = self._index.reached(min(self._heads, default=0), max(self._heads, default=0))
+        return max(1, sum(head - reached.get(room, 0) for room, head in self._heads.items()))
+
+    def prune(self, rooms: Iterable[str]) -> None:
+        """The first events of these rooms are gone."""
+        for name in rooms:
+            with self._readers.connection() as log:
+                for id, first in rows_of(log, "SELECT id, first FROM rooms WHERE name = ?", (name,)):
+                    self._firsts[id] = first
+
+    def _behind(self) -> bool:
+        return bool(self._heads or self._firsts) or self._compared is not None
+
+    def _work(self, piece: int) -> None:
+        if self._compared is not None:
+            self._compare(self._compared)
+        elif self._firsts:
+            room, first = next(iter(self._firsts.items()))
+            if not self._index.forget(room, first, piece):
+                del self._firsts[room]
+            self._stale = True
+        else:
+            self._follow(piece)
+
+    def _look(self) -> int:
+        """Take over what the writer has told; how many batches it was."""
+        count = 0
+        while self.touched:
+            count += 1
+            for head in self.touched.popleft():
+                if head.id not in self._heads:
+                    self._enqueue(head.id, head.seq)
+                else:
+                    self._heads[head.id] = head.seq
+        return count
+
+    def _compare(self, done: int) -> None:
+        """See of some rooms, those that follow `done`, how far the index has come."""
+        with self._readers.connection() as log:
+            rooms = rows_of(log, "SELECT id, first, head FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (done, ROOMS))
+        self._compared = rooms[-1][0] if rooms else None
+        for room, first, head in rooms:
+            self._enqueue(room, head)
+            if first > 1:
+                self._firsts[room] = first
+
+    def _enqueue(self, room: int, head: int) -> None:
+        if room in self._heads:
+            self._heads[room] = max(self._heads[room], head)
+            return
+        reached = self._index.reached(room, room).get(room, 0)
+        if reached < head:
+            with self._readers.connection() as log:
+                following = _rows(log, room, reached + 1, head, 1)
+            # Where retention was faster there is none, and this very number is as good a start.
+            at, seq = (following[0].at, following[0].seq) if following else (0, head)
+            self._heads[room] = head
+            heappush(self._queue, _Next(at, room, seq, 1))
+
+    def _follow(self, limit: int) -> None:
+        """Look at the next events of all rooms, in the order of their times."""
+        reached: dict[int, int] = {}
+        new: list[Message] = []
+        targets: dict[tuple[int, int], None] = {}
+        try:
+            with self._readers.connection() as log:
+                while self._queue and limit > 0:
+                    room, rows, seq = self._take(log, limit)
+                    reached[room] = seq
+                    limit -= max(1, len(rows))
+                    for row in rows:
+                        if row.type == "message" and row.text:
+                            new.append(Message(room, row.seq, row.at, row.sender, row.text))
+                        elif row.type in _CHANGES and row.extra:
+                            targets[room, _decode_target(row.extra).target] = None
+                changed = [_present(log, room, seq) for room, seq in targets]
+            self._index.apply(new, changed, reached)
+        except BaseException:
+            # What was taken has not been indexed: compare the index with the log again.
+            self._compared, self._heads, self._queue = 0, {}, []
+            raise
+        self._stale = self._stale or bool(changed)
+
+    def _take(self, log: Connection, limit: int) -> tuple[int, list[Row], int]:
+        """Of the room whose next event is the oldest, the events up to where another room has an older one; and how far that comes."""
+        _, room, seq, stride = heappop(self._queue)
+        head = self._heads[room]
+        stride = min(stride, limit)
+        rows = _rows(log, room, seq, head, stride + 1)
+        other = self._queue[0].at if self._queue else None
+        count = 0
+        for row in rows[:stride]:
+            if count and other is not None and row.at > other:
+                break
+            count += 1
+        if count == len(rows):
+            del self._heads[room]
+            return room, rows, head
+        following = rows[count]
+        heappush(self._queue, _Next(following.at, room, following.seq, min(2 * count, PIECE)))
+        return room, rows[:count], rows[count - 1].seq
+
+    # Searching
+
+    def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> SearchPage:
+        """IStore.search.
+
+        :raises InvalidParams: `before` is of an index that is no more.
+        """
+        behind = self.catch_up(time.monotonic() + self._settings.search_wait)
+        with self._readers.connection() as log:
+            search = _Search(self._index, log, query, hidden, limit, time.monotonic() + self._settings.search_time)
+            return search.run(self._epoch, before)._replace(behind=behind)
+
+
+class _Search:
+    """A search under way."""
+
+    def __init__(self, index: SearchIndex, log: Connection, query: Query, hidden: frozenset[str], limit: int, until: float) -> None:
+        self._index = index
+        self._log = log
+        self._query = query
+        self._hidden = hidden
+        self._limit = limit
+        self._until = until
+        self._rooms = self._ids(query.rooms)
+        self._not_rooms = self._ids(query.not_rooms)
+        self._names: dict[int, str] = {}
+        self._found: list[tuple[Place, str, Row]] = []
+
+    def run(self, epoch: str, before: tuple[str, int] | None) -> SearchPage:
+        """What is found behind a position."""
+        below = self._below(epoch, before)
+        cut = False
+        shards = self._index.shards(self._query, below) if self._rooms or not self._query.rooms else []
+        for shard in shards:
+            below, cut = self._run_in(shard, below)
+            if cut or len(self._found) > self._limit:
+                break
+        hits = self._found[: self._limit]
+        if cut and below is not None:
+            position = (self._index.mark, below)
+        elif hits:
+            place = hits[-1][0]
+            position = (epoch, place.seq) if len(self._rooms) == 1 else (self._index.mark, place.id)
+        else:
+            position = before or (epoch, 0)
+        return SearchPage([(room, row) for _, room, row in hits], position, cut or len(self._found) > self._limit)
+
+    def _below(self, epoch: str, before: tuple[str, int] | None) -> int | None:
+        if before is None:
+            return None
+        mark, number = before
+        if mark == self._index.mark:
+            return number
+        if mark == epoch and len(self._rooms) == 1:
+            return self._index.number_before(self._rooms[0], number)
+        raise stale_position()
+
+    def _run_in(self, shard: int, below: int | None) -> tuple[int | None, bool]:
+        """Look in one shard; behind what to go on, and whether time is up before it is done."""
+        while len(self._found) <= self._limit:
+            # A room that is found to be hidden is left out of what follows: who may not read it cannot tell that something was there.
+            words = expression(self._query, self._rooms, self._not_rooms[:_EXCLUDED])
+            asked = max(self._limit + 1 - len(self._found), LEAST)
+            places = self._index.find(shard, words, self._query, below, asked)
+            for place in places:
+                below = place.id
+                self._add(place)
+                if len(self._found) > self._limit:
+                    return below, False
+            if len(places) < asked:
+                return below, False
+            if time.monotonic() >= self._until:
+                return below, True
+        return below, False
+
+    def _add(self, place: Place) -> None:
+        """Take what was found if it is still there, and may be seen."""
+        name = self._names.get(place.room)
+        if name is None:
+            name = self._names[place.room] = value_of(self._log, "SELECT name FROM rooms WHERE id = ?", (place.room,)) or ""
+            if name in self._hidden:
+                self._not_rooms.append(place.room)
+        if name and name not in self._hidden:
+            for row in _rows(self._log, place.room, place.seq, place.seq, 1):
+                if row.text:
+                    self._found.append((place, name, row))
+
+    def _ids(self, names: Iterable[str]) -> list[int]:
+        found = (value_of(self._log, "SELECT id FROM rooms WHERE name = ?", (name,)) for name in names)
+        return [id for id in found if id is not None]
+
+
+def _rows(log: Connection, room: int, first: int, last: int, limit: int) -> list[Row]:
+    query = f"{_EVENT} AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
+    return list(map(Row._make, rows_of(log, query, (room, first, last, limit))))
+
+
+def _present(log: Connection, room: int, seq: int) -> Message:
+    """A message as it is now; without text if it is none, or is gone."""
+    for row in _rows(log, room, seq, seq, 1):
+        if row.type == "message" and row.text:
+            return Message(room, seq, row.at, row.sender, row.text)
+    return Message(room, seq, 0, "", "")

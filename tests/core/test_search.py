@@ -1,0 +1,90 @@
+"""Searching as the core does it: rooms that are named, rooms that are hidden, pages."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from netsvc.core.identity import Identity
+from netsvc.core.records import Draft
+from netsvc.core.search import Found, Searches
+from netsvc.errors import InvalidParams, NotFound
+from netsvc.store.memory import MemoryStore
+from tests.store.harness import NOW
+
+ANN = Identity(name="ann", roles=("member",), guest=False)
+
+
+class SearchesTests(SynchronousTestCase):
+    """Searches over a memory store."""
+
+    def setUp(self) -> None:
+        """A few messages; ann may not read the room `secret`."""
+        self.store = MemoryStore(epoch="e")
+        rooms = ("lobby", "secret", "dev")
+        self.store.append([Draft(rooms[number % 3], "message", "bob", NOW + number, f"a word {number}") for number in range(9)])
+        self.asked: list[Identity] = []
+        self.searches = Searches(self.store, self.hidden)
+
+    def hidden(self, identity: Identity) -> "Deferred[frozenset[str]]":
+        """The hook of the rules of access."""
+        self.asked.append(identity)
+        return succeed(frozenset({"secret"}))
+
+    def search(self, query: str, room: str | None = None, before: str | None = None, limit: int = 50) -> Found:
+        """The answer."""
+        return self.successResultOf(self.searches.search(ANN, query, room, before, limit))
+
+    def texts(self, *arguments: Any, **options: Any) -> list[str | None]:
+        """The texts of the answer."""
+        return [event.text for event in self.search(*arguments, **options).events]
+
+    def test_found(self) -> None:
+        """Events as in a room's history, newest first, with the words marked; hidden rooms are left out."""
+        found = self.search("WORD", limit=2)
+        self.assertEqual(
+            [(event.room, event.cursor, event.sender, event.text) for event in found.events],
+            [("dev", "e:3", "bob", "a word 8"), ("lobby", "e:3", "bob", "a word 6")],
+        )
+        self.assertEqual((found.highlights, found.more, found.behind), ([[(2, 6)], [(2, 6)]], True, 0))
+        self.assertEqual(self.texts("word"), [f"a word {number}" for number in (8, 6, 5, 3, 2, 0)])
+        self.assertEqual(self.asked, [ANN, ANN])
+
+    def test_pages(self) -> None:
+        """An answer's cursor leads to the next page, over all rooms and in one."""
+        first = self.search("word", limit=4)
+        self.assertEqual(self.texts("word", before=first.cursor), ["a word 2", "a word 0"])
+        self.assertEqual(self.search("word", before=first.cursor).more, False)
+        one = self.search("word", room="lobby", limit=1)
+        self.assertEqual((one.cursor, self.texts("word", room="LOBBY", before=one.cursor)), ("e:3", ["a word 3", "a word 0"]))
+        self.assertEqual(self.texts("word in:lobby", before="e:2"), ["a word 0"])
+
+    def test_nothing(self) -> None:
+        """Without anything found the cursor is the one that was given."""
+        self.assertEqual(self.search("absent").cursor, "e:0")
+        cursor = self.search("word").cursor
+        self.assertEqual(self.search("absent", before=cursor).cursor, cursor)
+
+    def test_no_such_room(self) -> None:
+        """A room that is absent or hidden is not found, be it named by the param or in the query."""
+        for query, room in (("word", "absent"), ("word", "secret"), ("word in:absent", None), ("word in:lobby in:secret", None)):
+            failure = self.failureResultOf(self.searches.search(ANN, query, room, None, 5), NotFound)
+            self.assertIn("there is no room", failure.value.detail)
+
+    def test_wrong(self) -> None:
+        """Bad params are refused."""
+        for query, room, before, limit in (
+            ("", None, None, 5),
+            ("a in:lobby", "lobby", None, 5),
+            ("a", "!", None, 5),
+            ("a", None, "nonsense", 5),
+            ("a", None, "e:3", 5),
+            ("a in:lobby in:dev", None, "e:3", 5),
+            ("a", None, None, 201),
+        ):
+            self.assertRaises(InvalidParams, self.searches.search, ANN, query, room, before, limit)
+        self.failureResultOf(self.searches.search(ANN, "a", None, "other:3", 5), InvalidParams)
+
+    def test_no_rules(self) -> None:
+        """Without rules of access every room is searched."""
+        self.assertEqual(len(self.successResultOf(Searches(self.store).search(ANN, "word", None, None, 50)).events), 9)
