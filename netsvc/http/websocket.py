@@ -305,7 +305,7 @@ class WebSocketConnection:
             self._deliver(events)
 
     def _affords(self) -> bool:
-        """Count what was read beyond messages; close with 1008 and give False if that is more than the client may make netsvc do."""
+        """Count what was read beyond messages; if that is more than the client may make netsvc do, end with 1008, read no more, and give False."""
         reader, wheel = self._reader, self._wheel
         now = wheel.now * wheel.tick
         until = max(self._overhead_until, now) + reader.overhead / self._limits.overhead
@@ -314,7 +314,7 @@ class WebSocketConnection:
         # A tick more, since the wheel's time stands still that long.
         if until - now <= _OVERHEAD_BURST + wheel.tick:
             return True
-        self.close(1008, "too many pings or tiny fragments")
+        self._fail(CloseReason(1008, "too many pings or tiny fragments"))
         return False
 
     def _deliver(self, events: Sequence[tuple[int, Any]]) -> None:

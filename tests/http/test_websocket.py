@@ -135,6 +135,7 @@ class OverheadTests(ConnectionCase):
         self.receive(*[client_frame(PING)] * 100)
         self.assertEqual([code for code, _ in self.application.ends], [1008])
         self.assertEqual(self.wire.sent(), close_frame(1008, "too many pings or tiny fragments"))
+        self.assertEqual(self.wire.ended, "half closed")
         self.receive(*[client_frame(PING)] * 10_000)
         self.assertEqual(self.wire.sent(), b"")
 

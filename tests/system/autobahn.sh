@@ -3,9 +3,9 @@
 #
 #   autobahn.sh PORT [--quick] [--strict] [--cases LIST] [--exclude LIST] [--timeout SECONDS]
 #
-#   --quick     without the cases 9.*, the long messages
+#   --quick     without the cases 9.*, the long messages, and with one of each kind of 12.* and 13.*, permessage-deflate
 #   --strict    NON-STRICT answers and UNCLEAN closes count as failures too
-#   --cases     instead of 1 to 7, 9 and 10 (12 and 13 are permessage-deflate); comma-separated, as '1.*,2.3'
+#   --cases     instead of 1 to 7, 9, 10, 12 and 13; comma-separated, as '1.*,2.3'
 #
 # Prints 'N OK, M FAILED', the counts, and the failing cases. Exit status: 0 none failed, 1 some failed, 77 there is no Python 2.7,
 # for which the suite is written, 125 it could not be installed or run.
@@ -20,10 +20,11 @@ usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 125; }
 port=${1:-}
 [[ $port =~ ^[0-9]+$ ]] || usage
 shift
-cases='1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*' exclude='' strict=0 timeout=1200
+cases='' exclude='' strict=0 timeout=3600 quick=0
+core='1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*'
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) exclude="${exclude:+$exclude,}9.*"; shift ;;
+    --quick) quick=1; shift ;;
     --strict) strict=1; shift ;;
     --cases) cases=${2:?}; shift 2 ;;
     --exclude) exclude="${exclude:+$exclude,}${2:?}"; shift 2 ;;
@@ -31,6 +32,10 @@ while [ $# -gt 0 ]; do
     *) usage ;;
   esac
 done
+
+if [ -z "$cases" ]; then
+  if [ $quick = 1 ]; then cases="$core,12.*.4,13.*.4"; else cases="$core,9.*,12.*,13.*"; fi
+fi
 
 home=${TESTBED_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/netsvc-testbeds}/autobahn
 

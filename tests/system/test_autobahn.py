@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 NO_PYTHON_27 = 77
 NOT_INSTALLED = 125
 START_DEADLINE = 20.0
-# The suite takes some 10 s; the first run installs it.
+# The suite takes less than a minute; the first run installs it.
 DEADLINE = 600.0
 
 
@@ -40,7 +40,7 @@ class AutobahnTests(TestCase):
     timeout = DEADLINE + START_DEADLINE
 
     def test_quick(self) -> None:
-        """Cases 1 to 7 and 10: every answer and every close is as the suite strictly wants it."""
+        """Cases 1 to 7 and 10, and compression: every answer and every close is as the suite strictly wants it."""
         port = free_port()
         environ = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
         server = subprocess.Popen([sys.executable, str(HERE / "echo_server.py"), str(port)], env=environ)
