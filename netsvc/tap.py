@@ -97,18 +97,9 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 """Every section of the INI file, in the order in which it is documented."""
 
 
-_OWN = (
-    AuthProcedures,
-    CancelProcedure,
-    ChatProcedures,
-    ConventionProcedures,
-    ProvideProcedures,
-    SearchProcedures,
-    ServerProcedures,
-    SystemProcedures,
+OWN_PROCEDURES = frozenset[str]().union(
+    *map(declared_names, (AuthProcedures, ConventionProcedures, SystemProcedures, ServerProcedures, ChatProcedures, SearchProcedures))
 )
-
-OWN_PROCEDURES = frozenset[str]().union(*map(declared_names, _OWN))
 """The procedures that are always there; no module of the operator's can take the place of one."""
 
 
@@ -278,12 +269,12 @@ class Composition:
         registry.add(AuthProcedures(self.logins))
         registry.add(SystemProcedures(registry, TITLE))
         registry.add(ServerProcedures(self.health.uptime, self.counts))
+        registry.add(SearchProcedures(Searches(self.store)))
         registry.add(ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in self.framings}, self.limits.rooms_per_connection))
         return registry
 
     def _routes(self) -> Routes:
         section = self.settings.section
-        registry.add(SearchProcedures(Searches(self.store)))
         page = PackageFiles("netsvc.web", PAGE_HEADERS)
         sign_in = SignIn(self.logins, section(AuthSettings), self.budgets)
         endpoint = RpcEndpoint(self.rpc, self.authenticate, TITLE, __version__)
