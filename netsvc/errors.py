@@ -17,6 +17,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "Overloaded",
+    "ProviderError",
     "ProviderGone",
     "RateLimited",
     "StartError",
@@ -98,7 +99,25 @@ class StoreUnavailable(Overloaded):
 
 
 class ProviderGone(NetsvcError):
-    """The program that served this procedure went away before it answered."""
+    """The program that served this procedure went away before it answered.
+
+    With ``retry_after`` (seconds) among the data if nothing speaks against calling again: the call had not begun, or may be repeated.
+    """
+
+
+class ProviderError(NetsvcError):
+    """What the program that serves a procedure answered, in its own words.
+
+    :param code: one that the JSON-RPC specification leaves to applications.
+    :param message: one line.
+    :param content: the ``data`` of its error, JSON types; None without.
+    """
+
+    def __init__(self, code: int, message: str, content: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.content = content
 
 
 class StartError(NetsvcError):

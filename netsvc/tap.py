@@ -52,6 +52,8 @@ from netsvc.rpc.connection import Framing, RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
+from netsvc.rpc.provide import CancelProcedure, ProvideProcedures
+from netsvc.rpc.providers import Providers
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.xmlrpc import XmlRpcEndpoint
 from netsvc.settings import Duration, Fault, Help, Settings, SettingsError, load
@@ -97,9 +99,18 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 """Every section of the INI file, in the order in which it is documented."""
 
 
-OWN_PROCEDURES = frozenset[str]().union(
-    *map(declared_names, (AuthProcedures, ConventionProcedures, SystemProcedures, ServerProcedures, ChatProcedures, SearchProcedures))
+_OWN = (
+    AuthProcedures,
+    CancelProcedure,
+    ChatProcedures,
+    ConventionProcedures,
+    ProvideProcedures,
+    SearchProcedures,
+    ServerProcedures,
+    SystemProcedures,
 )
+
+OWN_PROCEDURES = frozenset[str]().union(*map(declared_names, _OWN))
 """The procedures that are always there; no module of the operator's can take the place of one."""
 
 
@@ -248,9 +259,12 @@ class Composition:
         self.events = EventsUrl(self.rooms, self.logins, self.budgets, reactor, section(ChatSettings).heartbeat, longest_wait)
         self.registry = self._procedures()
         answers = Answers(self.store, reactor, section(RoomsSettings).keys, rpc.deadline_max)
-        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run)
+        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run, self.limits.slow_calls)
         self.registry.add(ConventionProcedures(dispatcher, rpc))
-        self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight)
+        self.registry.add(CancelProcedure())
+        self.providers = Providers(self.registry, rpc, dispatcher.deadlines)
+        self.registry.add(ProvideProcedures(self.providers), rpc.provide)
+        self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog)
         self.http = HttpFactory(
             self._routes(),
             http,
@@ -343,6 +357,7 @@ class Composition:
         appender = self.rooms.appender
         return {
             "connections": {"http": len(self.http), "websocket": len(self.websockets)},
+            "providers": self.providers.counts(),
             "outbound": {"bytes": self.outbound.bytes, "readers": len(self.outbound), "shed": self.outbound.shed},
             "store": {"commits": appender.batches, "rows": appender.drafts, "durable": self.store.durable},
             "rooms": {"rings": sum(1 for _ in self.rooms.delivery.rooms()), "ring_bytes": self.rooms.delivery.cost},

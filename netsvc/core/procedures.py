@@ -12,6 +12,7 @@ The type hints are the schema. A first parameter annotated ``Call`` is not a par
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from math import inf
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
@@ -100,6 +101,24 @@ class Call:
     def after_answer(self, then: Callable[[], None]) -> None:
         """Call `then` when the answer to this call is written to its connection; a call over plain HTTP has none, and `then` is not called."""
 
+    def remaining(self) -> float:
+        """The seconds that the caller still waits."""
+        return inf
+
+    def progress(self, data: Any = None, *, done: float | None = None, total: float | None = None) -> None:
+        """Send the caller ``rpc.progress``; nothing happens where it could not get it: over plain HTTP. Not from a blocking procedure.
+
+        :param data: a part of what the call gives, JSON types. It is delivered, in order and before the answer; what has none is dropped for
+            a caller that does not keep up.
+        :param done: how far the call is; `total`: when it is through.
+        :raises Overloaded: the caller does not keep up with the data.
+        """
+        given = {"data": data, "done": done, "total": total}
+        self.report({name: value for name, value in given.items() if value is not None})
+
+    def report(self, members: dict[str, Any]) -> None:
+        """Send the caller ``rpc.progress`` with these members and the id of its call. Errors are those of `progress`."""
+
 
 class _Declaration(msgspec.Struct, frozen=True):
     name: str
@@ -153,7 +172,8 @@ class Procedure:
 
     :ivar name: as called; `doc`: its docstring, cleaned; `documentation`: the same, taken apart.
     :ivar rank: the least rank that may call it; `cost`: its price.
-    :ivar plain: it may be called with its arguments alone, at once.
+    :ivar plain: it may be called with its arguments alone, at once; `slow`: it may take long, and be cancelled by its caller.
+    :ivar remote: it runs in another program, to which nothing is a call any more once its caller is gone.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
     """
 
@@ -175,7 +195,10 @@ class Procedure:
         "plain",
         "rank",
         "result",
+        "slow",
     )
+
+    remote = False
 
     def __init__(self, declaration: _Declaration, function: Callable[..., Any]) -> None:
         self.name = declaration.name
@@ -186,6 +209,7 @@ class Procedure:
         self._is_coroutine = inspect.iscoroutinefunction(function)
         if self._is_coroutine and self.blocking:
             raise StartError(f"procedure {self.name}: a coroutine runs on the reactor's thread, so it cannot be blocking")
+        self.slow = self._is_coroutine or self.blocking
         self.plain = False
         self.anonymous = declaration.anonymous
         self.doc = inspect.getdoc(function) or ""
@@ -363,16 +387,30 @@ class Registry:
     def __iter__(self) -> Iterator[Procedure]:
         return iter(self._procedures.values())
 
-    def add(self, source: object) -> int:
+    def __contains__(self, name: str) -> bool:
+        return name in self._procedures
+
+    def put(self, procedure: Procedure) -> None:
+        """Take one that is made elsewhere, in the place of any of its name."""
+        self._procedures[procedure.name] = procedure
+
+    def remove(self, name: str) -> None:
+        """Forget one that was `put`."""
+        del self._procedures[name]
+
+    def add(self, source: object, role: str | None = None) -> int:
         """Take the declared procedures of a module or an object; returns how many.
 
+        :param role: the least role that may call them, instead of what they declare.
         :raises StartError: a name is taken, or a signature has no schema.
         """
         count = 0
         for declaration, function in declared(source):
             if declaration.name in self._procedures:
                 raise StartError(f"procedure {declaration.name} is declared twice, the second time in {function.__module__}")
-            self._procedures[declaration.name] = Procedure(declaration, function)
+            taken = self._procedures[declaration.name] = Procedure(declaration, function)
+            if role is not None:
+                taken.rank = RANKS[role]
             count += 1
         return count
 

@@ -20,6 +20,7 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, Meta(ge=0), Help("Connections in all; 0 is no cap")] = 20_000
     connections_per_address: Annotated[int, Meta(ge=0), Help("Connections from one address; 0 is no cap")] = 1_000
     in_flight: Annotated[int, Meta(ge=1), Help("Calls of one WebSocket under way; at this many netsvc reads no further from it")] = 64
+    slow_calls: Annotated[int, Meta(ge=1), Help("Calls of one identity under way in coroutines, threads or providers; no more are begun")] = 256
     append_queue: Annotated[int, Meta(ge=1), Help("Posts waiting for the store; at this many netsvc reads no further from those who post")] = 4096
     append_batch: Annotated[int, Meta(ge=1), Help("Posts in one transaction at the most")] = 1024
     outbound: Annotated[Size, Meta(ge=0), Help("Bytes kept for all clients that do not read; beyond, the worst of them are closed; 0 is no bound")] = (

@@ -3,19 +3,27 @@
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from netsvc.core.appender import Appender
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget, Budgets
 from netsvc.core.logins import Logins
+from netsvc.core.procedures import Procedure
+from netsvc.errors import Overloaded
 from netsvc.interfaces import ISink
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.pace import Bounds, PacedSocket
+from netsvc.wire.jsonrpc import Failed, Incoming, parse_incoming
 
-__all__ = ["Belonging", "Framing", "RpcConnection", "RpcService"]
+__all__ = ["Belonging", "CallUnderWay", "Framing", "RpcConnection", "RpcService", "Serving"]
 
 UNAUTHENTICATED = 4401
+
+_NO_CALL = (-32600, -32005)
+"""The codes of the errors that a response meets where a call is expected."""
 
 Framing = Callable[[bytes], bytes]
 """Makes the wire bytes of a JSON-RPC message."""
@@ -31,18 +39,49 @@ class Belonging(Protocol):
         """The connection acts as somebody else now."""
 
 
+class CallUnderWay(Protocol):
+    """A call of a connection that may take long."""
+
+    procedure: Procedure | None
+
+    @property
+    def identifier(self) -> msgspec.Raw:
+        """The JSON text of its id, ABSENT if it is a notification."""
+
+    def cancel(self) -> None:
+        """Its caller does not want it any more."""
+
+
+class Serving(Protocol):
+    """What a connection that serves procedures to others is for those others."""
+
+    def received(self, message: Incoming) -> bool:
+        """A message that may be about a call that was sent; False if it is not."""
+
+    def ready(self) -> None:
+        """The connection takes bytes again."""
+
+    def login(self, identity: Identity) -> None:
+        """It acts as somebody else now."""
+
+    def lost(self) -> None:
+        """It is over."""
+
+
 class RpcService:
     """What all RPC connections share.
 
     :param in_flight: calls of one connection under way at which netsvc reads no further from it.
     :param appender: while it is full, netsvc reads no further from connections that post.
+    :param progress: bytes of rpc.progress with data that may wait for a client that does not keep up.
     """
 
-    def __init__(self, dispatcher: Dispatcher, budgets: Budgets, logins: Logins, appender: Appender, in_flight: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, budgets: Budgets, logins: Logins, appender: Appender, in_flight: int, progress: int = 256 * 1024) -> None:
         self.dispatcher = dispatcher
         self.budgets = budgets
         self.logins = logins
         self.bounds = Bounds(in_flight, appender)
+        self.progress = progress
 
 
 class RpcConnection(PacedSocket):
@@ -63,7 +102,9 @@ class RpcConnection(PacedSocket):
 
     framing = frame
 
-    __slots__ = ("_after", "_belongings", "_service", "budget", "identity", "key", "peer")
+    __slots__ = ("_after", "_behind", "_belongings", "_calls", "_service", "budget", "identity", "key", "peer", "serving")
+
+    log = Logger()
 
     def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
         PacedSocket.__init__(self, service.bounds)
@@ -74,6 +115,9 @@ class RpcConnection(PacedSocket):
         self.key: str | None = None
         self._after: list[Callable[[], None]] | None = None
         self._belongings: dict[Hashable, Belonging] | None = None
+        self._calls: dict[CallUnderWay, None] | None = None
+        self._behind = 0  # bytes of progress that were written while others waited
+        self.serving: Serving | None = None
 
     # What the dispatcher and procedures use
 
@@ -93,6 +137,49 @@ class RpcConnection(PacedSocket):
         transport = self._transport
         if transport is not None and not transport.full:
             transport.write(self.frame(payload))
+
+    def send(self, message: bytes) -> None:
+        """Send one JSON-RPC message whether or not the client keeps up; dropped if it is gone."""
+        transport = self._transport
+        if transport is not None:
+            transport.write(self.frame(message))
+
+    @property
+    def full(self) -> bool:
+        """Bytes wait to be sent, or the connection is over."""
+        return self._transport is None or self._transport.full
+
+    def progress(self, message: bytes, essential: bool) -> None:
+        """Send a notification of progress.
+
+        :param essential: it is not to be dropped.
+        :raises Overloaded: but more of those wait already than may.
+        """
+        if not essential or not self.full:
+            self.notify(message)
+            return
+        if self._behind + len(message) > self._service.progress:
+            raise Overloaded("the caller does not keep up with what the call gives; [rpc] progress_backlog sets the bound")
+        self._behind += len(message)
+        self.send(message)
+
+    def began(self, call: CallUnderWay) -> None:
+        """A call of this connection takes its time; `ended` follows."""
+        if self._calls is None:
+            self._calls = {}
+        self._calls[call] = None
+
+    def ended(self, call: CallUnderWay) -> None:
+        """It is done."""
+        if self._calls is not None:
+            self._calls.pop(call, None)
+
+    def cancel(self, identifier: str | int | float) -> int:
+        """Cancel the calls with an id that take their time; how many."""
+        calls = [call for call in self._calls or () if call.identifier and msgspec.json.decode(call.identifier) == identifier]
+        for call in calls:
+            call.cancel()
+        return len(calls)
 
     def after_answer(self, then: Callable[[], None]) -> None:
         """Call `then` when the next answer is written; calls say it by their own `after_answer`, which knows of batches."""
@@ -139,6 +226,8 @@ class RpcConnection(PacedSocket):
             service.logins.watch(identity, self._revoked)
         for belonging in list(self._belongings.values()) if self._belongings else ():
             belonging.act_as(identity)
+        if self.serving is not None:
+            self.serving.login(identity)
 
     # What the transport uses
 
@@ -151,6 +240,10 @@ class RpcConnection(PacedSocket):
 
     def text(self, message: str) -> None:
         """A JSON-RPC message."""
+        if self.serving is not None:
+            incoming = parse_incoming(message)
+            if incoming is not None and self.serving.received(incoming):
+                return
         answer = self._service.dispatcher.handle(message, self)
         if type(answer) is bytes:
             self._send(answer)
@@ -158,9 +251,23 @@ class RpcConnection(PacedSocket):
             self._began()
             answer.addCallback(self._answered)
         elif answer is not None:
-            self._send(answer)
+            self._refuse(answer, message)
         elif self._after is not None:
             self._run_after()
+
+    def sink_drained(self) -> None:
+        """See ISinkWatcher."""
+        self._behind = 0
+        PacedSocket.sink_drained(self)
+        if self.serving is not None:
+            self.serving.ready()
+
+    def _refuse(self, answer: bytes, message: str) -> None:
+        incoming = parse_incoming(message) if isinstance(answer, Failed) and answer.code in _NO_CALL else None
+        if incoming is not None and incoming.is_response:
+            self.log.debug("{peer} answers what it was not asked, or has answered already: {id}", peer=self.peer, id=bytes(incoming.id)[:40])
+            return
+        self._send(answer)
 
     def disconnected(self, code: int, reason: str) -> None:
         """The connection is over."""
@@ -169,6 +276,11 @@ class RpcConnection(PacedSocket):
             transport.unwatch(self)
         if self.identity is not None:
             self._service.logins.unwatch(self.identity, self._revoked)
+        if self.serving is not None:
+            self.serving.lost()
+        for call in list(self._calls) if self._calls else ():
+            if call.procedure is not None and call.procedure.remote:
+                call.cancel()
         belongings, self._belongings = self._belongings, None
         for belonging in belongings.values() if belongings else ():
             belonging.leave()

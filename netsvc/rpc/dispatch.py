@@ -10,15 +10,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.idempotency import Answers, digest_of, scope_of
-from netsvc.core.identity import Identity
-from netsvc.core.limits import Budget
 from netsvc.core.procedures import Call, Caller, Procedure, Registry
-from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, RateLimited, TooLarge, UnknownProcedure
+from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge, UnknownProcedure
 from netsvc.http.wheel import TimingWheel
+from netsvc.rpc.joint import JointAnswer, JointCaller
 from netsvc.rpc.settings import RpcSettings
-from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, parse, parse_element
+from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, notification, parse, parse_element
 
-__all__ = ["FAULT_COST", "NO_TIME", "Dispatcher", "InternalError", "JointCaller"]
+__all__ = ["FAULT_COST", "NO_TIME", "Dispatcher", "InternalError"]
 
 FAULT_COST = 1.0
 """What a message costs of a rate budget that is no call of any procedure; a call costs what its procedure does, whatever comes of it."""
@@ -42,19 +41,30 @@ class Dispatcher:
     :param settings: [rpc].
     :param answers: those of calls with an idempotency key.
     :param run_blocking: runs a callable with arguments in a thread, returns a Deferred; raises Overloaded when too many wait.
+    :param slow_calls: calls of one caller under way that may take long.
     """
 
     log = Logger()
 
-    def __init__(self, registry: Registry, clock: IReactorTime, settings: RpcSettings, answers: Answers, run_blocking: Callable[..., "Deferred[Any]"]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: IReactorTime,
+        settings: RpcSettings,
+        answers: Answers,
+        run_blocking: Callable[..., "Deferred[Any]"],
+        slow_calls: int = 256,
+    ) -> None:
         self.registry = registry
         self._clock = clock
         self._settings = settings
         self._answers = answers
         self._run_blocking = run_blocking
+        self._slow_calls = slow_calls
+        self.seconds = clock.seconds
         self._find = registry.find
         self._admit = registry.admit
-        self._encode = msgspec.json.Encoder().encode
+        self.encode = msgspec.json.Encoder().encode
         self._serial = 0
         self.deadlines = TimingWheel(clock, TICK)
         """Of calls that named theirs."""
@@ -115,15 +125,15 @@ class Dispatcher:
                 result = procedure.function(*arguments)
                 # To ask whether it is a Deferred costs a fifth of a small call: Deferred is an abstract base class.
                 if type(result) in _PLAIN_TYPES or not isinstance(result, Deferred):
-                    return None if request.id is ABSENT else answer(request.id, self._encode(result))
-                call = _Pending(self, request, caller)
+                    return None if request.id is ABSENT else answer(request.id, self.encode(result))
+                call = _Pending(self, request, caller, deadline)
             else:
-                call = _Pending(self, request, caller)
+                call = _Pending(self, request, caller, deadline)
                 result = self._started(procedure, arguments, call, msgspec.Raw)
         except Exception as error:
             return self._failed(error, request, caller)
         if isinstance(result, Deferred):
-            return self._later(result, request, call, deadline)
+            return self._later(result, request, call, procedure)
         return None if request.id is ABSENT else self._answer(result, request, call)
 
     def run(self, method: str, values: list[Any], caller: Caller, deadline: float | None, encode: Callable[[Any], Encoded]) -> "Deferred[Encoded]":
@@ -135,18 +145,25 @@ class Dispatcher:
         :return: fires with the answer, or fails with a NetsvcError, which the caller may be shown.
         """
         request = Request("2.0", method)
-        call = _Decoded(self, request, caller)
+        call = _Decoded(self, request, caller, deadline)
         call.encode = encode
         try:
             procedure = self._find_charged(method, caller)
             self._admit(procedure, caller)
             result = self._started(procedure, procedure.converted(values), call, procedure.recalled)
-            return self._wait(result, call, deadline) if isinstance(result, Deferred) else succeed(encode(result))
+            if procedure.remote and call.key is None:
+                result.addCallback(procedure.recalled)
+            return self._wait(result, call, procedure) if isinstance(result, Deferred) else succeed(encode(result))
         except Exception as error:
             return fail(self._shown(error, request, call))
 
     def _started(self, procedure: Procedure, arguments: Any, call: "_Pending", recalled: Callable[[bytes], Any]) -> Any:
-        """The result, or a Deferred of it; where the call has a key, what `recalled` makes of the stored answer."""
+        """The result, or a Deferred of it; where the call has a key, what `recalled` makes of the stored answer.
+
+        :raises Overloaded: the caller has as many slow calls under way as it may.
+        """
+        if procedure.slow and call.budget.slow_calls >= self._slow_calls:
+            raise Overloaded(f"{self._slow_calls} calls that may take long are under way already; [limits] slow_calls sets the bound")
         if call.key is not None and call.identity is not None and "key" not in procedure.fields:
             return self._once(procedure, arguments, call).addCallback(recalled)
         if procedure.blocking:
@@ -161,14 +178,14 @@ class Dispatcher:
         def run() -> "Deferred[bytes]":
             run = self._run_blocking if procedure.blocking else maybeDeferred
             result: Deferred[Any] = run(procedure.call, call, arguments)
-            return result.addCallback(self._encode)
+            return result.addCallback(self.encode)
 
         scope = scope_of(procedure.name, room, call.caller)
-        return self._answers.once(scope, call.key, digest_of(self._encode(arguments)), run)
+        return self._answers.once(scope, call.key, digest_of(self.encode(arguments)), run)
 
     def _answer(self, result: Any, request: Request, call: Caller) -> bytes:
         try:
-            return answer(request.id, self._encode(result))
+            return answer(request.id, self.encode(result))
         except Exception as error:
             failed = self._failed(error, request, call)
             assert failed is not None
@@ -203,28 +220,36 @@ class Dispatcher:
         )
         return request_id
 
-    def _later(self, result: "Deferred[Any]", request: Request, call: "_Pending", asked: float | None) -> "Answer | Deferred[Answer]":
+    def _later(self, result: "Deferred[Any]", request: Request, call: "_Pending", procedure: Procedure) -> "Answer | Deferred[Answer]":
         if result.called and not result.paused and not isinstance(result.result, Failure | Deferred):
             # It is there already: no deadline to keep.
             return None if request.id is ABSENT else self._answer(result.result, request, call)
-        return self._wait(result, call, asked)
+        return self._wait(result, call, procedure)
 
-    def _wait(self, result: "Deferred[Any]", call: "_Pending", asked: float | None) -> "Deferred[Any]":
+    def _wait(self, result: "Deferred[Any]", call: "_Pending", procedure: Procedure) -> "Deferred[Any]":
         """Hold a call to its deadline."""
         call.result = result
-        if asked is None:
+        if call.asked is None:
             self._defaults.add(call)
         else:
-            self.deadlines.add(call, min(asked, self._settings.deadline_max))
+            seconds = self.allowed(call.asked)
+            call.ends = self._clock.seconds() + seconds
+            self.deadlines.add(call, seconds)
+        if procedure.slow:
+            call.begin(procedure)
         result.addCallbacks(call.succeeded, call.failed)
         return result
+
+    def allowed(self, asked: float | None) -> float:
+        """The seconds that a call may take whose caller asked for so many."""
+        return self._defaults.seconds if asked is None else min(asked, self._settings.deadline_max)
 
     def _batch(self, elements: list[msgspec.Raw], caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         most = self._settings.batch
         if len(elements) > most:
             return self._charged(failure(TooLarge(f"a batch of {len(elements)} calls: [rpc] batch allows {most}")), caller)
         joint = JointCaller(caller)
-        batch = _Batch(self._settings.batch_reply, len(elements), joint)
+        batch = JointAnswer(self._settings.batch_reply, len(elements), joint)
         for index, element in enumerate(elements):
             parsed = parse_element(element)
             if isinstance(parsed, Failed):
@@ -242,52 +267,15 @@ class InternalError(NetsvcError):
     """A procedure has a bug; the detail has no more than the id under which the log tells of it."""
 
 
-class JointCaller:
-    """The caller of several calls that are answered together: those of a batch, or of a system.multicall.
-
-    It has no key: that of a header is for a single call, and must not be shared. What a call wants to be done behind its answer is done
-    behind the answer to all.
-
-    :param caller: who makes them all.
-    """
-
-    __slots__ = ("_after", "_caller", "connection", "key", "peer")
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._after: list[Callable[[], None]] = []
-        self.peer = caller.peer
-        self.connection = caller.connection
-        self.key: str | None = None
-
-    @property
-    def identity(self) -> Identity | None:
-        """Who calls: a login counts for the calls behind it."""
-        return self._caller.identity
-
-    @property
-    def budget(self) -> Budget:
-        """What may still be spent."""
-        return self._caller.budget
-
-    def after_answer(self, then: Callable[[], None]) -> None:
-        """See Caller."""
-        self._after.append(then)
-
-    def answered(self) -> None:
-        """All calls are done, and their answer is written now."""
-        for then in self._after:
-            self._caller.after_answer(then)
-
-
 class _Pending(Call):
     """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default."""
 
-    __slots__ = ("_caller", "_dispatcher", "_late", "_request", "due", "result", "wheel_slot")
+    __slots__ = ("_caller", "_dispatcher", "_late", "_request", "asked", "due", "ends", "procedure", "result", "wheel_slot")
 
     result: Deferred[Any]
+    ends: float
 
-    def __init__(self, dispatcher: Dispatcher, request: Request, caller: Caller) -> None:
+    def __init__(self, dispatcher: Dispatcher, request: Request, caller: Caller, asked: float | None) -> None:
         # Not by way of Call's: it is made for every call that is not plain.
         self.identity = caller.identity
         self.peer = caller.peer
@@ -298,6 +286,8 @@ class _Pending(Call):
         self._dispatcher = dispatcher
         self._request = request
         self._late = False
+        self.asked = asked
+        self.procedure: Procedure | None = None
         self.due = 0.0
         self.wheel_slot: int | None = None
 
@@ -310,12 +300,46 @@ class _Pending(Call):
         """See Call."""
         self._caller.after_answer(then)
 
+    @property
+    def identifier(self) -> msgspec.Raw:
+        """See CallUnderWay."""
+        return self._request.id
+
+    def remaining(self) -> float:
+        """See Call."""
+        if self.due:
+            return max(0.0, self.due - self._dispatcher.seconds())
+        if self.wheel_slot is not None:
+            return max(0.0, self.ends - self._dispatcher.seconds())
+        return self._dispatcher.allowed(self.asked)
+
+    def report(self, members: dict[str, Any]) -> None:
+        """See Call."""
+        if self.connection is not None and self._request.id is not ABSENT:
+            payload = self._dispatcher.encode({**members, "id": self._request.id})
+            self.connection.progress(notification("rpc.progress", payload), "data" in members)
+
+    def begin(self, procedure: Procedure) -> None:
+        """It may take long: count it, and have its connection know it."""
+        self.procedure = procedure
+        self.budget.slow_calls += 1
+        if self.connection is not None:
+            self.connection.began(self)
+
+    def cancel(self) -> None:
+        """The caller does not want it any more."""
+        self.result.cancel()
+
     def expired(self) -> None:
         """The deadline has passed: nobody waits any more."""
         self._late = True
         self.result.cancel()
 
     def _ended(self) -> None:
+        if self.procedure is not None:
+            self.budget.slow_calls -= 1
+            if self.connection is not None:
+                self.connection.ended(self)
         if self.due:
             self._dispatcher._defaults.remove(self)
         else:
@@ -360,16 +384,16 @@ class _Defaults:
 
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
         self._clock = clock
-        self._seconds = seconds
+        self.seconds = seconds
         self._calls: dict[_Pending, None] = {}
         self._looking = False
 
     def add(self, call: _Pending) -> None:
-        call.due = self._clock.seconds() + self._seconds
+        call.due = self._clock.seconds() + self.seconds
         self._calls[call] = None
         if not self._looking:
             self._looking = True
-            self._clock.callLater(self._seconds, self._look)
+            self._clock.callLater(self.seconds, self._look)
 
     def remove(self, call: _Pending) -> None:
         self._calls.pop(call, None)
@@ -387,39 +411,3 @@ class _Defaults:
             due.append(call)
         for call in due:
             call.expired()
-
-
-class _Batch:
-    """Collects the answers of a batch, in the order of its calls."""
-
-    def __init__(self, limit: int, count: int, caller: JointCaller) -> None:
-        self._caller = caller
-        self._limit = limit
-        self._missing = count
-        self._answers: list[Answer] = [None] * count
-        self._done: Deferred[Answer] | None = None
-
-    def answered(self, result: Answer, index: int, identifier: msgspec.Raw) -> None:
-        if result is not None:
-            self._limit -= len(result)
-            if self._limit < 0 and identifier is not ABSENT:
-                result = failure(TooLarge("the answers to this batch are larger than [rpc] batch_reply allows"), identifier)
-        self._answers[index] = result
-        self._missing -= 1
-        if not self._missing and self._done is not None:
-            self._done.callback(self._joined())
-
-    def outcome(self) -> "Answer | Deferred[Answer]":
-        if not self._missing:
-            return self._joined()
-        self._done = Deferred(self._cancel)
-        return self._done
-
-    def _cancel(self, done: "Deferred[Answer]") -> None:
-        self._done = None
-        done.callback(None)
-
-    def _joined(self) -> Answer:
-        self._caller.answered()
-        answers = [each for each in self._answers if each is not None]
-        return b"[%b]" % b",".join(answers) if answers else None

@@ -38,6 +38,9 @@ HTTP_STATUS = {
 }
 """The status of the answer to a single call that failed."""
 
+PROVIDERS_OWN = 422
+"""The status for the codes of providers' own."""
+
 CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
 """Goes with status 401."""
 
@@ -203,7 +206,7 @@ def _response(answer: bytes | None) -> Response:
         headers = (retry_header(answer.retry_after),)
     elif answer.code == -32001:
         headers = (CHALLENGE,)
-    return Response(HTTP_STATUS[answer.code], bytes(answer), JSON, headers)
+    return Response(HTTP_STATUS.get(answer.code, PROVIDERS_OWN), bytes(answer), JSON, headers)
 
 
 def retry_header(seconds: float) -> tuple[bytes, bytes]:

@@ -1,6 +1,7 @@
 """The OpenRPC document: every procedure, its params, result, errors and examples (https://spec.open-rpc.org, JSON Schema draft 7)."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from netsvc import errors
 from netsvc.core.identity import ROLES
 from netsvc.core.procedures import Procedure, Registry
+from netsvc.rpc.remote import RemoteProcedure
 from netsvc.wire.jsonrpc import CODES
 
 __all__ = ["document"]
@@ -18,12 +20,14 @@ _REF = "#/components/schemas/{name}"
 _ALWAYS = ("RateLimited", "DeadlinePassed", "Overloaded")
 """What any call may meet."""
 
+_OF_PROVIDED = ("InvalidParams", "NotAuthenticated", "Forbidden", "ProviderGone", *_ALWAYS)
+
 _ERRORS = {kind.__name__: (code, message) for kind, (code, message) in CODES.items()}
 
 
 def document(registry: Registry, title: str, version: str) -> dict[str, Any]:
     """The document of all procedures, as JSON types."""
-    procedures = sorted(registry, key=lambda each: each.name)
+    procedures = sorted((each for each in registry if not isinstance(each, RemoteProcedure)), key=lambda each: each.name)
     types: list[Any] = []
     for each in procedures:
         types.extend(field.type for field in msgspec.structs.fields(each.params))
@@ -31,6 +35,8 @@ def document(registry: Registry, title: str, version: str) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     remaining = iter(schemas)
     methods = [_method(each, remaining) for each in procedures]
+    methods += [_provided(each) for each in registry if isinstance(each, RemoteProcedure)]
+    methods.sort(key=itemgetter("name"))
     return {
         "openrpc": OPENRPC,
         "info": {"title": title, "version": version},
@@ -74,6 +80,29 @@ def _method(procedure: Procedure, schemas: Iterator[dict[str, Any]]) -> dict[str
             }
             for number, example in enumerate(said.examples, 1)
         ]
+    return method
+
+
+def _provided(procedure: RemoteProcedure) -> dict[str, Any]:
+    """A procedure as those describe it who provide it."""
+    schema = procedure.schema
+    properties = (schema.params or {}).get("properties", {})
+    required = (schema.params or {}).get("required", [])
+    method: dict[str, Any] = {
+        "name": procedure.name,
+        "summary": schema.summary or "Provided from outside",
+        "params": [{"name": name, "required": name in required, "schema": each} for name, each in properties.items()],
+        "result": {"name": "result", "schema": schema.result},
+        "paramStructure": "either",
+        "tags": [{"name": procedure.name.rpartition(".")[0] or procedure.name}],
+        "errors": [{"$ref": f"#/components/errors/{name}"} for name in _OF_PROVIDED],
+        "x-role": ROLES[procedure.rank],
+        "x-cost": procedure.cost,
+        "x-idempotent": schema.idempotent,
+        "x-providers": len(procedure.servers),
+    }
+    if schema.description:
+        method["description"] = schema.description
     return method
 
 

@@ -15,8 +15,11 @@ from netsvc.core.credentials import Guest, Password, Token
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Call, Procedure, Registry, procedure
 from netsvc.errors import InvalidParams, InvalidRequest, NetsvcError, TooLarge
-from netsvc.rpc.dispatch import Dispatcher, JointCaller
+from netsvc.rpc.dispatch import Dispatcher
+from netsvc.rpc.joint import JointCaller
 from netsvc.rpc.openrpc import document
+from netsvc.rpc.provided import ProvidedSchema
+from netsvc.rpc.remote import RemoteProcedure
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.xmlrpc import fault_of
 
@@ -166,7 +169,7 @@ class ConventionProcedures:
         caller = JointCaller(call)
         room = _Room(self._settings.batch_reply)
         # The deadline of all is that of the call itself, which cancels them.
-        longest = self._settings.deadline_max
+        longest = call.remaining()
         started = [self._dispatcher.run(each.method, each.params, caller, longest, room.take) for each in calls]
         outcomes: Deferred[Any] = DeferredList(started, consumeErrors=True)
 
@@ -227,11 +230,27 @@ _XMLRPC_TYPES = {
 
 def signatures(procedure: Procedure) -> list[list[str]]:
     """A procedure's types by the names of the XML-RPC introspection convention, result first."""
+    if isinstance(procedure, RemoteProcedure):
+        return _provided_signatures(procedure.schema)
     fields = msgspec.structs.fields(procedure.params)
     types = [_type_name(field.type) for field in fields]
     required = sum(field.required for field in fields)
     result = _type_name(procedure.result)
     return [[result, *types[:count]] for count in range(required, len(types) + 1)]
+
+
+def _provided_signatures(schema: ProvidedSchema) -> list[list[str]]:
+    params = schema.params or {}
+    properties = params.get("properties", {})
+    types = [_schema_type(each) for each in properties.values()]
+    # Those that may be left out are not always the last ones: up to the last that may not, all are given.
+    required = max((number for number, name in enumerate(properties, 1) if name in params.get("required", [])), default=0)
+    return [[_schema_type(schema.result), *types[:count]] for count in range(required, len(types) + 1)]
+
+
+def _schema_type(schema: dict[str, Any] | bool) -> str:
+    type_ = schema.get("type") if isinstance(schema, dict) else None
+    return _XMLRPC_TYPES.get(type_, "struct") if isinstance(type_, str) else "struct"
 
 
 def _type_name(annotation: Any) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "ABSENT",
     "CODES",
     "Failed",
+    "Incoming",
     "Request",
     "answer",
     "code_of",
@@ -22,6 +23,8 @@ __all__ = [
     "notification",
     "parse",
     "parse_element",
+    "parse_incoming",
+    "request",
     "split_batch",
 ]
 
@@ -74,7 +77,29 @@ class Failed(bytes):
     retry_after: float | None = None
 
 
+class Incoming(msgspec.Struct, gc=False):
+    """A message of a client that is sent calls itself: a response, or anything else that it may send.
+
+    :ivar method: empty for a response.
+    :ivar params, result, error: their JSON text, ABSENT (empty) if they are not there.
+    :ivar id: the JSON text of the id, ABSENT likewise.
+    """
+
+    jsonrpc: Literal["2.0"]
+    method: str = ""
+    params: msgspec.Raw = ABSENT
+    id: msgspec.Raw = ABSENT
+    result: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
+
+    @property
+    def is_response(self) -> bool:
+        """It answers a call."""
+        return not self.method and self.id is not ABSENT and (self.result is not ABSENT or self.error is not ABSENT)
+
+
 _decode_request = msgspec.json.Decoder(Request).decode
+_decode_incoming = msgspec.json.Decoder(Incoming).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -116,6 +141,14 @@ def parse_element(element: msgspec.Raw) -> Request | Failed:
     return request if request.id is ABSENT else _checked(request)
 
 
+def parse_incoming(message: str) -> Incoming | None:
+    """A message that may be a response; None if it is neither that nor a request, which is for `parse` to explain."""
+    try:
+        return _decode_incoming(message)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 def _checked(request: Request) -> Request | Failed:
     return request if bytes(request.id)[0] in _ID_STARTS else _invalid('"id" must be a string, a number or null')
 
@@ -153,7 +186,7 @@ def answer(identifier: msgspec.Raw, result: bytes) -> bytes:
 
 def code_of(error: errors.NetsvcError) -> int:
     """The code of an error."""
-    return CODES.get(type(error), (INTERNAL_ERROR, ""))[0]
+    return error.code if isinstance(error, errors.ProviderError) else CODES.get(type(error), (INTERNAL_ERROR, ""))[0]
 
 
 def failure(error: BaseException, identifier: bytes | msgspec.Raw = _NULL, request_id: str = "") -> Failed:
@@ -162,16 +195,25 @@ def failure(error: BaseException, identifier: bytes | msgspec.Raw = _NULL, reque
     Anything but a NetsvcError with an entry in CODES becomes an internal error that says nothing but the request id.
     """
     code, message = CODES.get(type(error), (INTERNAL_ERROR, "internal error"))
-    data: dict[str, Any]
-    if isinstance(error, errors.NetsvcError):
+    data: Any
+    if isinstance(error, errors.ProviderError):
+        code, message = error.code, error.message
+        data = error.content
+    elif isinstance(error, errors.NetsvcError):
         data = {"detail": error.detail, **error.data} if error.detail else error.data
     else:
         data = {"request_id": request_id} if request_id else {}
     body = {"code": code, "message": message, "data": data} if data else {"code": code, "message": message}
     failed = Failed(b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (identifier, _encode(body)))
     failed.code = code
-    failed.retry_after = data.get("retry_after")
+    failed.retry_after = error.data.get("retry_after") if isinstance(error, errors.NetsvcError) else None
     return failed
+
+
+def request(identifier: int, method: str, params: bytes | msgspec.Raw, deadline: float) -> bytes:
+    """A call of ours: its method (a plain name), the JSON text of its params (empty: none), and the seconds that we wait for its answer."""
+    given = b',"params":%b' % params if params else b""
+    return b'{"jsonrpc":"2.0","id":%d,"method":"%b"%b,"deadline":%.3f}' % (identifier, method.encode(), given, deadline)
 
 
 def notification(method: str, params: bytes) -> bytes:

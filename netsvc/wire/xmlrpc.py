@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 import msgspec
 
-from netsvc.errors import InvalidParams, InvalidRequest, Malformed, NetsvcError, TooLarge
+from netsvc.errors import InvalidParams, InvalidRequest, Malformed, NetsvcError, ProviderError, TooLarge
 from netsvc.wire.jsonrpc import CODES, INTERNAL_ERROR
 
 __all__ = ["Inexpressible", "MethodCall", "XmlRpc", "fault_of"]
@@ -156,6 +156,8 @@ class XmlRpc:
 
 def fault_of(error: NetsvcError) -> tuple[int, str]:
     """Code and text of the fault that an error is: the code is that of JSON-RPC."""
+    if isinstance(error, ProviderError):
+        return error.code, error.message
     code, message = CODES.get(type(error), (INTERNAL_ERROR, "internal error"))
     return code, f"{message}: {error.detail}" if error.detail else message
 

@@ -1,0 +1,96 @@
+"""Several calls that are answered together."""
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from netsvc.core.identity import Identity
+from netsvc.core.limits import Budget
+from netsvc.core.procedures import Caller
+from netsvc.errors import TooLarge
+from netsvc.wire.jsonrpc import ABSENT, failure
+
+__all__ = ["JointAnswer", "JointCaller"]
+
+Answer = bytes | None
+
+
+class JointCaller:
+    """The caller of several calls that are answered together: those of a batch, or of a system.multicall.
+
+    It has no key: that of a header is for a single call, and must not be shared. What a call wants to be done behind its answer is done
+    behind the answer to all.
+
+    :param caller: who makes them all.
+    """
+
+    __slots__ = ("_after", "_caller", "connection", "key", "peer")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._after: list[Callable[[], None]] = []
+        self.peer = caller.peer
+        self.connection = caller.connection
+        self.key: str | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who calls: a login counts for the calls behind it."""
+        return self._caller.identity
+
+    @property
+    def budget(self) -> Budget:
+        """What may still be spent."""
+        return self._caller.budget
+
+    def after_answer(self, then: Callable[[], None]) -> None:
+        """See Caller."""
+        self._after.append(then)
+
+    def answered(self) -> None:
+        """All calls are done, and their answer is written now."""
+        for then in self._after:
+            self._caller.after_answer(then)
+
+
+class JointAnswer:
+    """The answer to a batch, while its calls are under way: theirs, in the order in which they were made.
+
+    :param limit: bytes of it.
+    :param count: how many there will be.
+    """
+
+    def __init__(self, limit: int, count: int, caller: JointCaller) -> None:
+        self._caller = caller
+        self._limit = limit
+        self._missing = count
+        self._answers: list[Answer] = [None] * count
+        self._done: Deferred[Answer] | None = None
+
+    def answered(self, result: Answer, index: int, identifier: msgspec.Raw) -> None:
+        """A call is done; None if it gives no answer."""
+        if result is not None:
+            self._limit -= len(result)
+            if self._limit < 0 and identifier is not ABSENT:
+                result = failure(TooLarge("the answers to this batch are larger than [rpc] batch_reply allows"), identifier)
+        self._answers[index] = result
+        self._missing -= 1
+        if not self._missing and self._done is not None:
+            self._done.callback(self._joined())
+
+    def outcome(self) -> "Answer | Deferred[Answer]":
+        """The answer to the batch; call it once all calls are made."""
+        if not self._missing:
+            return self._joined()
+        self._done = Deferred(self._cancel)
+        return self._done
+
+    def _cancel(self, done: "Deferred[Answer]") -> None:
+        self._done = None
+        done.callback(None)
+
+    def _joined(self) -> Answer:
+        self._caller.answered()
+        answers = [each for each in self._answers if each is not None]
+        return b"[%b]" % b",".join(answers) if answers else None

@@ -1,0 +1,75 @@
+"""The shape of a JSON Schema (draft 7), as far as one that a stranger gives has to be checked.
+
+What the keywords mean is of no concern here: the schema is shown to others, nothing is validated by it. But one whose ``type`` is a number
+would break the document that it becomes a part of, and one with references would refer to other things there.
+"""
+
+from typing import Annotated, Any, Literal, Union
+
+import msgspec
+
+from netsvc.errors import InvalidParams
+
+__all__ = ["check_schema"]
+
+_TYPES = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
+_Unset = msgspec.UnsetType
+_Schema = Union["_Keywords", bool]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_NOTHING = msgspec.UNSET
+
+
+class _Keywords(msgspec.Struct, rename={"not_": "not", "if_": "if", "else_": "else", "reference": "$ref", "id": "$id"}):
+    """Section 6 and 9 of JSON Schema Validation, draft 7, and the applicators. Other keywords may be anything (section 6.4 of the core)."""
+
+    reference: None = None
+    id: None = None
+    type: _TYPES | list[_TYPES] | _Unset = _NOTHING
+    enum: list[Any] | _Unset = _NOTHING
+    multipleOf: float | _Unset = _NOTHING  # noqa: N815 - JSON Schema's names
+    maximum: float | _Unset = _NOTHING
+    exclusiveMaximum: float | _Unset = _NOTHING  # noqa: N815
+    minimum: float | _Unset = _NOTHING
+    exclusiveMinimum: float | _Unset = _NOTHING  # noqa: N815
+    maxLength: _Count | _Unset = _NOTHING  # noqa: N815
+    minLength: _Count | _Unset = _NOTHING  # noqa: N815
+    pattern: str | _Unset = _NOTHING
+    items: _Schema | list[_Schema] | _Unset = _NOTHING
+    additionalItems: _Schema | _Unset = _NOTHING  # noqa: N815
+    maxItems: _Count | _Unset = _NOTHING  # noqa: N815
+    minItems: _Count | _Unset = _NOTHING  # noqa: N815
+    uniqueItems: bool | _Unset = _NOTHING  # noqa: N815
+    contains: _Schema | _Unset = _NOTHING
+    maxProperties: _Count | _Unset = _NOTHING  # noqa: N815
+    minProperties: _Count | _Unset = _NOTHING  # noqa: N815
+    required: list[str] | _Unset = _NOTHING
+    properties: dict[str, _Schema] | _Unset = _NOTHING
+    patternProperties: dict[str, _Schema] | _Unset = _NOTHING  # noqa: N815
+    additionalProperties: _Schema | _Unset = _NOTHING  # noqa: N815
+    dependencies: dict[str, _Schema | list[str]] | _Unset = _NOTHING
+    propertyNames: _Schema | _Unset = _NOTHING  # noqa: N815
+    definitions: dict[str, _Schema] | _Unset = _NOTHING
+    allOf: list[_Schema] | _Unset = _NOTHING  # noqa: N815
+    anyOf: list[_Schema] | _Unset = _NOTHING  # noqa: N815
+    oneOf: list[_Schema] | _Unset = _NOTHING  # noqa: N815
+    not_: _Schema | _Unset = _NOTHING
+    if_: _Schema | _Unset = _NOTHING
+    then: _Schema | _Unset = _NOTHING
+    else_: _Schema | _Unset = _NOTHING
+    format: str | _Unset = _NOTHING
+    title: str | _Unset = _NOTHING
+    description: str | _Unset = _NOTHING
+
+
+def check_schema(value: Any, where: str) -> None:
+    """See that a value can be a JSON Schema without references.
+
+    :param where: what the value is, for the error.
+    :raises InvalidParams: it cannot; the detail says where.
+    """
+    try:
+        msgspec.convert(value, _Keywords | bool)
+    except (msgspec.ValidationError, RecursionError) as error:
+        words = "nested too deeply" if isinstance(error, RecursionError) else str(error).replace("`", "")
+        hint = "; references are not supported, write out what they refer to" if "$ref" in words or "$id" in words else ""
+        raise InvalidParams(f"{where}: no JSON Schema: {words}{hint}", parameter="schema") from None

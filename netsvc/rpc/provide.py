@@ -1,0 +1,82 @@
+"""The procedures of those who serve procedures, ``rpc.provide`` and ``rpc.withdraw``, and ``rpc.cancel``."""
+
+import msgspec
+
+from netsvc.core.procedures import Call, procedure
+from netsvc.errors import InvalidRequest
+from netsvc.rpc.connection import RpcConnection
+from netsvc.rpc.provided import ProvidedSchema
+from netsvc.rpc.providers import Providers
+
+__all__ = ["CancelProcedure", "ProvideProcedures"]
+
+
+class Providing(msgspec.Struct):
+    """What is provided, and by how many connections."""
+
+    name: str
+    providers: int
+
+
+class Withdrawn(msgspec.Struct):
+    """What is provided by this connection no longer."""
+
+    name: str
+
+
+class Cancelled(msgspec.Struct):
+    """How many calls were cancelled."""
+
+    cancelled: int
+
+
+class ProvideProcedures:
+    """``rpc.provide`` and ``rpc.withdraw``."""
+
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+
+    @procedure("rpc.provide")
+    def provide(self, call: Call, name: str, schema: ProvidedSchema | None = None) -> Providing:
+        """Serve a procedure on this connection: from the answer on, calls of that name come as JSON-RPC requests.
+
+        Several connections that provide one name share the load.
+
+        :param name: words joined by dots, like weather.today.
+        :param schema: what others are told of it, and whether a call may be made twice.
+        :raises Conflict: the name is one of netsvc's own.
+        :raises TooLarge: there are too many names, or too many words.
+        """
+        provider = self._providers.provide(_connection_of(call), name, schema or ProvidedSchema())
+        call.after_answer(provider.go_on)
+        return Providing(name, len(self._providers.procedures[name].servers))
+
+    @procedure("rpc.withdraw")
+    def withdraw(self, call: Call, name: str) -> Withdrawn:
+        """Serve a procedure no longer. What this connection has been asked already is still to be answered.
+
+        :raises NotFound: this connection does not serve it.
+        """
+        self._providers.withdraw(_connection_of(call), name)
+        return Withdrawn(name)
+
+
+class CancelProcedure:
+    """``rpc.cancel``."""
+
+    @procedure("rpc.cancel", role="guest")
+    def cancel(self, call: Call, id: str | int | float) -> Cancelled:
+        """Give up a call of this connection that is under way; it is answered with an error.
+
+        Only calls that may take long can be given up: of coroutines, in threads, and those that are served by other programs, which are told.
+
+        :param id: the call's.
+        """
+        return Cancelled(_connection_of(call).cancel(id))
+
+
+def _connection_of(call: Call) -> RpcConnection:
+    connection = call.connection
+    if not isinstance(connection, RpcConnection):
+        raise InvalidRequest("this needs a connection that stays: a WebSocket, or one of [lines] or [amp]")
+    return connection

@@ -1,0 +1,329 @@
+"""A procedure that other programs serve: who of them is given a call, and what becomes of the call when they fail it."""
+
+from collections.abc import Collection
+from itertools import count
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from netsvc.core.fairness import FairQueue
+from netsvc.core.procedures import Call, Procedure
+from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, ProviderGone, TooLarge
+from netsvc.http.wheel import TimingWheel
+from netsvc.rpc.provided import ProvidedSchema, error_of, no_json
+from netsvc.rpc.settings import RpcSettings
+from netsvc.wire.jsonrpc import ABSENT, Incoming
+
+__all__ = ["CallsAbroad", "RemoteCall", "RemoteProcedure", "Server"]
+
+TRIES = 3
+"""Providers that one call is given to at the most: what ends them one after the other shall not end them all."""
+
+SOON = 1.0
+"""Seconds after which it is worth to call again, where a provider was lost."""
+
+
+class CallsAbroad(NamedTuple):
+    """What all remote procedures share.
+
+    :ivar wheel: for calls that are given to a second provider.
+    :ivar serials: the ids of calls; none is used twice.
+    """
+
+    settings: RpcSettings
+    wheel: TimingWheel
+    serials: "count[int]"
+
+
+class Server(Protocol):
+    """A provider, as the procedures that it serves see it."""
+
+    @property
+    def free(self) -> bool:
+        """It may be given a call now."""
+
+    @property
+    def load(self) -> int:
+        """The calls that it has."""
+
+    def take(self, call: "RemoteCall") -> None:
+        """Give it a call."""
+
+    def give_up(self, serial: int) -> None:
+        """Nobody wants the answer to a call any more."""
+
+
+class RemoteProcedure(Procedure):
+    """One name, those who provide it, and the calls that wait for one of them to be free.
+
+    :param rank: the least rank that may call it.
+    :param abroad: the settings and timers.
+    :ivar schema: as the provider that came last describes it.
+    """
+
+    __slots__ = ("_abroad", "_schemas", "_servers", "_turn", "_waiting", "schema")
+
+    remote = True
+
+    def __init__(self, name: str, rank: int, abroad: CallsAbroad) -> None:
+        # Not by way of Procedure's: there is no function whose hints could be read.
+        self.name = name
+        self.rank = rank
+        self.cost = 1.0
+        self.blocking = self.plain = self.anonymous = False
+        self.slow = True
+        self.doc = ""
+        self.schema = ProvidedSchema()
+        self._abroad = abroad
+        self._servers: list[Server] = []
+        self._schemas: dict[Server, ProvidedSchema] = {}
+        self._turn = 0
+        self._waiting: FairQueue[RemoteCall] = FairQueue()
+
+    # Who provides it
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Those who provide it."""
+        return tuple(self._servers)
+
+    @property
+    def several(self) -> bool:
+        """More than one provides it."""
+        return len(self._servers) > 1
+
+    def join(self, server: Server, schema: ProvidedSchema) -> None:
+        """One more provides it, or the same describes it anew."""
+        if server not in self._schemas:
+            self._servers.append(server)
+        self._schemas.pop(server, None)
+        self._schemas[server] = schema
+        self._describe()
+
+    def leave(self, server: Server) -> None:
+        """One provides it no longer. If it was the last, what waits fails."""
+        self._servers.remove(server)
+        del self._schemas[server]
+        if self._servers:
+            self._describe()
+        while self._waiting and not self._servers:
+            self._waiting.pop().fail(ProviderGone(f"nobody provides {self.name} any more; the call had not begun", retry_after=SOON))
+
+    def _describe(self) -> None:
+        self.schema = next(reversed(self._schemas.values()))
+        self.doc = "\n\n".join(filter(None, (self.schema.summary, self.schema.description)))
+
+    def idempotent(self, server: Server) -> bool:
+        """Whether this provider's calls may be made again elsewhere."""
+        return self._schemas[server].idempotent
+
+    # Procedure
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """None that netsvc would know by name."""
+        return ()
+
+    def arguments(self, params: msgspec.Raw) -> Any:
+        """The JSON text of the params, as it is passed on."""
+        if params is ABSENT:
+            return params
+        try:
+            value = msgspec.json.decode(params)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
+        if not isinstance(value, dict | list):
+            raise InvalidRequest('"params" must be an object or an array')
+        return params
+
+    def converted(self, values: list[Any]) -> Any:
+        """Likewise, of values that another codec has read."""
+        return msgspec.Raw(msgspec.json.encode(values))
+
+    def recalled(self, answer: bytes) -> Any:
+        """The result from its JSON text."""
+        return msgspec.json.decode(answer)
+
+    def call(self, call: Call, arguments: Any) -> "Deferred[msgspec.Raw]":
+        """Have a provider carry it out; fires with the JSON text of the result.
+
+        :raises Overloaded: as many calls as may wait for a provider do.
+        """
+        remote = RemoteCall(self, call, arguments, self._abroad)
+        self.place(remote)
+        return remote.result
+
+    # Who is given a call
+
+    def choose(self, but: Collection[Server] = ()) -> Server | None:
+        """The free one with the fewest calls, of several the one whose turn it is; None if none is free."""
+        best, least, place = None, 0, 0
+        number = len(self._servers)
+        for offset in range(number):
+            index = (self._turn + offset) % number
+            server = self._servers[index]
+            if (best is None or server.load < least) and server.free and server not in but:
+                best, least, place = server, server.load, index
+        if best is not None:
+            self._turn = place + 1
+        return best
+
+    def place(self, call: "RemoteCall") -> None:
+        """Give a call to a provider as soon as one is free. Raises Overloaded: too many wait."""
+        server = self.choose()
+        if server is not None:
+            server.take(call)
+            return
+        most = self._abroad.settings.provider_queue
+        if len(self._waiting) >= most:
+            raise Overloaded(f"{most} calls of {self.name} wait for a provider; [rpc] provider_queue sets the bound")
+        self._waiting.add(call.owner, call)
+
+    def pull(self) -> None:
+        """Give those who are free what waits."""
+        while self._waiting:
+            server = self.choose()
+            if server is None:
+                return
+            server.take(self._waiting.pop())
+
+    @property
+    def waiting(self) -> int:
+        """The calls that wait for a provider."""
+        return len(self._waiting)
+
+    def forget(self, call: "RemoteCall") -> None:
+        """A call need not wait any longer."""
+        self._waiting.discard(call.owner, call)
+
+
+class RemoteCall:
+    """One call on its way through one provider or, where the first is lost or slow, several.
+
+    It is an entry of the wheel while an idempotent one may still be given to a further provider.
+
+    :ivar result: fires with the JSON text of the result. To cancel it tells the providers.
+    :ivar owner: whose turn it is when it gets its own.
+    """
+
+    __slots__ = ("_abroad", "_again", "_call", "_passed_on", "_servers", "_tries", "owner", "params", "procedure", "result", "wheel_slot")
+
+    def __init__(self, procedure: RemoteProcedure, call: Call, params: msgspec.Raw, abroad: CallsAbroad) -> None:
+        self.procedure = procedure
+        self.params = params
+        self.owner = call.budget
+        self.result: Deferred[msgspec.Raw] = Deferred(self._cancelled)
+        self.wheel_slot: int | None = None
+        self._call = call
+        self._abroad = abroad
+        self._servers: dict[Server, int] = {}
+        self._tries = 0
+        self._again = False  # the last provider says that it may be tried elsewhere
+        self._passed_on = False  # the caller has got a part of the result
+
+    def remaining(self) -> float:
+        """The seconds that are left."""
+        return self._call.remaining()
+
+    def sent(self, server: Server, serial: int) -> None:
+        """A provider has it."""
+        self._servers[server] = serial
+        self._tries += 1
+        self._again = self.procedure.idempotent(server)
+        if self._again and self._tries < TRIES and self.procedure.several:
+            self._abroad.wheel.add(self, min(self._abroad.settings.provider_patience, self.remaining() / 2))
+
+    def expired(self) -> None:
+        """See WheelEntry: no answer in good time, so a further provider gets the call as well. The first answer counts."""
+        server = self.procedure.choose(self._servers)
+        if server is not None:
+            server.take(self)
+
+    def answered(self, server: Server, message: Incoming) -> None:
+        """A provider's response."""
+        del self._servers[server]
+        try:
+            result = self._result_of(message)
+        except NetsvcError as error:
+            self.fail(error)
+            return
+        self._over()
+        self.result.callback(result)
+
+    def _result_of(self, message: Incoming) -> msgspec.Raw:
+        most = self._abroad.settings.provider_answer
+        if len(bytes(message.result)) > most or len(bytes(message.error)) > most:
+            raise TooLarge(f"the provider's answer is larger than [rpc] provider_answer allows, {most} bytes")
+        if message.error is not ABSENT and bytes(message.error) != b"null":
+            raise error_of(message.error)
+        try:
+            # What is inside of it has not been looked at.
+            msgspec.json.decode(message.result)
+        except (msgspec.DecodeError, RecursionError):
+            raise no_json() from None
+        return message.result
+
+    def progressed(self, server: Server, members: dict[str, Any], size: int) -> None:
+        """A provider's notification, of so many bytes."""
+        most = self._abroad.settings.provider_answer
+        if size > most:
+            self.fail(TooLarge(f"a part of the provider's answer is larger than [rpc] provider_answer allows, {most} bytes"))
+            return
+        self._abroad.wheel.cancel(self)  # it is at work
+        if "data" in members:
+            # Parts of two results must not mix.
+            self._passed_on = True
+            for other in [each for each in self._servers if each is not server]:
+                other.give_up(self._servers.pop(other))
+        try:
+            self._call.report(members)
+        except Overloaded as error:
+            self.fail(error)
+
+    def lost(self, server: Server) -> None:
+        """A provider is gone. Another gets the call, if it is one that may be made twice and there is time."""
+        del self._servers[server]
+        if self._servers:
+            return
+        name = self.procedure.name
+        if not self._again:
+            self.fail(ProviderGone(f"a provider of {name} was lost with the call, which may or may not have taken effect"))
+        elif self._passed_on:
+            self.fail(ProviderGone(f"a provider of {name} was lost, with a part of the result given", retry_after=SOON))
+        elif self._tries >= TRIES:
+            self.fail(ProviderGone(f"{TRIES} providers of {name} were lost with the call"))
+        elif not self.procedure.servers:
+            self.fail(ProviderGone(f"nobody provides {name} any more", retry_after=SOON))
+        else:
+            self._place_again()
+
+    def _place_again(self) -> None:
+        try:
+            self.procedure.place(self)
+        except Overloaded as error:
+            self.fail(error)
+
+    def fail(self, error: NetsvcError) -> None:
+        """Have done with it."""
+        self._over()
+        if not self.result.called:
+            self.result.errback(error)
+
+    def _cancelled(self, result: "Deferred[msgspec.Raw]") -> None:
+        """The deadline has passed, or the caller is gone, or has thought better of it."""
+        self.procedure.forget(self)
+        self._over()
+
+    def _over(self) -> None:
+        self._abroad.wheel.cancel(self)
+        servers, self._servers = self._servers, {}
+        for server, serial in servers.items():
+            server.give_up(serial)
+
+    def too_late(self) -> bool:
+        """Whether there is no time left to carry it out; then that is its answer."""
+        if self.remaining() > 0:
+            return False
+        self.fail(DeadlinePassed("the deadline passed before a provider was free"))
+        return True
