@@ -1,22 +1,29 @@
 /** The page: one Chat, the views on it, and what the browser adds (address, title, focus, network). */
 
+import { Announcer } from "./announcer.js";
 import { Chat } from "./client/chat.js";
-import { Composer } from "./composer.js";
-import { AccountDialog, RoomDialog } from "./dialogs.js";
-import { avatar } from "./dom.js";
-import { Drawers } from "./drawers.js";
-import { LogView } from "./log-view.js";
-import { PeopleView } from "./people-view.js";
-import { RoomsView } from "./rooms-view.js";
-import { StatusView } from "./status-view.js";
+import { isShown } from "./client/rooms.js";
 import { SafeStorage } from "./client/storage.js";
 import { pathOfRoom, roomOfPath } from "./client/text.js";
-import { isShown } from "./client/rooms.js";
+import { inWords } from "./client/words.js";
+import { Composer } from "./composer.js";
+import { AccountDialog, ConfirmDialog, RoomDialog } from "./dialogs.js";
+import { Drawers } from "./drawers.js";
+import { EmojiPicker } from "./emoji-picker.js";
+import { HeadView } from "./head-view.js";
+import { LogView } from "./log-view.js";
+import { MessageActions } from "./message-actions.js";
+import { PeopleView } from "./people-view.js";
+import { RoomsView } from "./rooms-view.js";
+import { SearchDialog } from "./search-dialog.js";
+import { StatusView } from "./status-view.js";
 
 const DEFAULT_ROOM = "lobby";
 const LAST_ROOM = "netsvc.room";
 /** Milliseconds between looks at which rooms the server has. */
 const DIRECTORY_EVERY = 30_000;
+/** Milliseconds for which a short word is shown. */
+const TOAST = 4000;
 
 const byId = (id) => document.getElementById(id);
 
@@ -24,27 +31,66 @@ class Page {
   #storage = new SafeStorage(() => localStorage);
   #room = "";
   #due = false;
+  #toast = null;
 
   constructor() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     this.chat = new Chat({ url: `${scheme}//${location.host}/ws`, storage: this.#storage });
     const { chat } = this;
-    this.log = new LogView({ chat, scroller: byId("log"), list: byId("rows"), onMove: () => this.#moved() });
-    this.rooms = new RoomsView({ chat, followed: byId("followed"), others: byId("others"), onLeave: (room) => this.#leave(room) });
+    this.announcer = new Announcer(byId("announcer"));
+    this.log = new LogView({ chat, scroller: byId("log"), list: byId("rows"), day: byId("day-above"), onMove: () => this.#renderSoon() });
+    this.rooms = new RoomsView({
+      chat,
+      followed: byId("followed"),
+      others: byId("others"),
+      filter: byId("filter"),
+      rest: byId("others-rest"),
+      onLeave: (room) => this.#leave(room),
+    });
     this.people = new PeopleView({ list: byId("names"), counts: document.querySelectorAll(".people-count") });
     this.status = new StatusView({ chat, pill: byId("state"), banner: byId("banner") });
+    this.head = new HeadView({ chat, log: this.log });
     this.drawers = new Drawers({ regions: [byId("rooms"), byId("main"), byId("people")], backdrop: byId("backdrop") });
-    this.account = new AccountDialog(byId("account-dialog"), chat);
-    this.roomDialog = new RoomDialog(byId("room-dialog"), (room) => this.#visit(room));
-    const drafts = new SafeStorage(() => sessionStorage);
-    this.composer = new Composer({ form: byId("composer"), drafts, onPost: (text) => this.#post(text) });
+    this.#makeDialogs();
+    this.#makeWriting();
     this.#listenToChat();
     this.#listenToPage();
     this.#listenToBrowser();
   }
 
+  #makeDialogs() {
+    this.account = new AccountDialog(byId("account-dialog"), this.chat);
+    this.roomDialog = new RoomDialog(byId("room-dialog"), (room) => this.#visit(room));
+    this.confirm = new ConfirmDialog(byId("confirm-dialog"));
+    this.picker = new EmojiPicker(byId("emoji-dialog"));
+    this.search = new SearchDialog(byId("search-dialog"), this.chat, (room, seq) => this.#visit(room, seq));
+  }
+
+  #makeWriting() {
+    const { chat, picker, log } = this;
+    const on = {
+      post: (text, replyTo) => this.#post(text, replyTo),
+      edit: (event, text) => chat.edit(this.#room, event.seq, text).then(() => "", inWords),
+      typing: () => chat.typists.write(this.#room),
+      editLast: () => this.#editLast(),
+      names: () => this.#namesHere(),
+      pick: (opener, take) => picker.open(opener, take),
+    };
+    this.composer = new Composer({ form: byId("composer"), completion: byId("completion"), drafts: new SafeStorage(() => sessionStorage), on });
+    const actions = {
+      room: () => this.#room,
+      reply: (event) => this.composer.reply(event),
+      edit: (event) => this.composer.edit(event),
+      confirm: (question) => this.confirm.ask(question),
+      say: (sentence) => this.#say(sentence),
+      leave: () => this.composer.focus(),
+      mayModerate: () => chat.identity?.roles.includes("admin") ?? false,
+    };
+    this.actions = new MessageActions({ chat, log, picker, scroller: byId("log"), list: byId("rows"), actions });
+  }
+
   start() {
-    this.#show(roomOfPath(location.pathname) || this.#storage.getItem(LAST_ROOM) || DEFAULT_ROOM);
+    this.#show(roomOfPath(location.pathname) || this.#storage.getItem(LAST_ROOM) || DEFAULT_ROOM, seqOfHash());
     this.chat.rpc.open();
     this.#focusComposer();
   }
@@ -68,7 +114,9 @@ class Page {
     click("close-people", () => this.drawers.close());
     click("new-room", () => this.roomDialog.open());
     click("account", () => this.account.open());
+    click("open-search", () => this.search.open(this.#room));
     click("latest", () => this.log.showEnd().then(() => this.#focusComposer(), () => {}));
+    click("to-unread", () => this.log.showUnread().catch(() => {}));
     byId("banner").querySelector(".sign-in").addEventListener("click", () => this.account.open());
     byId("rooms").addEventListener("click", (event) => this.#chosen(event));
     document.addEventListener("keydown", (event) => this.#typed(event));
@@ -88,17 +136,23 @@ class Page {
     addEventListener("blur", () => this.#renderSoon());
     addEventListener("online", () => rpc.retryNow());
     addEventListener("offline", () => this.#renderSoon());
-    addEventListener("popstate", () => this.#show(roomOfPath(location.pathname) || this.#room));
+    addEventListener("popstate", () => this.#navigated());
     addEventListener("storage", ({ key, newValue }) => newValue === null && outbox.removedElsewhere(key));
     setInterval(() => this.#refreshDirectory(), DIRECTORY_EVERY);
   }
 
-  /** Go to a room and remember it in the history of the browser. */
-  #visit(room) {
-    if (room !== this.#room && this.chat.rpc.state.name !== "refused") history.pushState(null, "", pathOfRoom(room));
-    this.#show(room);
+  /** Go to a room, perhaps to a message in it, and remember it in the history of the browser. */
+  #visit(room, seq = 0) {
+    const path = pathOfRoom(room) + (seq > 0 ? `#${seq}` : "");
+    if (path !== location.pathname + location.hash && this.chat.rpc.state.name !== "refused") history.pushState(null, "", path);
+    this.#show(room, seq);
     this.drawers.close();
-    this.#focusComposer();
+    if (seq === 0) this.#focusComposer();
+  }
+
+  /** Back, forward, or a link to a message that was followed inside the page. */
+  #navigated() {
+    this.#show(roomOfPath(location.pathname) || this.#room, seqOfHash());
   }
 
   /** Not on touch screens, where it would bring up the keyboard. */
@@ -106,14 +160,22 @@ class Page {
     if (matchMedia("(pointer: fine)").matches) this.composer.focus();
   }
 
-  #show(room) {
-    if (room === this.#room) return;
+  #show(room, seq = 0) {
+    if (room === this.#room) {
+      if (seq > 0) this.#jump(seq);
+      return;
+    }
     this.#room = room;
     this.#storage.setItem(LAST_ROOM, room);
-    this.log.open(this.chat.follow(room));
+    this.log.open(this.chat.follow(room), seq);
     this.composer.open(room);
     byId("room-title").textContent = room;
     this.#render();
+  }
+
+  async #jump(seq) {
+    const found = await this.log.show(seq).catch(() => true);
+    if (!found) this.#say("This message is no longer kept.");
   }
 
   #leave(room) {
@@ -124,10 +186,24 @@ class Page {
     this.#visit(next);
   }
 
-  #post(text) {
+  #post(text, replyTo) {
     this.log.markUnread(Infinity);
-    this.chat.post(this.#room, text);
+    this.chat.post(this.#room, text, { replyTo });
     this.log.showEnd().catch(() => {});
+  }
+
+  /** Arrow Up in an empty field: the last thing I said. */
+  #editLast() {
+    const row = this.log.messages.findLast(({ event, own }) => own && event.type === "message" && !event.deleted);
+    if (row) this.composer.edit(row.event);
+    return row !== undefined;
+  }
+
+  /** Who could be meant by an @: who is here, then who has written. */
+  #namesHere() {
+    const log = this.chat.rooms.get(this.#room);
+    const writers = log.events.slice(-500).map(({ from }) => from).reverse();
+    return [...log.present.names, ...writers].filter((name) => name !== this.chat.identity?.name);
   }
 
   /** True if whoever sits here sees the end of the room. */
@@ -136,7 +212,11 @@ class Page {
   }
 
   #arrived(room, event) {
-    if (room !== this.#room || !isShown(event) || event.from === this.chat.identity?.name || this.#reads) return;
+    if (room !== this.#room) return;
+    if (event.type === "delete") this.composer.forget(event.target);
+    if (!isShown(event) || event.from === this.chat.identity?.name) return;
+    this.announcer.arrived(event);
+    if (this.#reads) return;
     const log = this.chat.rooms.get(room);
     // The first one that nobody saw: the line goes before it.
     if (this.chat.unread(log).count <= 1) this.log.markUnread(this.chat.seen(log));
@@ -170,15 +250,36 @@ class Page {
     this.#visit(link.dataset.room);
   }
 
-  /** Whoever starts to write while nothing is chosen means the message. */
+  /** The keys of the page; whoever starts to write while nothing is chosen means the message. */
   #typed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.key.length !== 1 || event.key === " ") return;
-    const { activeElement } = document;
-    if (activeElement === document.body || activeElement === byId("log")) this.composer.focus();
+    const { key, ctrlKey, metaKey, altKey } = event;
+    if ((ctrlKey || metaKey) && !altKey && key.toLowerCase() === "k") {
+      event.preventDefault();
+      this.search.open(this.#room);
+    } else if (altKey && !ctrlKey && !metaKey && (key === "ArrowUp" || key === "ArrowDown")) {
+      event.preventDefault();
+      this.#nextRoom(key === "ArrowUp" ? -1 : 1);
+    } else if (!ctrlKey && !metaKey && !altKey && key.length === 1 && key !== " ") {
+      const { activeElement } = document;
+      if (activeElement === document.body || activeElement === byId("log")) this.composer.focus();
+    }
   }
 
-  #moved() {
-    this.#renderSoon();
+  #nextRoom(by) {
+    const { names } = this.rooms;
+    if (document.querySelector("dialog[open]") || names.length === 0) return;
+    this.#visit(names[(names.indexOf(this.#room) + by + names.length) % names.length]);
+  }
+
+  /** A short word that goes by itself. */
+  #say(sentence) {
+    const toast = byId("toast");
+    toast.textContent = sentence;
+    toast.hidden = false;
+    clearTimeout(this.#toast);
+    this.#toast = setTimeout(() => {
+      toast.hidden = true;
+    }, TOAST);
   }
 
   /** Many changes, one rendering; a hidden page gets its title at once and the rest when it is looked at. */
@@ -197,38 +298,20 @@ class Page {
     const { chat } = this;
     const log = chat.rooms.get(this.#room);
     this.log.render();
+    this.actions.render();
     if (this.#reads && log.joined) chat.markSeen(log);
     this.rooms.render(this.#room);
     this.people.render(log.present, chat.identity?.name ?? "");
     this.status.render();
     this.account.render();
-    this.#renderIdentity();
-    this.#renderUnread(chat.unread(log));
-    byId("room-problem").textContent = log.problem;
-    byId("room-problem").hidden = log.problem === "";
+    this.head.render(log);
   }
+}
 
-  #renderIdentity() {
-    const identity = this.chat.rpc.state.name === "refused" ? null : this.chat.identity;
-    const name = identity?.name ?? "Not signed in";
-    const button = byId("account");
-    if (button.dataset.name === name && button.dataset.guest === String(identity?.guest)) return;
-    button.dataset.name = name;
-    button.dataset.guest = String(identity?.guest);
-    button.querySelector(".avatar").replaceWith(avatar(name));
-    button.querySelector(".name").textContent = name;
-    button.querySelector(".role").textContent = identity === null ? "Sign in" : identity.guest ? "Guest · change" : identity.roles.join(", ");
-  }
-
-  #renderUnread({ count, more }) {
-    const elsewhere = [...this.chat.rooms.values()].reduce((sum, log) => sum + this.chat.unread(log).count, 0);
-    document.title = `${elsewhere > 0 ? `(${elsewhere}) ` : ""}#${this.#room} – netsvc`;
-    const latest = byId("latest");
-    latest.hidden = this.log.atEnd;
-    const words = count === 1 ? "1 new message" : `${count}${more ? "+" : ""} new messages`;
-    latest.lastElementChild.textContent = count > 0 ? words : "Latest messages";
-    latest.classList.toggle("has-unread", count > 0);
-  }
+/** The message that an address leads to, 0 for none. */
+function seqOfHash() {
+  const match = /^#(\d{1,15})$/.exec(location.hash);
+  return match ? Number(match[1]) : 0;
 }
 
 new Page().start();

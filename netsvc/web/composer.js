@@ -1,47 +1,71 @@
-/** Where messages are written: grows with the text, sends with Enter, keeps a draft for each room. */
+/** Where messages are written: grows with the text, sends with Enter, keeps a draft for each room; answers and corrects messages. */
 
 import { byteLength, formatBytes, TEXT_LIMIT } from "./client/text.js";
+import { Completion } from "./completion.js";
+import { summary } from "./markdown.js";
 
 const DRAFT = "netsvc.draft.";
 /** With fewer bytes left than this the rest is shown. */
 const NEAR_LIMIT = 1024;
+
+/** @typedef {import("./client/rooms.js").RoomEvent} RoomEvent */
 
 export class Composer {
   #form;
   #field;
   #hint;
   #send;
+  #about;
   #drafts;
-  #onPost;
+  #on;
+  #completion;
   #room = "";
+  /** @type {{kind: "reply" | "edit", event: RoomEvent} | null} */
+  #mode = null;
+  #limit = TEXT_LIMIT;
 
   /**
    * @param {object} parts
-   * @param {HTMLFormElement} parts.form with a textarea, a submit button and a place for the hint
+   * @param {HTMLFormElement} parts.form with a textarea, a submit button, a place for the hint, and one for what the text is about
+   * @param {HTMLElement} parts.completion a listbox over the log
    * @param {import("./client/storage.js").SafeStorage} parts.drafts
-   * @param {(text: string) => void} parts.onPost
+   * @param {object} parts.on what to do: `post(text, replyTo)`, `edit(event, text)` (a promise of "" or of what went wrong),
+   *   `typing()`, `editLast()` when Arrow Up is pressed in an empty field, `names()` for completion, `pick(opener, take)` an emoji
    */
-  constructor({ form, drafts, onPost }) {
+  constructor({ form, completion, drafts, on }) {
     this.#form = form;
     this.#field = form.querySelector("textarea");
     this.#hint = form.querySelector(".hint");
     this.#send = form.querySelector("button[type=submit]");
+    this.#about = form.querySelector(".about");
     this.#drafts = drafts;
-    this.#onPost = onPost;
-    this.#field.addEventListener("input", () => this.#changed());
+    this.#on = on;
+    this.#completion = new Completion({ field: this.#field, list: completion, names: on.names });
+    this.#field.addEventListener("input", () => this.#typed());
     this.#field.addEventListener("keydown", (event) => this.#key(event));
+    this.#about.querySelector("button").addEventListener("click", () => this.#endMode());
+    const emoji = form.querySelector(".emoji-button");
+    emoji.addEventListener("click", () => on.pick(emoji, (chosen) => this.#insert(chosen)));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#post();
+      this.#submit();
     });
+  }
+
+  /** The most bytes of one message, as the server says. */
+  set limit(bytes) {
+    this.#limit = bytes;
+    this.#changed();
   }
 
   /** Write to another room from now on. */
   open(room) {
     this.#room = room;
+    this.#mode = null;
     this.#field.value = this.#drafts.getItem(DRAFT + room) ?? "";
     this.#form.querySelector("label").textContent = `Message to #${room}`;
     this.#field.placeholder = `Message #${room}`;
+    this.#showMode();
     this.#changed();
   }
 
@@ -49,36 +73,119 @@ export class Composer {
     this.#field.focus({ preventScroll: true });
   }
 
-  #key(event) {
-    // While an input method composes, Enter belongs to it.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    this.#post();
+  /** Answer a message with what is written next. */
+  reply(event) {
+    if (this.#mode?.kind === "edit") this.#field.value = this.#drafts.getItem(DRAFT + this.#room) ?? "";
+    this.#mode = { kind: "reply", event };
+    this.#showMode();
+    this.#changed();
+    this.focus();
   }
 
-  #post() {
+  /** Correct a message; what was being written waits. */
+  edit(event) {
+    this.#mode = { kind: "edit", event };
+    this.#field.value = event.text ?? "";
+    this.#showMode();
+    this.#changed();
+    this.focus();
+    this.#field.selectionStart = this.#field.value.length;
+  }
+
+  /** The message that is being answered or corrected is gone. */
+  forget(seq) {
+    if (this.#mode?.event.seq === seq) this.#endMode();
+  }
+
+  #key(event) {
+    if (this.#completion.key(event)) return;
+    if (event.key === "Escape" && this.#mode !== null) {
+      event.preventDefault();
+      event.stopPropagation();
+      this.#endMode();
+    } else if (event.key === "ArrowUp" && this.#field.value === "" && this.#mode === null) {
+      if (this.#on.editLast()) event.preventDefault();
+    } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      // While an input method composes, Enter belongs to it.
+      event.preventDefault();
+      this.#submit();
+    }
+  }
+
+  async #submit() {
     const text = this.#field.value.trim();
-    if (text === "" || byteLength(text) > TEXT_LIMIT) {
+    if (text === "" || byteLength(text) > this.#limit) {
       this.focus();
       return;
     }
+    if (this.#mode?.kind === "edit") {
+      await this.#correct(this.#mode.event, text);
+      return;
+    }
+    const replyTo = this.#mode?.event.seq ?? 0;
     this.#field.value = "";
+    this.#mode = null;
+    this.#showMode();
     this.#changed();
-    this.#onPost(text);
+    this.#on.post(text, replyTo);
     this.focus();
+  }
+
+  async #correct(event, text) {
+    const mode = this.#mode;
+    const problem = text === event.text ? "" : await this.#on.edit(event, text);
+    if (this.#mode !== mode) return;
+    if (problem === "") this.#endMode();
+    else this.#say(problem, true);
+  }
+
+  #endMode() {
+    if (this.#mode?.kind === "edit") this.#field.value = this.#drafts.getItem(DRAFT + this.#room) ?? "";
+    this.#mode = null;
+    this.#showMode();
+    this.#changed();
+    this.focus();
+  }
+
+  #showMode() {
+    const { kind, event } = this.#mode ?? {};
+    this.#about.hidden = kind === undefined;
+    this.#about.querySelector(".what").textContent = kind === "edit" ? "Editing your message" : "Replying to ";
+    this.#about.querySelector(".whom").textContent = kind === "reply" ? event.from : "";
+    this.#about.querySelector(".words").textContent = kind === undefined ? "" : summary(event.text ?? "");
+    this.#about.querySelector("button").setAttribute("aria-label", kind === "edit" ? "Stop editing" : "Do not reply");
+    this.#send.setAttribute("aria-label", kind === "edit" ? "Save" : "Send");
+  }
+
+  #insert(text) {
+    const { selectionStart, selectionEnd } = this.#field;
+    this.#field.setRangeText(text, selectionStart, selectionEnd, "end");
+    this.focus();
+    this.#typed();
+  }
+
+  #typed() {
+    this.#changed();
+    this.#completion.update();
+    if (this.#field.value.trim() !== "" && this.#mode?.kind !== "edit") this.#on.typing();
   }
 
   #changed() {
     const text = this.#field.value;
-    if (text === "") this.#drafts.removeItem(DRAFT + this.#room);
-    else this.#drafts.setItem(DRAFT + this.#room, text);
-    const left = TEXT_LIMIT - byteLength(text.trim());
-    const tooLong = left < 0;
-    this.#hint.textContent = limitInWords(left);
-    this.#hint.classList.toggle("problem", tooLong);
-    this.#field.setAttribute("aria-invalid", String(tooLong));
-    this.#send.disabled = tooLong || text.trim() === "";
+    if (this.#mode?.kind !== "edit") {
+      if (text === "") this.#drafts.removeItem(DRAFT + this.#room);
+      else this.#drafts.setItem(DRAFT + this.#room, text);
+    }
+    const left = this.#limit - byteLength(text.trim());
+    this.#say(limitInWords(left), left < 0);
+    this.#send.disabled = left < 0 || text.trim() === "";
     this.#grow();
+  }
+
+  #say(words, isProblem) {
+    this.#hint.textContent = words;
+    this.#hint.classList.toggle("problem", isProblem);
+    this.#field.setAttribute("aria-invalid", String(isProblem));
   }
 
   /** Browsers without `field-sizing: content` are told the height. */

@@ -1,4 +1,4 @@
-/** The two dialogs: who I am, and which room to go to. */
+/** The small dialogs: who I am, which room to go to, and whether I mean it. */
 
 import { guestNameProblem, roomName } from "./client/text.js";
 import { inWords } from "./client/words.js";
@@ -47,6 +47,33 @@ export class RoomDialog {
     this.#form.reset();
     complain(this.#form, this.#form.elements.room, "");
     this.#dialog.showModal();
+  }
+}
+
+export class ConfirmDialog {
+  #dialog;
+  #answer = () => {};
+
+  /** @param {HTMLDialogElement} dialog */
+  constructor(dialog) {
+    this.#dialog = dialog;
+    closable(dialog);
+    dialog.addEventListener("close", () => this.#answer(dialog.returnValue === "yes"));
+  }
+
+  /**
+   * @param {{title: string, text: string, action: string}} question
+   * @returns {Promise<boolean>} false also for Escape
+   */
+  ask({ title, text, action }) {
+    this.#dialog.querySelector("h2").textContent = title;
+    this.#dialog.querySelector(".lead").textContent = text;
+    this.#dialog.querySelector("[value=yes]").textContent = action;
+    this.#dialog.returnValue = "";
+    this.#dialog.showModal();
+    return new Promise((resolve) => {
+      this.#answer = resolve;
+    });
   }
 }
 

@@ -1,66 +1,90 @@
-/** The messages on the screen: rows kept in step with the timeline, the scroll position kept under the reader's eyes. */
+/** The messages on the screen: which rows there are, where the reader is in them, and what is loaded for it. */
 
-import { arrange, avatar, element, hueOf, icon } from "./dom.js";
-import { formatDay, formatFull, formatTime, segments } from "./client/text.js";
+import { formatDay } from "./client/text.js";
+import { build, estimate, stampOf } from "./message-view.js";
 import { rowsOf } from "./timeline.js";
+import { VirtualList } from "./virtual-list.js";
 
 /** Nearer than this to an end, in pixels, the next page is loaded. */
-const NEAR = 600;
-/** Nearer than this to the end the reader is "at the end" and stays there. */
-const AT_END = 48;
-/** More new rows than this at once are a page, not conversation: the screen reader does not read them out. */
-const BURST = 8;
+const NEAR = 1500;
 /** Milliseconds after a page that could not be loaded. */
 const RETRY = 3000;
+/** Milliseconds for which a message that was jumped to stands out, and the day is shown above the log after a scroll. */
+const SHOWN = 2000;
 
 export class LogView {
   #chat;
   #scroller;
   #list;
+  #day;
   #onMove;
   #log = null;
-  #nodes = new Map();
-  #stuck = true;
+  #context = null;
+  #made = "";
   #unreadAfter = Infinity;
   #opening = false;
   #pause = false;
+  #where = "";
+  #target = 0;
+  #dayTimer = null;
 
   /**
    * @param {object} parts
    * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLElement} parts.scroller the region with role=log
    * @param {HTMLElement} parts.list
-   * @param {() => void} parts.onMove the reader moved to or from the end
+   * @param {HTMLElement} parts.day says which day is in view while it is scrolled
+   * @param {() => void} parts.onMove the reader or the rows moved
    */
-  constructor({ chat, scroller, list, onMove }) {
+  constructor({ chat, scroller, list, day, onMove }) {
     this.#chat = chat;
     this.#scroller = scroller;
-    this.#list = list;
+    this.#day = day;
     this.#onMove = onMove;
-    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const resized = new ResizeObserver(() => this.#stuck && this.#toEnd());
-    resized.observe(scroller);
-    resized.observe(list);
+    const view = {
+      build: (row) => build(row, this.#context),
+      stampOf: (row) => stampOf(row, this.#context),
+      estimate,
+      moved: () => this.#moved(),
+    };
+    this.#list = new VirtualList({ scroller, list, view });
+    scroller.addEventListener("scroll", () => this.#showDay(), { passive: true });
   }
 
   /** True while the newest message is in view. */
   get atEnd() {
-    return this.#stuck && !this.#log?.hasNewer;
+    return this.#list.atEnd && !this.#log?.hasNewer;
+  }
+
+  /** The rows of messages of the room, as far as they are loaded. */
+  get messages() {
+    return this.#list.rows.filter(({ kind }) => kind === "message");
+  }
+
+  /** Whether the first message that nobody has seen is out of view, above. */
+  get unreadAbove() {
+    if (this.#log === null || this.#unreadAfter === Infinity || this.#log.events.length === 0) return false;
+    const place = this.#list.placeOf("unread");
+    if (place >= 0) return place < this.#list.inView.first;
+    return this.#log.hasOlder && this.#log.events[0].seq > this.#unreadAfter + 1;
   }
 
   /**
-   * Show another room, from its first unread message on.
+   * Show another room, from its first unread message on, or from one that is asked for.
    *
    * @param {import("./client/rooms.js").RoomLog} log
+   * @param {number} [target] seq
    */
-  open(log) {
+  open(log, target = 0) {
     if (this.#log) this.#log.following = true;
     this.#log = log;
-    this.#nodes.clear();
-    this.#list.replaceChildren();
-    this.#stuck = true;
+    const want = (seq) => queueMicrotask(() => this.#chat.quote(log, seq).catch(() => {})); // it stays "loading" until the next try
+    this.#context = { log, me: "", isPaging: (kind) => this.#chat.isPaging(log, kind), want };
+    this.#made = "";
     this.#opening = true;
+    this.#target = target;
     this.#unreadAfter = Infinity;
+    this.#list.clear();
   }
 
   /** From here on it is new: draw the line after this seq. */
@@ -71,60 +95,105 @@ export class LogView {
   /** Go to the newest message, loading it if it is not in the window. */
   async showEnd() {
     if (this.#log.hasNewer) await this.#chat.latest(this.#log);
-    this.#stuck = true;
     this.render();
+    this.#list.toEnd();
+  }
+
+  /** Go to the line above what is new, loading it if need be. */
+  async showUnread() {
+    const log = this.#log;
+    if (this.#list.placeOf("unread") < 0) await this.#chat.around(log, this.#unreadAfter + 1);
+    if (this.#log !== log) return;
+    this.render();
+    this.#list.reveal("unread", 0.2);
+    this.#scroller.focus({ preventScroll: true });
+  }
+
+  /**
+   * Go to a message, loading it if need be.
+   *
+   * @param {number} seq
+   * @returns {Promise<boolean>} false if there is no such message any more
+   */
+  async show(seq) {
+    const log = this.#log;
+    const there = await this.#chat.around(log, seq);
+    if (this.#log !== log) return true;
+    this.render();
+    const node = there ? this.#list.reveal(`message-${seq}`, 0.35) : null;
+    if (node === null) return false;
+    node.focus({ preventScroll: true });
+    node.classList.add("target");
+    setTimeout(() => node.classList.remove("target"), SHOWN);
+    return true;
+  }
+
+  /** The node of a message if it is in the document. */
+  nodeOf(seq) {
+    return this.#list.nodeOf(`message-${seq}`);
+  }
+
+  /** The message before or after another one, brought into view; from no message, the last one in view. */
+  step(from, by) {
+    const { rows } = this.#list;
+    let place = from > 0 ? this.#list.placeOf(`message-${from}`) : -1;
+    if (place < 0) {
+      place = this.#list.inView.last + 1;
+      by = -1;
+    }
+    for (place += by; place >= 0 && place < rows.length; place += by) {
+      if (rows[place].kind === "message") return this.#list.reveal(rows[place].key);
+    }
+    return null;
   }
 
   /** Bring the rows in step with the log. */
   render() {
     const log = this.#log;
     if (log === null) return;
-    const startsAtUnread = this.#opening && log.joined && this.#open();
-    const rows = rowsOf(log, {
-      me: this.#chat.identity?.name ?? "",
-      unreadAfter: this.#unreadAfter,
-      pending: this.#chat.outbox.of(log.name),
-      isHeld: (item) => this.#chat.outbox.isHeld(item),
-    });
-    const anchors = this.#stuck ? [] : this.#visible();
-    const before = this.#list.lastElementChild;
-    const nodes = rows.map((row) => this.#nodeOf(row));
-    const added = nodes.filter((node) => !node.isConnected);
-    const talk = added.length <= BURST && (before === null || !added.includes(nodes[0]));
-    this.#scroller.setAttribute("aria-live", talk ? "polite" : "off");
-    arrange(this.#list, nodes);
-    this.#prune(rows);
-    if (startsAtUnread) this.#toUnread();
-    else if (this.#stuck) this.#toEnd();
-    else this.#restore(anchors);
-    this.#loadMore();
-  }
-
-  /** True if there are unread messages to start at. */
-  #open() {
-    this.#opening = false;
-    if (this.#chat.unread(this.#log).count === 0) return false;
-    this.#unreadAfter = this.#chat.seen(this.#log);
-    return true;
-  }
-
-  #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const stuck = scrollHeight - scrollTop - clientHeight < AT_END;
-    if (stuck !== this.#stuck) {
-      this.#stuck = stuck;
-      this.#onMove();
+    if (this.#opening && log.joined) this.#start();
+    this.#context.me = this.#chat.identity?.name ?? "";
+    const pending = this.#chat.outbox.of(log.name);
+    const held = pending.map((item) => this.#chat.outbox.isHeld(item));
+    const made = JSON.stringify([log.revision, log.joined, log.problem, this.#context.me, this.#unreadAfter, pending, held, new Date().getDate()]);
+    if (made === this.#made) {
+      this.#list.refresh();
+    } else {
+      this.#made = made;
+      this.#list.show(rowsOf(log, { me: this.#context.me, unreadAfter: this.#unreadAfter, pending, isHeld: (item) => this.#chat.outbox.isHeld(item) }));
     }
-    if (this.#log) this.#log.following = this.#stuck;
+    if (this.#opening && log.joined) this.#opened();
+  }
+
+  /** What is unread when a room is opened gets its line. */
+  #start() {
+    if (this.#chat.unread(this.#log).count > 0) this.#unreadAfter = this.#chat.seen(this.#log);
+  }
+
+  /** The first rows are there: go where reading begins. */
+  #opened() {
+    this.#opening = false;
+    if (this.#target > 0) this.show(this.#target).catch(() => {});
+    else if (this.#list.placeOf("unread") >= 0) this.#list.reveal("unread", 0.2);
     this.#loadMore();
+  }
+
+  #moved() {
+    if (this.#log === null) return;
+    this.#log.following = this.#list.atEnd;
+    this.#loadMore();
+    const where = `${this.atEnd} ${this.unreadAbove}`;
+    if (where === this.#where) return;
+    this.#where = where;
+    this.#onMove();
   }
 
   #loadMore() {
     const log = this.#log;
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    if (this.#pause || log === null) return;
-    if (log.hasNewer && scrollHeight - scrollTop - clientHeight < NEAR) this.#chat.newer(log).catch(() => this.#rest());
-    else if (log.hasOlder && scrollTop < NEAR) this.#chat.older(log).catch(() => this.#rest());
+    if (this.#pause || this.#opening || !log.joined || this.#list.rows.length === 0) return;
+    const { above, below } = this.#list.room;
+    if (log.hasNewer && below < NEAR) this.#chat.newer(log).catch(() => this.#rest());
+    else if (log.hasOlder && above < NEAR) this.#chat.older(log).catch(() => this.#rest());
   }
 
   /** After a failed page: do not ask again at once. */
@@ -136,147 +205,20 @@ export class LogView {
     }, RETRY);
   }
 
-  /** Start reading at the line above what is new. */
-  #toUnread() {
-    const line = this.#list.querySelector(".unread");
-    if (line === null) return this.#toEnd();
-    const offset = line.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
-    this.#scroller.scrollTop += offset - this.#scroller.clientHeight / 4;
-    return this.#scrolled();
-  }
-
-  #toEnd() {
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-  }
-
-  /** The rows in view with their places: after a change the first of them that is left stays where it is. */
-  #visible() {
-    const { top, bottom } = this.#scroller.getBoundingClientRect();
-    const anchors = [];
-    for (const node of this.#list.children) {
-      if (!node.classList.contains("message")) continue;
-      const box = node.getBoundingClientRect();
-      if (box.top > bottom) break;
-      if (box.bottom > top) anchors.push({ node, top: box.top });
+  /** While it is scrolled, say which day is in view. */
+  #showDay() {
+    const { rows } = this.#list;
+    const place = this.#list.inView.first;
+    // Where a day begins its own line says so.
+    if (this.#list.atEnd || rows[place]?.kind !== "message") {
+      this.#day.hidden = true;
+      return;
     }
-    return anchors;
+    this.#day.textContent = formatDay(rows[place].date, new Date());
+    this.#day.hidden = false;
+    clearTimeout(this.#dayTimer);
+    this.#dayTimer = setTimeout(() => {
+      this.#day.hidden = true;
+    }, SHOWN);
   }
-
-  #restore(anchors) {
-    const anchor = anchors.find(({ node }) => node.isConnected);
-    if (anchor) this.#scroller.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
-  }
-
-  #prune(rows) {
-    const keys = new Set(rows.map(({ key }) => key));
-    for (const key of this.#nodes.keys()) if (!keys.has(key)) this.#nodes.delete(key);
-  }
-
-  /** The node of a row, made again only if what it shows has changed. */
-  #nodeOf(row) {
-    const stamp = this.#stampOf(row);
-    const kept = this.#nodes.get(row.key);
-    if (kept?.stamp === stamp) return kept.node;
-    const node = this.#build(row);
-    this.#nodes.set(row.key, { node, stamp });
-    return node;
-  }
-
-  #stampOf(row) {
-    switch (row.kind) {
-      case "message":
-        return `${row.leads} ${row.own} ${row.event.asOf}`;
-      case "pending":
-        return `${row.item.state} ${row.held} ${row.leads} ${row.item.reason}`;
-      case "gap":
-        return `${row.gap.to} ${row.gap.gone} ${this.#chat.isPaging(this.#log, row.key)}`;
-      case "day":
-        return formatDay(row.date, new Date());
-      case "start":
-        return String(this.#log.head === 0);
-      default:
-        return row.kind;
-    }
-  }
-
-  #build(row) {
-    switch (row.kind) {
-      case "message":
-        return message(row);
-      case "pending":
-        return pendingMessage(row, this.#chat.outbox);
-      case "gap":
-        return this.#gap(row);
-      case "day":
-        return element("li", { class: "day" }, element("span", { title: formatFull(row.date) }, formatDay(row.date, new Date())));
-      case "unread":
-        return element("li", { class: "unread" }, element("span", {}, "New messages"));
-      case "start":
-        return this.#start();
-      case "replaced":
-        return element("li", { class: "note" }, "The server's log was restored from an earlier copy. Some messages may be missing.");
-      default:
-        return element("li", { class: "loading" }, "Loading messages…");
-    }
-  }
-
-  #start() {
-    const invitation = this.#log.head === 0 ? " Nobody has written here yet." : "";
-    return element("li", { class: "start" }, icon("hash"), element("p", {}, `This is the beginning of #${this.#log.name}.${invitation}`));
-  }
-
-  #gap({ key, gap }) {
-    const count = gap.to - gap.from + 1;
-    if (gap.gone) return element("li", { class: "gap" }, element("span", {}, `${messages(count)} here are no longer kept.`));
-    const loading = this.#chat.isPaging(this.#log, key);
-    const load = () => this.#chat.fill(this.#log, gap).catch(() => {});
-    const button = element("button", { type: "button", class: "quiet", onclick: load, disabled: loading }, loading ? "Loading…" : "Show them");
-    return element("li", { class: "gap" }, element("span", {}, `${messages(count)} are not shown.`), button);
-  }
-}
-
-/** A count of log entries in words; nearly all of them are messages. */
-function messages(count) {
-  return count === 1 ? "1 message" : `${count} messages`;
-}
-
-function message({ event, date, leads, own }) {
-  const who = element("bdi", { class: `name hue-${hueOf(event.from)}` }, event.from);
-  const when = element("time", { datetime: event.at, title: formatFull(date) }, formatTime(date));
-  const edited = event.edited && !event.deleted ? element("span", { class: "edited" }, "edited") : null;
-  return element(
-    "li",
-    { class: `message${own ? " own" : ""}${leads ? " leads" : ""}`, "data-seq": String(event.seq) },
-    leads && !own ? avatar(event.from) : null,
-    element("div", { class: "head" }, who, " ", when),
-    element("div", { class: "bubble" }, content(event), edited),
-  );
-}
-
-function content(event) {
-  if (event.deleted) return element("p", { class: "text removed" }, "This message was deleted.");
-  if (event.type === "topic") return element("p", { class: "text removed" }, `Topic: ${event.text ?? ""}`);
-  if (event.type === "file") return element("p", { class: "text removed" }, `File: ${event.name ?? ""}`);
-  return paragraph(event.text ?? "");
-}
-
-/** The text of a message; links are anchors that were built, never parsed. */
-function paragraph(text) {
-  const link = (part) => element("a", { href: part.href, target: "_blank", rel: "noopener noreferrer nofollow" }, part.text);
-  return element("p", { class: "text", dir: "auto" }, ...segments(text).map((part) => (part.href ? link(part) : part.text)));
-}
-
-const PROGRESS = { waiting: "Waiting for the connection", sending: "Sending…", sent: "Sent", failed: "Not sent" };
-
-function pendingMessage({ item, leads, held }, outbox) {
-  const label = held ? `Written as ${item.author || "a guest"}; it is sent when you are that again.` : item.reason || PROGRESS[item.state];
-  const state = element("p", { class: "state" }, icon(item.state === "failed" ? "alert" : "clock"), element("span", {}, label));
-  if (item.state === "failed") {
-    state.append(element("button", { type: "button", class: "quiet", onclick: () => outbox.retry(item.key) }, "Try again"));
-  }
-  if (item.state === "failed" || held) {
-    state.append(element("button", { type: "button", class: "quiet", onclick: () => outbox.discard(item.key) }, "Discard"));
-  }
-  const classes = `message own pending ${item.state}${leads ? " leads" : ""}`;
-  return element("li", { class: classes, "data-key": item.key }, element("div", { class: "bubble" }, paragraph(item.text)), state);
 }

@@ -3,11 +3,17 @@
 import { arrange, element, icon } from "./dom.js";
 import { pathOfRoom } from "./client/text.js";
 
+/** Rooms of the server that are shown at once; the others are found by their names. */
+const MOST_OTHERS = 100;
+/** With more rooms than this there is a field to find one. */
+const MANY = 12;
+
 export class RoomsView {
   #chat;
   #followed;
   #others;
-  #onLeave;
+  #filter;
+  #rest;
   #links = new Map();
 
   /**
@@ -15,53 +21,78 @@ export class RoomsView {
    * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLElement} parts.followed list of the rooms followed here
    * @param {HTMLElement} parts.others list of the rest
+   * @param {HTMLInputElement} parts.filter
+   * @param {HTMLElement} parts.rest says how many are not shown
    * @param {(room: string) => void} parts.onLeave
    */
-  constructor({ chat, followed, others, onLeave }) {
+  constructor({ chat, followed, others, filter, rest, onLeave }) {
     this.#chat = chat;
     this.#followed = followed;
     this.#others = others;
-    this.#onLeave = onLeave;
+    this.#filter = filter;
+    this.#rest = rest;
+    filter.addEventListener("input", () => this.#renderOthers());
+    followed.addEventListener("click", (event) => {
+      const leave = event.target.closest(".leave");
+      if (leave) onLeave(leave.dataset.leave);
+    });
+  }
+
+  /** The names of the rooms that are followed, as they stand there. */
+  get names() {
+    return [...this.#chat.rooms.keys()].sort();
   }
 
   /** @param {string} current the room on the screen */
   render(current) {
     const { activeElement } = document;
     const focused = this.#followed.contains(activeElement) ? activeElement.parentElement.firstElementChild.dataset.room : null;
-    const names = [...this.#chat.rooms.keys()].sort();
-    const others = this.#chat.directory.filter(({ name }) => !this.#chat.rooms.has(name));
-    arrange(this.#followed, names.map((name) => this.#row(name, current)));
-    arrange(this.#others, others.map((room) => this.#otherRow(room)));
-    this.#others.parentElement.hidden = others.length === 0;
+    arrange(this.#followed, this.names.map((name) => this.#row(name, current)));
     // A row that was made again has lost the focus it had.
     if (focused !== null && document.activeElement !== activeElement) this.#links.get(focused)?.node.firstElementChild.focus();
-    const shown = new Set([...names, ...others.map(({ name }) => name)]);
-    for (const [key, { name }] of this.#links) if (!shown.has(name)) this.#links.delete(key);
+    this.#renderOthers();
+  }
+
+  #renderOthers() {
+    const others = this.#chat.directory.filter(({ name }) => !this.#chat.rooms.has(name));
+    const wanted = this.#filter.value.trim().toLowerCase().replace(/^#/, "");
+    const found = others.filter(({ name }) => name.includes(wanted));
+    const shown = found.slice(0, MOST_OTHERS);
+    arrange(this.#others, shown.map((room) => this.#otherRow(room)));
+    this.#others.closest("section").hidden = others.length === 0;
+    this.#filter.hidden = others.length <= MANY;
+    const hidden = found.length - shown.length;
+    const words = hidden > 0 ? `and ${hidden}${this.#chat.directoryCut ? " or more" : ""} others: write a part of the name` : "";
+    this.#rest.textContent = found.length === 0 && wanted !== "" ? "No room has this in its name." : words;
+    this.#rest.hidden = this.#rest.textContent === "";
+    const there = new Set([...this.#chat.rooms.keys(), ...shown.map(({ name }) => name)]);
+    for (const name of this.#links.keys()) if (!there.has(name)) this.#links.delete(name);
   }
 
   #row(name, current) {
-    const { count, more } = this.#chat.unread(this.#chat.rooms.get(name));
-    const unread = name === current || count === 0 ? "" : `${count}${more ? "+" : ""}`;
-    return this.#kept(name, `followed ${unread} ${name === current}`, () => {
-      const badge = unread ? element("span", { class: "badge" }, unread, element("span", { class: "sr" }, " unread")) : null;
+    const unread = name === current ? null : this.#chat.unread(this.#chat.rooms.get(name));
+    const count = unread?.count ? `${unread.count}${unread.more ? "+" : ""}` : "";
+    const named = unread?.mentions ?? 0;
+    return this.#kept(name, `followed ${count} ${named} ${name === current}`, () => {
       const link = element(
         "a",
-        { href: pathOfRoom(name), "data-room": name, "aria-current": name === current ? "page" : null, class: unread ? "has-unread" : null },
+        { href: pathOfRoom(name), "data-room": name, "aria-current": name === current ? "page" : null, class: count ? "has-unread" : null },
         icon("hash"),
         element("span", { class: "room-name" }, name),
-        badge,
+        ...badges(count, named),
       );
-      const leave = element("button", { type: "button", class: "leave", "aria-label": `Leave #${name}`, title: "Leave" }, icon("close"));
-      leave.addEventListener("click", () => this.#onLeave(name));
-      return element("li", {}, link, leave);
+      const label = { type: "button", class: "leave", "data-leave": name, "aria-label": `Leave #${name}`, title: "Leave" };
+      return element("li", {}, link, element("button", label, icon("close")));
     });
   }
 
   #otherRow({ name, count }) {
-    return this.#kept(name, `other ${count}`, () => {
-      const here = count > 0 ? element("span", { class: "count", title: `${count} here now` }, String(count)) : null;
-      const link = element("a", { href: pathOfRoom(name), "data-room": name }, icon("hash"), element("span", { class: "room-name" }, name), here);
-      return element("li", {}, link);
+    const unread = this.#chat.marks.unreadElsewhere(name);
+    const fresh = unread.count > 0 ? String(unread.count) : "";
+    return this.#kept(name, `other ${count} ${fresh} ${unread.mentions}`, () => {
+      const here = count > 0 && !fresh ? element("span", { class: "count", title: `${count} here now` }, String(count)) : null;
+      const attributes = { href: pathOfRoom(name), "data-room": name, class: fresh ? "has-unread" : null };
+      return element("li", {}, element("a", attributes, icon("hash"), element("span", { class: "room-name" }, name), here, ...badges(fresh, unread.mentions)));
     });
   }
 
@@ -70,7 +101,13 @@ export class RoomsView {
     const kept = this.#links.get(name);
     if (kept?.stamp === stamp) return kept.node;
     const node = build();
-    this.#links.set(name, { name, stamp, node });
+    this.#links.set(name, { stamp, node });
     return node;
   }
+}
+
+function badges(count, mentions) {
+  const named = mentions > 0 ? element("span", { class: "badge at", title: `You are named ${mentions === 1 ? "once" : `${mentions} times`}` }, "@", element("span", { class: "sr" }, " you are named, ")) : null;
+  const unread = count ? element("span", { class: "badge" }, count, element("span", { class: "sr" }, " unread")) : null;
+  return [named, unread];
 }

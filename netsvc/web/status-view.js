@@ -50,6 +50,7 @@ export class StatusView {
   #trouble(state) {
     if (state.name === "refused") return refusalInWords(state);
     if (state.name !== "waiting") return state.name === "connecting" ? this.#said : "";
+    if (state.draining) return "The server is restarting. What you write is kept, and sent as soon as it is back.";
     const what = navigator.onLine ? "No connection to the server." : "You are offline.";
     return `${what} What you write is kept, and sent as soon as it is back.`;
   }

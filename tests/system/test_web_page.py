@@ -17,9 +17,7 @@ DEADLINE = 10_000.0
 """Milliseconds for what the page has to show."""
 
 TEXTS = "() => [...document.querySelectorAll('#rows > .message')].map(row => row.querySelector('.text').textContent)"
-SEQS = "() => [...document.querySelectorAll('#rows > .message')].map(row => Number(row.dataset.seq))"
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-PLACE = "() => document.querySelector('#rows > [data-seq=\"575\"]').getBoundingClientRect().top"
 
 
 class WebPageTests(SynchronousTestCase):
@@ -205,33 +203,6 @@ class WebPageTests(SynchronousTestCase):
         """``netsvc user …`` on the daemon's state."""
         command = [sys.executable, "-m", "netsvc.cli", "user", *arguments, "--state", str(self.daemon.state)]
         subprocess.run(command, input=f"{line}\n", text=True, check=True, capture_output=True, timeout=30)
-
-    def fill_room(self, count: int) -> None:
-        """Write so many messages."""
-        with RpcSocket(self.daemon.websocket_url) as program:
-            calls = [program.send("chat.post", room="garden", text=f"message {number}") for number in range(1, count + 1)]
-            program.answer(calls[-1])
-
-    def test_history_comes_by_scrolling(self) -> None:
-        """Older pages are loaded at the top without moving what is read; the DOM stays bounded; the way back to the end is a button."""
-        self.fill_room(620)
-        page = self.open()
-        self.assertEqual(page.evaluate(SEQS), list(range(571, 621)))
-        page.evaluate("() => { document.getElementById('log').scrollTop = 40; }")
-        before = page.evaluate(PLACE)
-        page.wait_for_selector('#rows > [data-seq="471"]', state="attached")
-        self.assertLess(abs(page.evaluate(PLACE) - before), 2)
-        page.wait_for_function("() => { document.getElementById('log').scrollTop = 0; return document.querySelector('#rows > .start') !== null; }", polling=50)
-        seqs = page.evaluate(SEQS)
-        self.assertEqual(seqs, list(range(1, 501)))
-        with RpcSocket(self.daemon.websocket_url) as program:
-            program.call("chat.post", room="garden", text="news")
-        expect(page.locator("#latest")).to_have_text("1 new message", timeout=DEADLINE)
-        self.assertEqual(page.evaluate(SEQS), seqs)
-        page.click("#latest")
-        expect(self.bubbles(page).last).to_have_text("news", timeout=DEADLINE)
-        expect(page.locator("#latest")).to_be_hidden()
-        self.assertEqual(page.evaluate(SEQS)[-100:], list(range(522, 622)))
 
     def test_the_keyboard_is_enough(self) -> None:
         """To the message past everything, to a new room and back, without a mouse; the focus can be seen."""

@@ -42,6 +42,14 @@ class ModulesTests(SynchronousTestCase):
         """Days, groups, gaps and the line above what is new are where they belong."""
         self.passes_in_node("timeline.test.mjs")
 
+    def test_markdown(self) -> None:
+        """Markup becomes a tree that is safe, bounded and loses nothing; only harmless addresses are links."""
+        self.passes_in_node("markdown.test.mjs")
+
+    def test_marks(self) -> None:
+        """Reactions, read marks, mentions and who writes."""
+        self.passes_in_node("marks.test.mjs")
+
     def test_text(self) -> None:
         """Names, links, lengths and times are read and written as the server and people do."""
         self.passes_in_node("text.test.mjs")

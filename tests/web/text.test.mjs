@@ -3,8 +3,6 @@ import { test } from "node:test";
 
 import * as text from "../../netsvc/web/client/text.js";
 
-const links = (message) => text.segments(message).filter(({ href }) => href).map(({ href }) => href);
-
 test("what is typed becomes a room's name, or a sentence says what is wrong with it", () => {
   for (const [typed, name] of [["lobby", "lobby"], ["  #Lobby ", "lobby"], ["Reading Club", "reading-club"], ["0-a.b_c", "0-a.b_c"]]) {
     assert.deepEqual(text.roomName(typed), { name, problem: "" });
@@ -22,29 +20,6 @@ test("the address names the room, and a bad one names none", () => {
   assert.equal(text.roomOfPath(text.pathOfRoom("a.b_c-d")), "a.b_c-d");
   assert.equal(text.roomOfPath("/chat/Lobby"), "lobby");
   for (const path of ["/", "/chat/", "/chat/a/b/", "/chat/%2e%2e%2f/", "/chat/%/", "/other/lobby/"]) assert.equal(text.roomOfPath(path), "", path);
-});
-
-test("only http and https become links, without the punctuation around them", () => {
-  assert.deepEqual(links("see http://a.example/x, or (https://b.example/y_(z)) or https://c.example/q?x=1&y=2#f."), [
-    "http://a.example/x",
-    "https://b.example/y_(z)",
-    "https://c.example/q?x=1&y=2#f",
-  ]);
-  assert.deepEqual(links("[https://d.example/[1]] 'https://e.example' **https://f.example**"), [
-    "https://d.example/[1]",
-    "https://e.example/",
-    "https://f.example/",
-  ]);
-  for (const trap of ["javascript:alert(1)", "data:text/html,x", "xhttp://a.example", "http://", "https://[", "//a.example", "ftp://a.example"]) {
-    assert.deepEqual(links(trap), [], trap);
-  }
-  assert.deepEqual(links('http://a.example/"onclick=x <http://b.example>'), ["http://a.example/", "http://b.example/"]);
-});
-
-test("cutting out links loses nothing of the message", () => {
-  for (const message of ["", "plain", "http://a.example", "a http://b.example, c\nhttps://d.example.", "http://[ http://e.example"]) {
-    assert.equal(text.segments(message).map((part) => part.text).join(""), message);
-  }
 });
 
 test("lengths are bytes of UTF-8, as the server counts", () => {

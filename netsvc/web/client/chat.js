@@ -5,42 +5,49 @@
  * joins each room from the cursor it has, so that the log goes on exactly where it stopped.
  */
 
+import { Account } from "./account.js";
 import { Outbox } from "./outbox.js";
-import { isShown, parseCursor, RoomLog } from "./rooms.js";
-import { ConnectionLost, Refused, RpcClient, RpcError } from "./rpc.js";
+import { mentions, ReadMarks } from "./read-marks.js";
+import { RoomLog } from "./rooms.js";
+import { ConnectionLost, RpcClient } from "./rpc.js";
 import { Signal } from "./signal.js";
-import { CODE, inWords, isPassing, judgePost, retryAfter } from "./words.js";
+import { SafeStorage } from "./storage.js";
+import { Typists } from "./typists.js";
+import { inWords, isPassing, judgePost, leftInWords, retryAfter } from "./words.js";
 
-const GUEST = "netsvc.guest";
 const FOLLOWED = "netsvc.rooms";
-const SEEN = "netsvc.seen.";
 
 const FIRST_PAGE = 50;
-const PAGE = 100;
+const PAGE = 200;
 const RESUME_PAGE = 200;
+/** When a message is jumped to: how many come before and after it. */
+const AROUND_BEFORE = 40;
+const AROUND_AFTER = 40;
 /** More rooms than this are not followed at once; the one not visited for longest is let go. */
 const MOST_ROOMS = 12;
+/** Pages of the list of rooms. */
+const DIRECTORY_PAGE = 200;
+const MOST_DIRECTORY_PAGES = 25;
 
 function afterSeconds(seconds, action) {
   return setTimeout(action, seconds * 1000);
 }
 
 export class Chat {
-  /** Emits ("identity" | "rooms" | "directory" | "room", room?) after a change. */
+  /** Emits ("identity" | "rooms" | "directory" | "room" | "typing", room?) after a change. */
   changed = new Signal();
   /** Emits (room, event) for each event that arrives while it happens; not for history. */
   arrived = new Signal();
-  /** @type {{name: string, roles: string[], guest: boolean} | null} */
-  identity = null;
-  /** Why the guest name that was asked for is not ours; "" if it is. */
-  nameProblem = "";
+  /** Emits (room, reason) when the server has taken us out of a room. */
+  left = new Signal();
   /** @type {Map<string, RoomLog>} the rooms that are followed */
   rooms = new Map();
   /** @type {{name: string, count?: number, at?: string}[]} the rooms that the server has */
   directory = [];
+  /** True if the server has more rooms than were asked for. */
+  directoryCut = false;
 
   #storage;
-  #fetch;
   #after;
   #paging = new Set();
   /** Events of rooms whose join is not answered yet; they belong after the answer. */
@@ -51,28 +58,53 @@ export class Chat {
   /**
    * @param {object} options
    * @param {string} options.url of the WebSocket
-   * @param {import("./storage.js").SafeStorage} options.storage
+   * @param {import("./storage.js").SafeStorage} [options.storage] what is to survive the program: what waits to be sent, what was read
+   * @param {string} [options.token] of an account; without one the browser's session counts, or one is a guest
    * @param {typeof fetch} [options.fetch]
+   * @param {string} [options.origin] of the server's URLs; "" is where the page came from
    * @param {(seconds: number, action: () => void) => any} [options.after]
    * @param {object} [options.rpc] further options of RpcClient
    * @param {object} [options.outbox] further options of Outbox
    */
-  constructor({ url, storage, fetch = globalThis.fetch.bind(globalThis), after = afterSeconds, rpc = {}, outbox = {} }) {
+  constructor({ url, storage = new SafeStorage(() => null), token, origin, fetch = globalThis.fetch.bind(globalThis), after = afterSeconds, ...parts }) {
     this.#storage = storage;
-    this.#fetch = fetch;
     this.#after = after;
-    this.outbox = new Outbox({ storage, judge: judgePost, after, ...outbox });
+    this.account = new Account({ storage, fetch, origin, token });
+    this.outbox = new Outbox({ storage, judge: judgePost, after, ...parts.outbox });
     this.outbox.changed.add((room) => this.changed.emit("room", room));
-    this.rpc = new RpcClient({ url, greet: () => this.#greet(), ...rpc });
-    this.rpc.changed.add(({ name }) => {
+    this.rpc = new RpcClient({ url, greet: () => this.#greet(), ...parts.rpc });
+    const now = parts.rpc?.timers?.now ?? (() => Date.now() / 1000);
+    const call = (method, params) => this.rpc.call(method, params);
+    this.marks = new ReadMarks({ storage, call, after, me: () => this.identity?.name ?? "" });
+    this.marks.changed.add(() => this.changed.emit("rooms"));
+    this.typists = new Typists({ now, after, tell: (room) => call("chat.typing", { room }).catch(() => {}) }); // it is no loss
+    this.typists.changed.add((room) => this.changed.emit("typing", room));
+    this.#listen();
+    for (const name of this.#readList()) this.rooms.set(name, new RoomLog(name));
+  }
+
+  #listen() {
+    const { rpc } = this;
+    rpc.changed.add(({ name }) => {
       if (name === "online") return;
       this.#admitted = false;
       this.outbox.disconnected();
     });
-    this.rpc.on("chat.event", (event) => this.#take(event));
-    this.rpc.on("chat.gap", (gap) => this.#inRoom(gap.room, (log) => log.skip(gap)));
-    this.rpc.on("chat.presence", (change) => this.#inRoom(change.room, (log) => log.moved(change)));
-    for (const name of this.#readList()) this.rooms.set(name, new RoomLog(name));
+    rpc.on("chat.event", (event) => this.#take(event));
+    rpc.on("chat.gap", (gap) => this.#inRoom(gap.room, (log) => log.skip(gap)));
+    rpc.on("chat.presence", (change) => this.#inRoom(change.room, (log) => log.moved(change)));
+    rpc.on("chat.typing", (notice) => this.typists.take(notice));
+    rpc.on("chat.left", ({ room, reason }) => this.#lost(room, reason));
+  }
+
+  /** @returns {import("./account.js").Identity | null} */
+  get identity() {
+    return this.account.identity;
+  }
+
+  /** Why the guest name that was asked for is not ours; "" if it is. */
+  get nameProblem() {
+    return this.account.nameProblem;
   }
 
   /** Follow a room from now on, as the one visited last. */
@@ -90,15 +122,47 @@ export class Chat {
   /** Follow a room no longer. */
   leave(name) {
     if (!this.rooms.delete(name)) return;
-    this.#storage.removeItem(SEEN + name);
+    this.marks.forget(name);
     this.#writeList();
     this.rpc.call("chat.leave", { room: name }).catch(() => {});
     this.changed.emit("rooms");
   }
 
-  /** Say something; it is kept until it is in the log, whatever happens to connection, server and page. */
-  post(room, text) {
-    this.outbox.add(room, text, this.#author);
+  /**
+   * Say something; it is kept until it is in the log, whatever happens to connection, server and page.
+   *
+   * @param {string} room
+   * @param {string} text
+   * @param {{replyTo?: number}} [options] the seq of a message that it answers
+   */
+  post(room, text, { replyTo = 0 } = {}) {
+    this.typists.wrote(room);
+    return this.outbox.add(room, text, this.account.author, replyTo);
+  }
+
+  /** Change what a message says; rejects like a call. */
+  edit(room, seq, text) {
+    return this.rpc.call("chat.edit", { room, seq, text });
+  }
+
+  /** Take a message back for everybody. */
+  remove(room, seq) {
+    return this.rpc.call("chat.delete", { room, seq });
+  }
+
+  /** Put an emoji to a message, or take it away again. */
+  react(room, seq, emoji, on) {
+    return this.rpc.call("chat.react", { room, seq, emoji, on });
+  }
+
+  /**
+   * Find messages.
+   *
+   * @param {string} query words, "phrases", from:name in:room before:date
+   * @param {{room?: string, limit?: number, before?: string}} [options]
+   */
+  search(query, options = {}) {
+    return this.rpc.call("chat.search", { query, ...options });
   }
 
   /** Load the page before the window. One at a time; rejects like a call. */
@@ -116,6 +180,21 @@ export class Chat {
     return this.#page(log, "latest", {}, (page) => log.showLatest(page));
   }
 
+  /** Put the part of the log around a message in place of the window; resolves to false if there is no such message. */
+  async around(log, seq) {
+    if (log.has(seq)) return true;
+    const params = { before: log.cursorAround(seq, AROUND_AFTER), limit: AROUND_BEFORE + AROUND_AFTER };
+    await this.#page(log, "around", params, (page) => page.events.some((event) => event.seq === seq) && log.showAround(page));
+    return log.has(seq);
+  }
+
+  /** Look a message up that is not in the window, for a reply that quotes it. One question for each. */
+  async quote(log, seq) {
+    if (log.find(seq) !== undefined || this.isPaging(log, `quote-${seq}`)) return;
+    const params = { before: log.cursorAround(seq, 0), limit: 1 };
+    await this.#page(log, `quote-${seq}`, params, ({ events }) => log.quote(seq, events[0]?.seq === seq ? events[0] : null));
+  }
+
   /** Load the last part of a gap. */
   fill(log, gap) {
     return this.#page(log, `gap-${gap.from}`, { before: log.cursorAfter(gap) }, (page) => log.fill(gap, page));
@@ -126,11 +205,19 @@ export class Chat {
     return this.#paging.has(`${log.name} ${kind}`);
   }
 
-  /** Ask which rooms the server has. */
+  /** Ask which rooms the server has, page after page. */
   async refreshDirectory() {
     if (this.rpc.state.name !== "online") return;
-    const { rooms } = await this.rpc.call("chat.rooms");
-    this.directory = rooms;
+    const found = [];
+    let more = true;
+    for (let page = 0; more && page < MOST_DIRECTORY_PAGES; page += 1) {
+      const params = found.length > 0 ? { after: found.at(-1).name } : {};
+      const answer = await this.rpc.call("chat.rooms", { ...params, limit: DIRECTORY_PAGE });
+      found.push(...answer.rooms);
+      more = answer.more === true && answer.rooms.length > 0;
+    }
+    this.directory = found;
+    this.directoryCut = more;
     this.changed.emit("directory");
   }
 
@@ -143,26 +230,17 @@ export class Chat {
 
   /** The last seq of a room that somebody has looked at here; Infinity before the first visit. */
   seen(log) {
-    const stored = this.#storage.getItem(SEEN + log.name);
-    if (stored === null || log.cursor === null) return Infinity;
-    const { epoch, seq } = parseCursor(stored);
-    return epoch === parseCursor(log.cursor).epoch ? seq : Infinity;
+    return this.marks.seen(log);
   }
 
   /** Everything in this room has been looked at. */
   markSeen(log) {
-    if (log.cursor === null || this.#storage.getItem(SEEN + log.name) === log.cursor) return;
-    this.#storage.setItem(SEEN + log.name, log.cursor);
-    log.arrivals = 0;
-    this.changed.emit("rooms");
+    this.marks.mark(log);
   }
 
-  /** How many messages of others nobody has looked at; `more`: at least so many, the rest is not loaded. */
+  /** How many messages of others nobody has looked at. */
   unread(log) {
-    const seen = this.seen(log);
-    const fresh = log.events.filter((event) => event.seq > seen && this.#isNews(event));
-    const more = log.events.length > 0 && log.head > seen && (log.hasNewer || (log.hasOlder && log.events[0].seq > seen + 1));
-    return { count: Math.max(fresh.length, log.arrivals), more: more && log.arrivals <= fresh.length };
+    return this.marks.unread(log);
   }
 
   /**
@@ -173,7 +251,7 @@ export class Chat {
    */
   async rename(name) {
     if (this.rpc.state.name === "online") await this.rpc.call("auth.login", { name });
-    this.#storage.setItem(GUEST, name);
+    this.account.guestName = name;
     // A new connection, so that every room learns the new name in the same way as it learns any other.
     if (this.rpc.state.name !== "waiting") this.rpc.restart();
   }
@@ -184,7 +262,7 @@ export class Chat {
    * @returns {Promise<string>} what went wrong, in words; "" if nothing did
    */
   async signIn(name, password) {
-    const problem = await this.#submit("/login", { name, password });
+    const problem = await this.account.signIn(name, password);
     if (problem === "") this.rpc.restart();
     return problem;
   }
@@ -195,45 +273,24 @@ export class Chat {
    * @returns {Promise<string>} what went wrong, in words; "" if nothing did
    */
   async signOut() {
-    const problem = await this.#submit("/logout", {});
+    const problem = await this.account.signOut();
     if (problem === "") this.rpc.restart();
     return problem;
   }
 
-  /** All guests are one scope for the server's memory of keys, since their names come and go. */
-  get #author() {
-    return this.identity === null || this.identity.guest ? "" : this.identity.name;
-  }
-
   async #greet() {
-    await this.#logIn();
+    await this.account.logIn(this.rpc);
     this.changed.emit("identity");
     // What is under way goes first: its answer then comes with, not after, the events that show it.
-    this.outbox.connected(this.#author, (item) => this.rpc.call("chat.post", { room: item.room, text: item.text, key: item.key }));
+    this.outbox.connected(this.account.author, (item) => this.#send(item));
     this.#admitted = true;
-    await Promise.all([...this.rooms.values()].map((log) => this.#join(log)));
+    // The marks come before the rooms, so that what was read elsewhere is not new here.
+    const marks = this.marks.refresh();
+    await Promise.all([marks, ...[...this.rooms.values()].map((log) => this.#join(log))]);
   }
 
-  async #logIn() {
-    let me;
-    try {
-      me = await this.rpc.call("auth.whoami");
-    } catch (error) {
-      if (error instanceof RpcError && error.code === CODE.notAuthenticated) throw new Refused("Sign in to take part.");
-      throw error;
-    }
-    const wanted = this.#storage.getItem(GUEST);
-    this.nameProblem = "";
-    if (me.guest && wanted !== null && wanted !== me.name) {
-      try {
-        me = { ...(await this.rpc.call("auth.login", { name: wanted })), guest: true };
-      } catch (error) {
-        if (!(error instanceof RpcError)) throw error;
-        this.nameProblem = inWords(error);
-      }
-    }
-    if (me.guest) this.#storage.setItem(GUEST, me.name);
-    this.identity = me;
+  #send({ room, text, key, replyTo }) {
+    return this.rpc.call("chat.post", { room, text, key, ...(replyTo ? { reply_to: replyTo } : {}) });
   }
 
   async #join(log) {
@@ -267,15 +324,24 @@ export class Chat {
   }
 
   #taken(log, event) {
-    if (this.#isNews(event)) log.arrivals += 1;
+    if (this.marks.isNews(event)) {
+      log.arrivals += 1;
+      if (mentions(event, this.identity?.name ?? "")) log.arrivedMentions += 1;
+    }
+    if (event.type === "message") this.typists.done(event.room, event.from);
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);
     this.arrived.emit(log.name, event);
   }
 
-  /** True for an event that somebody may want to read: a line of its own, by somebody else. */
-  #isNews(event) {
-    return isShown(event) && event.from !== this.identity?.name;
+  /** The server took us out of a room, or the room away from us. */
+  #lost(name, reason) {
+    const log = this.rooms.get(name);
+    if (!log) return;
+    log.joined = false;
+    log.problem = leftInWords(reason);
+    this.left.emit(name, reason);
+    this.changed.emit("room", name);
   }
 
   #inRoom(name, change) {
@@ -296,19 +362,6 @@ export class Chat {
       this.#paging.delete(flag);
       this.changed.emit("room", log.name);
     }
-  }
-
-  async #submit(path, fields) {
-    let response;
-    try {
-      response = await this.#fetch(path, { method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(fields) });
-    } catch {
-      return "The server cannot be reached.";
-    }
-    if (response.ok) return "";
-    if (response.status === 401) return "This name and this password do not belong together.";
-    if (response.status === 429) return `Too many attempts. Try again in ${response.headers.get("Retry-After") ?? "some"} s.`;
-    return `The server answered with an error (${response.status}).`;
   }
 
   #readList() {

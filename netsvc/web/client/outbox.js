@@ -25,6 +25,7 @@ export function randomKey(crypto = globalThis.crypto) {
  * @property {string} key the idempotency key
  * @property {string} room
  * @property {string} text
+ * @property {number} replyTo the seq that it answers; 0 for none
  * @property {string} author the scope in which the server knows the key: the user's name, or "" for every guest
  * @property {number} at milliseconds since 1970 when it was typed; also the order
  * @property {number} tried milliseconds since 1970 when it was first sent, whatever came of it; 0 before
@@ -79,11 +80,12 @@ export class Outbox {
    * @param {string} room
    * @param {string} text
    * @param {string} author
+   * @param {number} [replyTo]
    * @returns {Item}
    */
-  add(room, text, author) {
+  add(room, text, author, replyTo = 0) {
     const last = this.#items.at(-1)?.at ?? 0;
-    const item = { key: this.#options.newKey(), room, text, author, at: Math.max(this.#options.now(), last + 1), tried: 0 };
+    const item = { key: this.#options.newKey(), room, text, author, replyTo, at: Math.max(this.#options.now(), last + 1), tried: 0 };
     Object.assign(item, { state: "waiting", reason: "", seq: 0 });
     this.#items.push(item);
     this.#save(item);
@@ -210,17 +212,17 @@ export class Outbox {
     this.changed.emit(item.room);
   }
 
-  #save({ key, room, text, author, at, tried }) {
-    this.#options.storage.setItem(PREFIX + key, JSON.stringify({ room, text, author, at, tried }));
+  #save({ key, room, text, author, replyTo, at, tried }) {
+    this.#options.storage.setItem(PREFIX + key, JSON.stringify({ room, text, author, replyTo, at, tried }));
   }
 
   #load() {
     const { storage } = this.#options;
     for (const storageKey of storage.keys().filter((key) => key.startsWith(PREFIX))) {
       try {
-        const { room, text, author, at, tried } = JSON.parse(storage.getItem(storageKey));
+        const { room, text, author, replyTo = 0, at, tried } = JSON.parse(storage.getItem(storageKey));
         const key = storageKey.slice(PREFIX.length);
-        this.#items.push({ key, room, text, author, at, tried, state: "waiting", reason: "", seq: 0 });
+        this.#items.push({ key, room, text, author, replyTo, at, tried, state: "waiting", reason: "", seq: 0 });
       } catch {
         storage.removeItem(storageKey); // not ours, or half-written
       }

@@ -5,6 +5,8 @@
  * seqs are not consecutive have a gap between them, and a window that ends before the head has newer events to be loaded.
  */
 
+import { Reactions } from "./reactions.js";
+
 /** @typedef {{epoch: string, seq: number}} Position */
 
 /**
@@ -15,7 +17,9 @@
  * @property {string} from
  * @property {string} at RFC 3339, UTC
  * @property {string} [text]
- * @property {number} [target] the seq that an edit or a deletion is about
+ * @property {number} [reply_to] the seq that a message answers
+ * @property {string[]} [mentions] names
+ * @property {number} [target] the seq that an edit, a deletion or a reaction is about
  * @property {any} [edited]
  * @property {any} [deleted]
  * @property {number} [asOf] ours: every edit and deletion up to this seq is in the text already
@@ -46,7 +50,9 @@ function namesOf(value) {
 }
 
 /** Event types that are a line of their own; the others change a line, or mean nothing to people. */
-const SHOWN = new Set(["message", "topic", "file"]);
+const SHOWN = new Set(["message", "topic", "file", "moderation"]);
+
+const MOST_QUOTED = 1000;
 
 /** True for an event that has a line of its own. */
 export function isShown(event) {
@@ -64,6 +70,12 @@ export class RoomLog {
   replaced = false;
   /** How many messages of others arrived since somebody last looked, in the window or not. */
   arrivals = 0;
+  /** How many of these name me. */
+  arrivedMentions = 0;
+  /** What the room is about, as far as its log tells. */
+  topic = "";
+  /** Changes with everything that rows are made of. */
+  revision = 0;
   /** Why the room could not be joined, in plain words; "" if it could. */
   problem = "";
   /** True while somebody reads along at the end: then the oldest events make room, else the newest stay out of the window. */
@@ -71,6 +83,10 @@ export class RoomLog {
 
   #epoch = null;
   #head = 0;
+  #reactions = new Reactions();
+  /** Messages outside the window that replies in it quote; null: there is no such message. */
+  #quoted = new Map();
+  #topicAt = 0;
   /** Where a window without events stands. */
   #start = 0;
   #first = 1;
@@ -79,7 +95,7 @@ export class RoomLog {
    * @param {string} name
    * @param {{capacity?: number}} [options] the most events to keep; what is let go beyond it can be loaded again
    */
-  constructor(name, { capacity = 500 } = {}) {
+  constructor(name, { capacity = 20_000 } = {}) {
     this.name = name;
     this.capacity = capacity;
   }
@@ -129,6 +145,43 @@ export class RoomLog {
     return found;
   }
 
+  /**
+   * @param {number} seq
+   * @returns {RoomEvent | null | undefined} a message in the window or one that was looked up; null: there is none; undefined: not known here
+   */
+  find(seq) {
+    const index = this.#indexOf(seq);
+    return index >= 0 ? this.events[index] : this.#quoted.get(seq);
+  }
+
+  /** True for a seq in the window, so that there is a row to go to. */
+  has(seq) {
+    return this.#indexOf(seq) >= 0;
+  }
+
+  /** Who reacted to a message, and how. */
+  reactionsTo(seq) {
+    return this.#reactions.of(seq);
+  }
+
+  /** A text that changes with everything that the row of a message shows. */
+  stampOf(event) {
+    const quoted = event.reply_to ? this.find(event.reply_to) : null;
+    return `${event.asOf} ${this.#reactions.revision(event.seq)} ${quoted === undefined ? "?" : quoted?.asOf}`;
+  }
+
+  /** Remember a message outside the window, for the replies that quote it; null if there is none. */
+  quote(seq, event) {
+    this.#quoted.set(seq, event === null ? null : { ...event, asOf: this.#head });
+    if (this.#quoted.size > MOST_QUOTED) this.#quoted.delete(this.#quoted.keys().next().value);
+    this.revision += 1;
+  }
+
+  /** The cursor from which history, read backwards, has this seq near its end. */
+  cursorAround(seq, after) {
+    return this.#cursorAt(Math.min(seq + after, this.#head) + 1);
+  }
+
   /** The cursor before which a gap's last part is found. */
   cursorAfter(gap) {
     return this.#cursorAt(gap.to + 1);
@@ -150,6 +203,7 @@ export class RoomLog {
       this.#dropOldest();
     } else {
       this.replaced = this.events.length > 0;
+      if (this.#epoch !== epoch) this.#forget();
       this.#epoch = epoch;
       this.#head = seq;
       this.#show(result.events, after !== null || result.more);
@@ -170,6 +224,7 @@ export class RoomLog {
     const append = fits && !this.hasNewer;
     this.#head = event.seq;
     this.#amend(event);
+    this.revision += 1;
     if (append) {
       this.events.push({ ...event, asOf: event.seq });
       this.#dropOldest();
@@ -180,6 +235,7 @@ export class RoomLog {
   /** Take a `chat.gap`: the server skipped up to `to`; the events can be loaded, from the end of the window on. */
   skip({ to }) {
     this.#head = Math.max(this.#head, seqOf(to));
+    this.revision += 1;
   }
 
   /**
@@ -194,6 +250,16 @@ export class RoomLog {
   }
 
   /**
+   * Take a page of `chat.history` from the middle of the log, in place of the window.
+   *
+   * @param {Page} page
+   */
+  showAround(page) {
+    if (this.#isForeign(page) || page.events.length === 0) return;
+    this.#show(page.events, page.more);
+  }
+
+  /**
    * Take the page of `chat.history` before `oldestCursor`.
    *
    * @param {Page} page
@@ -204,6 +270,7 @@ export class RoomLog {
     if (!page.more || page.events.length === 0) this.#first = page.events[0]?.seq ?? before;
     this.#merge(page.events);
     if (this.events.length > this.capacity) this.events.length = this.capacity;
+    this.revision += 1;
   }
 
   /**
@@ -219,6 +286,7 @@ export class RoomLog {
     this.#merge(page.events);
     this.#head = Math.max(this.#head, this.#last);
     this.#dropOldest();
+    this.revision += 1;
   }
 
   /**
@@ -232,6 +300,7 @@ export class RoomLog {
     const oldest = page.events[0]?.seq ?? gap.to + 1;
     if ((!page.more || page.events.length === 0) && oldest > gap.from) this.#first = oldest;
     this.#merge(page.events.filter((event) => event.seq >= gap.from));
+    this.revision += 1;
   }
 
   /** Take `present` of a join or the answer of `chat.who`. */
@@ -272,19 +341,53 @@ export class RoomLog {
     const known = new Set(this.events.map((event) => event.seq));
     const fresh = events.filter((event) => !known.has(event.seq)).map((event) => ({ ...event, asOf: this.#head }));
     for (const event of fresh) this.#amend(event);
-    this.events = [...this.events, ...fresh].sort((a, b) => a.seq - b.seq);
+    if (fresh.length > 0) this.events = [...this.events, ...fresh].sort((a, b) => a.seq - b.seq);
+    this.revision += 1;
   }
 
-  /** Edits and deletions are events too: apply one to the message in the window that it is about. */
+  /** Edits, deletions and reactions are events too: apply one to the message that it is about. */
   #amend(event) {
+    if (event.type === "reaction") this.#reactions.take(event);
+    if (event.type === "topic" && event.seq > this.#topicAt) {
+      this.#topicAt = event.seq;
+      this.topic = event.text ?? "";
+    }
     if (event.type !== "edit" && event.type !== "delete") return;
-    const index = this.events.findIndex((other) => other.seq === event.target);
-    if (index < 0 || this.events[index].asOf >= event.seq) return;
-    const change = event.type === "edit" ? { text: event.text, edited: event.at } : { text: "", deleted: event.at };
-    this.events[index] = { ...this.events[index], ...change, asOf: event.seq };
+    const index = this.#indexOf(event.target);
+    if (index >= 0) this.events[index] = amended(this.events[index], event);
+    const quoted = this.#quoted.get(event.target);
+    if (quoted) this.#quoted.set(event.target, amended(quoted, event));
+  }
+
+  #indexOf(seq) {
+    let low = 0;
+    let high = this.events.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const found = this.events[middle].seq;
+      if (found === seq) return middle;
+      if (found < seq) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+
+  /** What was known of another log says nothing about this one. */
+  #forget() {
+    this.#reactions.clear();
+    this.#quoted.clear();
+    this.topic = "";
+    this.#topicAt = 0;
   }
 
   #dropOldest() {
     if (this.events.length > this.capacity) this.events.splice(0, this.events.length - this.capacity);
   }
+}
+
+/** A message with an edit or a deletion applied, unless it has that already. */
+function amended(message, event) {
+  if (message.asOf >= event.seq) return message;
+  const change = event.type === "edit" ? { text: event.text, edited: event.at, mentions: event.mentions } : { text: "", deleted: event.at };
+  return { ...message, ...change, asOf: event.seq };
 }

@@ -75,8 +75,9 @@ export function backoff(failures, { first, longest }, random) {
 }
 
 /**
- * @typedef {{name: "closed"} | {name: "connecting"} | {name: "online"} | {name: "waiting", until: number}
- *   | {name: "refused", code: number, reason: string}} State `until` is in the seconds of `timers.now()`
+ * @typedef {{name: "closed"} | {name: "connecting"} | {name: "online"} | {name: "waiting", until: number, draining: boolean}
+ *   | {name: "refused", code: number, reason: string}} State `until` is in the seconds of
+ *   `timers.now()`; draining: the server has said itself when to come back
  */
 
 export class RpcClient {
@@ -283,11 +284,12 @@ export class RpcClient {
       return;
     }
     const { first, longest, random } = this.#options;
+    const draining = this.#returnAfter !== null;
     const seconds = this.#returnAfter ?? backoff(this.#failures, { first, longest }, random);
     this.#returnAfter = null;
     this.#failures += 1;
     this.#retryTimer = this.#timers.after(seconds, () => this.#connect());
-    this.#become({ name: "waiting", until: this.#timers.now() + seconds });
+    this.#become({ name: "waiting", until: this.#timers.now() + seconds, draining });
   }
 
   /** Let go of the socket without waiting for its closing handshake, which a dead network never finishes. */

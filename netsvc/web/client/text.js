@@ -4,7 +4,6 @@
 export const TEXT_LIMIT = 16 * 1024;
 
 const ROOM = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
-const LINK = /\bhttps?:\/\/[^\s<>"\u0000-\u001f\u200b\u202a-\u202e\u2066-\u2069]+/gi;
 const encoder = new TextEncoder();
 
 /** The length of a text in bytes of UTF-8. */
@@ -62,42 +61,6 @@ export function roomOfPath(path) {
 /** The path of the page on a room. */
 export function pathOfRoom(room) {
   return `/chat/${encodeURIComponent(room)}/`;
-}
-
-/** Where a link found in running text truly ends: before closing punctuation, but with the brackets it opened itself. */
-function trimLink(link) {
-  let end = link.length;
-  for (;;) {
-    const last = link[end - 1];
-    if (/[.,:;!?'*_~]/.test(last)) end -= 1;
-    else if (last === ")" && count(link.slice(0, end), ")") > count(link.slice(0, end), "(")) end -= 1;
-    else if (last === "]" && count(link.slice(0, end), "]") > count(link.slice(0, end), "[")) end -= 1;
-    else return link.slice(0, end);
-  }
-}
-
-function count(text, char) {
-  return text.split(char).length - 1;
-}
-
-/**
- * Cut a message into plain text and links (http and https only).
- *
- * @param {string} text
- * @returns {{text: string, href: string}[]} href is "" for plain text; the texts joined are the message
- */
-export function segments(text) {
-  const parts = [];
-  let done = 0;
-  for (const match of text.matchAll(LINK)) {
-    const link = trimLink(match[0]);
-    if (!URL.canParse(link)) continue;
-    if (match.index > done) parts.push({ text: text.slice(done, match.index), href: "" });
-    parts.push({ text: link, href: new URL(link).href });
-    done = match.index + link.length;
-  }
-  if (done < text.length) parts.push({ text: text.slice(done), href: "" });
-  return parts;
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });

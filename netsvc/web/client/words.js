@@ -84,6 +84,12 @@ export function judgePost(error) {
   return { again: false, reason };
 }
 
+/** What `chat.left` says, in a sentence. */
+export function leftInWords(reason) {
+  const known = { kicked: "You were removed from this room.", banned: "You are banned from this room.", access: "This room is no longer open to you." };
+  return known[reason] ?? (reason ? `You are no longer in this room: ${sentence(String(reason))}` : "You are no longer in this room.");
+}
+
 /**
  * Why the server does not want us, from a close code of the 44xx class.
  *

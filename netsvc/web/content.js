@@ -1,0 +1,108 @@
+/** What a message says, as nodes: built one by one from its tree, so that nothing in it is ever read as HTML. */
+
+import { element, icon } from "./dom.js";
+import { isEmojiOnly, parse } from "./markdown.js";
+
+const TAGS = { strong: "strong", em: "em", strike: "s" };
+/** Characters that turn the direction of what follows: in code all of them are shown, elsewhere those that override it. */
+const TURNS = /([\u202d\u202e])/;
+const TURNS_IN_CODE = /([\u200e\u200f\u202a-\u202e\u2066-\u2069])/;
+/** Milliseconds for which a copied block says so. */
+const COPIED = 1500;
+
+/**
+ * @param {string} text
+ * @param {string} me whose mentions stand out
+ * @returns {HTMLElement}
+ */
+export function content(text, me) {
+  const size = isEmojiOnly(text) ? " jumbo" : "";
+  return element("div", { class: `text${size}` }, ...parse(text).map((block) => blockNode(block, me)));
+}
+
+function blockNode(block, me) {
+  switch (block.type) {
+    case "code-block":
+      return codeBlock(block);
+    case "quote":
+      return element("blockquote", { dir: "auto" }, ...block.children.map((child) => blockNode(child, me)));
+    case "list": {
+      const items = block.items.map((item) => element("li", { dir: "auto" }, ...item.map((child) => blockNode(child, me))));
+      return block.ordered ? element("ol", { start: String(block.start) }, ...items) : element("ul", {}, ...items);
+    }
+    default:
+      return element("p", { dir: "auto" }, ...inlineNodes(block.children, me));
+  }
+}
+
+function inlineNodes(nodes, me) {
+  return nodes.flatMap((node) => inlineNode(node, me));
+}
+
+function inlineNode(node, me) {
+  switch (node.type) {
+    case "text":
+      return shown(node.text, TURNS);
+    case "code":
+      return element("code", { dir: "ltr" }, ...shown(node.text, TURNS_IN_CODE));
+    case "mention":
+      return element("bdi", { class: `mention${node.name === me || node.name === "room" ? " me" : ""}` }, `@${node.name}`);
+    case "link":
+      return link(node, me);
+    default:
+      return element(TAGS[node.type], {}, ...inlineNodes(node.children, me));
+  }
+}
+
+function link({ href, host, children }, me) {
+  const where = host === "" ? null : element("span", { class: "host" }, ` (${host})`);
+  const anchor = { href, target: "_blank", rel: "noopener noreferrer nofollow", title: href };
+  return element("bdi", { class: "link" }, element("a", anchor, ...inlineNodes(children, me)), where);
+}
+
+function codeBlock({ language, text }) {
+  const code = element("code", {}, ...shown(text, TURNS_IN_CODE));
+  const label = element("span", { class: "language" }, language || "text");
+  const words = element("span", { role: "status" }, "Copy");
+  const copy = element("button", { type: "button", class: "copy", "data-focus": "copy", onclick: () => copyText(text, words) }, icon("copy"), words);
+  const name = language ? `Code, ${language}` : "Code";
+  return element("figure", { class: "code-block" }, element("figcaption", {}, label, copy), element("pre", { dir: "ltr", tabindex: "0", role: "region", "aria-label": name }, code));
+}
+
+/** Text with the characters that would turn it around made visible instead. */
+function shown(text, turns) {
+  if (!turns.test(text)) return [text];
+  return text.split(turns).map((part, i) => {
+    const name = `U+${part.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0")}`;
+    return i % 2 === 0 ? part : element("span", { class: "control", title: "a character that turns the direction of text" }, name);
+  });
+}
+
+async function copyText(text, words) {
+  const done = await copyToClipboard(text);
+  words.textContent = done ? "Copied" : "Not allowed";
+  setTimeout(() => {
+    words.textContent = "Copy";
+  }, COPIED);
+}
+
+/** True if it worked. Plain http on a LAN has no navigator.clipboard. */
+export async function copyToClipboard(text) {
+  try {
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(text);
+      return true;
+    }
+  } catch {
+    // not allowed: the old way may be
+  }
+  const { activeElement } = document;
+  const field = element("textarea", { class: "sr", "aria-hidden": "true" });
+  field.value = text;
+  (activeElement?.closest("dialog") ?? document.body).append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  activeElement?.focus({ preventScroll: true });
+  return done;
+}

@@ -1,0 +1,168 @@
+/** Finding messages: a dialog with a query, its hints, and results that lead to the messages. */
+
+import { formatDay, formatFull, formatTime } from "./client/text.js";
+import { inWords } from "./client/words.js";
+import { avatar, element, hueOf } from "./dom.js";
+
+const PAGE = 20;
+/** Milliseconds after the last key before it is asked. */
+const PAUSE = 250;
+/** Of a long message so much is shown, the first match in it. */
+const LONGEST = 240;
+const BEFORE_MATCH = 60;
+
+export class SearchDialog {
+  #dialog;
+  #field;
+  #list;
+  #status;
+  #more;
+  #chat;
+  #onChoose;
+  #timer = null;
+  #asked = "";
+  #room = "";
+  #cursor = "";
+
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {import("./client/chat.js").Chat} chat
+   * @param {(room: string, seq: number) => void} onChoose
+   */
+  constructor(dialog, chat, onChoose) {
+    this.#dialog = dialog;
+    this.#chat = chat;
+    this.#onChoose = onChoose;
+    this.#field = dialog.querySelector("input");
+    this.#list = dialog.querySelector("ol");
+    this.#status = dialog.querySelector(".status");
+    this.#more = dialog.querySelector(".more");
+    this.#field.addEventListener("input", () => this.#soon());
+    this.#more.addEventListener("click", () => this.#ask(this.#cursor));
+    dialog.querySelector("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#now();
+    });
+    dialog.addEventListener("click", (event) => this.#clicked(event));
+    dialog.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** @param {string} room on the screen */
+  open(room) {
+    this.#room = room;
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#field.select();
+    this.#field.focus();
+  }
+
+  #soon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#now(), PAUSE);
+  }
+
+  #now() {
+    clearTimeout(this.#timer);
+    this.#ask("");
+  }
+
+  /** Ask for the first page, or with a cursor for the next. */
+  async #ask(before) {
+    const query = this.#field.value.trim();
+    const asked = `${query}\n${before}`;
+    this.#asked = asked;
+    this.#field.setAttribute("aria-invalid", "false");
+    if (query === "") {
+      this.#show([], [], "");
+      return;
+    }
+    this.#status.textContent = "Searching…";
+    try {
+      const found = await this.#chat.search(query, { limit: PAGE, ...(before ? { before } : {}) });
+      // An answer to what was asked before somebody went on writing is of no use.
+      if (this.#asked === asked) this.#take(found, before !== "");
+    } catch (error) {
+      if (this.#asked !== asked) return;
+      this.#field.setAttribute("aria-invalid", "true");
+      this.#show([], [], error.code === -32601 ? "This server has no search." : inWords(error));
+    }
+  }
+
+  #take({ events, highlights = [], cursor, more }, further) {
+    this.#cursor = cursor;
+    const before = further ? [...this.#list.children] : [];
+    const count = before.length + events.length;
+    const words = count === 0 ? "Nothing found." : `${count}${more ? " or more" : ""} ${count === 1 ? "message" : "messages"}, newest first`;
+    this.#show(before, events.map((event, i) => this.#result(event, highlights[i] ?? [])), words);
+    this.#more.hidden = !more;
+  }
+
+  #show(before, rows, words) {
+    this.#list.replaceChildren(...before, ...rows);
+    this.#status.textContent = words;
+    this.#more.hidden = true;
+  }
+
+  #result(event, highlights) {
+    const date = new Date(event.at);
+    const head = element(
+      "span",
+      { class: "head" },
+      element("bdi", { class: `name hue-${hueOf(event.from)}` }, event.from),
+      element("span", { class: "where" }, " in ", element("bdi", {}, `#${event.room}`)),
+      element("time", { datetime: event.at, title: formatFull(date) }, `${formatDay(date, new Date())}, ${formatTime(date)}`),
+    );
+    const attributes = { type: "button", "data-room": event.room, "data-seq": String(event.seq) };
+    return element("li", {}, element("button", attributes, avatar(event.from), head, element("span", { class: "words", dir: "auto" }, ...excerpt(event.text ?? "", highlights))));
+  }
+
+  #clicked(event) {
+    const hint = event.target.closest("[data-hint]");
+    if (event.target === this.#dialog || event.target.closest(".dismiss")) this.#dialog.close();
+    else if (hint) this.#hint(hint.dataset.hint);
+    else this.#chosen(event.target.closest("button[data-seq]"));
+  }
+
+  #hint(text) {
+    const words = text === "in:" ? `in:${this.#room} ` : text;
+    const { value } = this.#field;
+    this.#field.value = value === "" || value.endsWith(" ") ? value + words : `${value} ${words}`;
+    this.#field.focus();
+    this.#soon();
+  }
+
+  #chosen(button) {
+    if (button === null) return;
+    this.#dialog.close();
+    this.#onChoose(button.dataset.room, Number(button.dataset.seq));
+  }
+
+  /** Up and down go through the results. */
+  #key(event) {
+    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
+    if (by === 0) return;
+    const buttons = [...this.#list.querySelectorAll("button")];
+    const at = buttons.indexOf(document.activeElement) + by;
+    event.preventDefault();
+    if (at < 0) this.#field.focus();
+    else buttons[Math.min(at, buttons.length - 1)]?.focus();
+  }
+}
+
+/** The part of a text around its first match, with the matches marked; places count code points. */
+function excerpt(text, highlights) {
+  const chars = [...text];
+  const first = highlights[0]?.[0] ?? 0;
+  const from = first > LONGEST - BEFORE_MATCH ? first - BEFORE_MATCH : 0;
+  const end = Math.min(chars.length, from + LONGEST);
+  const parts = from > 0 ? ["…"] : [];
+  let done = from;
+  for (const [start, stop] of highlights) {
+    if (start < done || stop > end) continue;
+    parts.push(chars.slice(done, start).join(""), element("mark", {}, chars.slice(start, stop).join("")));
+    done = stop;
+  }
+  parts.push(chars.slice(done, end).join(""));
+  if (end < chars.length) parts.push("…");
+  return parts;
+}
+

@@ -1,0 +1,140 @@
+"""Test cases of the chat page in Chromium that share one browser and one daemon; each test has a room of its own."""
+
+import atexit
+import json
+import re
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+from playwright.sync_api import Locator, Page, expect
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.system.clients import RpcSocket
+from tests.system.daemon import Daemon
+from tests.system.programs import browser
+
+__all__ = ["DEADLINE", "PageCase"]
+
+DEADLINE = 10_000.0
+"""Milliseconds for what the page has to show."""
+
+Words = str | re.Pattern[str]
+PASSWORD = "correct horse battery"
+
+
+class _Shared:
+    """Browser and daemon, from the first test that needs them to the end of the process."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._browser: Any = None
+        self._daemon: Daemon | None = None
+
+    def get(self) -> tuple[Any, Daemon]:
+        """Both; started once, a daemon that a test has stopped anew."""
+        if self._browser is None:
+            self._browser = self._stack.enter_context(browser())
+        if self._daemon is None or not self._daemon.running:
+            self._daemon = self._stack.enter_context(Daemon(overrides=["limits.rate=off"]))
+        return self._browser, self._daemon
+
+    def close(self) -> None:
+        """End both."""
+        self._stack.close()
+
+
+_shared = _Shared()
+atexit.register(_shared.close)
+
+
+class PageCase(SynchronousTestCase):
+    """Pages whose every error makes the test fail, and people who talk with them.
+
+    :cvar accounts: users that tests sign in as, with their roles.
+    """
+
+    accounts: ClassVar[dict[str, str]] = {}
+    _known: ClassVar[set[tuple[str, str]]] = set()
+
+    def setUp(self) -> None:
+        """A room that nobody has used."""
+        self.chromium, self.daemon = _shared.get()
+        self.room = re.sub("[^a-z0-9]+", "-", self.id().rpartition(".test_")[2])[:60].strip("-")
+        self.stack = ExitStack()
+        self.addCleanup(self.stack.close)
+        self.errors: list[str] = []
+        self.tolerated = re.compile(r"$^")
+        self.people: dict[str, RpcSocket] = {}
+        for name, role in self.accounts.items():
+            if (self.daemon.url, name) not in self._known:
+                self._known.add((self.daemon.url, name))
+                self.user_command("add", name, "--role", role, "--password-stdin", line=PASSWORD)
+
+    def tearDown(self) -> None:
+        """No page may have complained: of a script, of what the Content-Security-Policy forbids, of anything."""
+        self.assertEqual([error for error in self.errors if not self.tolerated.search(error)], [])
+
+    def user_command(self, *arguments: str, line: str = "") -> None:
+        """``netsvc user …`` on the daemon's state."""
+        command = [sys.executable, "-m", "netsvc.cli", "user", *arguments, "--state", str(self.daemon.state)]
+        subprocess.run(command, input=f"{line}\n", text=True, check=True, capture_output=True, timeout=30)
+
+    def open(self, name: str = "nora", room: str = "", hash: str = "", wait: bool = True, stored: dict[str, str] | None = None, **context: Any) -> Page:
+        """The page in a profile of its own; as a guest of that name, or as the user if there is an account.
+
+        :param stored: entries of localStorage that are there before.
+        """
+        profile = self.chromium.new_context(**context)
+        self.stack.callback(profile.close)
+        for key, value in {"netsvc.guest": name, **(stored or {})}.items():
+            profile.add_init_script(f"localStorage[{json.dumps(key)}] ??= {json.dumps(value)}")
+        if name in self.accounts:
+            answer = profile.request.post(f"{self.daemon.url}/login", form={"name": name, "password": PASSWORD}, headers={"Accept": "application/json"})
+            self.assertTrue(answer.ok)
+        page: Page = profile.new_page()
+        page.set_default_timeout(DEADLINE)
+        page.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(f"{self.daemon.url}/chat/{room or self.room}/{hash}")
+        if wait:
+            page.wait_for_selector('#state[data-state="online"]', state="attached")
+        return page
+
+    def as_(self, name: str) -> RpcSocket:
+        """Somebody who talks with the page by program: a guest of that name, or the user."""
+        if name not in self.people:
+            person = RpcSocket(self.daemon.websocket_url)
+            self.stack.callback(person.close)
+            person.call("auth.login", **({"name": name, "password": PASSWORD} if name in self.accounts else {"name": name}))
+            self.people[name] = person
+        return self.people[name]
+
+    def say(self, name: str, text: str, **more: Any) -> int:
+        """Post a message to the room of the test; its seq."""
+        return int(self.as_(name).call("chat.post", room=self.room, text=text, **more)["seq"])
+
+    def fill(self, count: int, name: str = "sam", text: str = "message {}") -> None:
+        """Post so many messages."""
+        person = self.as_(name)
+        calls = [person.send("chat.post", room=self.room, text=text.format(number)) for number in range(1, count + 1)]
+        person.answer(calls[-1], 60.0)
+
+    def write(self, page: Page, text: str) -> None:
+        """Type a message and send it."""
+        page.fill("#message", text)
+        page.press("#message", "Enter")
+
+    def row(self, page: Page, seq: int) -> Locator:
+        """The row of a message."""
+        return page.locator(f'#rows > [data-seq="{seq}"]')
+
+    def act(self, page: Page, seq: int, action: str) -> None:
+        """Point at a message and click on one of the things that can be done with it."""
+        self.row(page, seq).locator(".bubble").hover()
+        self.row(page, seq).locator(f".tools .{action}").first.click()
+
+    def see(self, locator: Locator, words: Words | list[Words]) -> None:
+        """It has this text, now or soon."""
+        expect(locator).to_have_text(words, timeout=DEADLINE)

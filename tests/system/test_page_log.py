@@ -1,0 +1,150 @@
+"""The log of the chat page in Chromium: long ones, what is new, and where the reader is."""
+
+import re
+from datetime import datetime
+
+from playwright.sync_api import Page, expect
+
+from tests.system.pages import DEADLINE, PageCase
+
+SEQS = "() => [...document.querySelectorAll('#rows > .message')].map(row => Number(row.dataset.seq))"
+FIRST_IN_VIEW = """() => {
+  const top = document.getElementById('log').getBoundingClientRect().top;
+  const row = [...document.querySelectorAll('#rows > .message')].find(row => row.getBoundingClientRect().bottom > top + 40);
+  return [Number(row.dataset.seq), row.getBoundingClientRect().top];
+}"""
+PLACE = "seq => document.querySelector(`#rows > [data-seq='${seq}']`)?.getBoundingClientRect().top ?? null"
+NODES = "() => document.querySelectorAll('#rows *').length"
+LOADED_TO = "() => document.querySelector('#rows > .start') !== null"
+# Scrolls, and is there when what is then in view has been rendered.
+SCROLL_TO = """async top => {
+  document.getElementById('log').scrollTop = top;
+  for (let i = 0; i < 2; i += 1) await new Promise(requestAnimationFrame);
+}"""
+# Frames of a scroll through the whole log: how long each took, and how many rows were in the document at most.
+SCROLL_ALL = """async () => {
+  const log = document.getElementById('log');
+  const frames = [];
+  let most = 0;
+  const step = log.scrollHeight / 120;
+  for (let i = 0; i < 120; i += 1) {
+    const begun = performance.now();
+    log.scrollTop = i * step;
+    await new Promise(requestAnimationFrame);
+    most = Math.max(most, document.querySelectorAll('#rows *').length);
+    frames.push(performance.now() - begun);
+  }
+  return { median: frames.sort((a, b) => a - b)[60], slowest: frames.at(-1), most };
+}"""
+
+
+class LogTests(PageCase):
+    """What is in the document is what is in view; the rest is loaded, kept and shown as one scrolls."""
+
+    def to_top(self, page: Page) -> None:
+        """Scroll up until the log's beginning is loaded and in view."""
+        page.wait_for_function(f"() => {{ document.getElementById('log').scrollTop = 0; return ({LOADED_TO})(); }}", polling=20, timeout=60_000)
+
+    def test_ten_thousand_messages(self) -> None:
+        """All of them are loaded by scrolling; the document holds no more than a few screens of them, and no frame is long."""
+        self.fill(10_000, text="message {} with some words, so that *several* of them are in a line")
+        page = self.open()
+        self.to_top(page)
+        self.see(self.row(page, 1).locator(".text"), re.compile("^message 1 with"))
+        self.assertLess(page.evaluate(NODES), 900)
+        frames = page.evaluate(SCROLL_ALL)
+        self.assertLess(frames["most"], 900)
+        self.assertLess(frames["median"], 50, frames)
+        page.evaluate(SCROLL_TO, 50_000)
+        page.click("#latest")
+        self.see(page.locator("#rows > .message .text").last, re.compile("^message 10000 "))
+        expect(page.locator("#latest")).to_be_hidden()
+        self.say("sam", "one more")
+        self.see(page.locator("#rows > .message .text").last, "one more")
+
+    def test_older_pages_come_without_a_jump(self) -> None:
+        """While older messages of unknown heights are put before them, those in view stay where they are, to the pixel."""
+        person = self.as_("sam")
+        texts = ["short", "two\nlines", "word " * 90, "```\n1\n2\n3\n```", "- a\n- b"]
+        calls = [person.send("chat.post", room=self.room, text=f"{number} {texts[number % 5]}") for number in range(600)]
+        person.answer(calls[-1], 60.0)
+        page = self.open()
+        moved = 0
+        for _ in range(40):
+            page.evaluate(SCROLL_TO, page.evaluate("() => document.getElementById('log').scrollTop") - 350)
+            seq, top = page.evaluate(FIRST_IN_VIEW)
+            page.evaluate("() => new Promise(done => setTimeout(done, 30))")
+            after = page.evaluate(PLACE, seq)
+            self.assertLess(abs(after - top), 2, seq)
+            moved = max(moved, 601 - seq)
+        self.assertGreater(moved, 60)
+
+    def test_news_do_not_move_who_reads_back(self) -> None:
+        """Messages that come while one is elsewhere in the log are counted on a button that leads to them."""
+        self.fill(120)
+        page = self.open()
+        page.evaluate(SCROLL_TO, 300)
+        self.see(page.locator("#latest:not([hidden])"), "Latest messages")
+        seq, top = page.evaluate(FIRST_IN_VIEW)
+        self.say("sam", "news")
+        self.see(page.locator("#latest"), "1 new message")
+        self.assertLess(abs(page.evaluate(PLACE, seq) - top), 2)
+        page.click("#latest")
+        self.see(page.locator("#rows > .message .text").last, "news")
+        expect(page.locator("#latest")).to_be_hidden()
+
+    def test_a_room_opens_at_what_is_new(self) -> None:
+        """With the line above the first unread message; if that is far up, with a button that leads there."""
+        self.fill(40)
+        epoch = self.as_("sam").call("chat.history", room=self.room, limit=0)["cursor"].rpartition(":")[0]
+        page = self.open(stored={f"netsvc.seen.{self.room}": f"{epoch}:30"})
+        expect(page.locator("#rows > .unread")).to_be_in_viewport(timeout=DEADLINE)
+        expect(page.locator("#rows > .unread + .message")).to_have_attribute("data-seq", "31")
+        page.context.close()
+        self.fill(400)
+        page = self.open(stored={f"netsvc.seen.{self.room}": f"{epoch}:40"})
+        expect(page.locator("#rows > .unread")).to_have_count(0)
+        self.assertEqual(page.evaluate(SEQS)[-1], 440)
+        page.click("#to-unread")
+        expect(page.locator("#rows > .unread")).to_be_in_viewport(timeout=DEADLINE)
+        expect(page.locator("#rows > .unread + .message")).to_have_attribute("data-seq", "41")
+        expect(page.locator("#to-unread")).to_be_hidden()
+        # From there one can read on to the end.
+        to_end = f"() => {{ const log = document.getElementById('log'); log.scrollTop = log.scrollHeight; return ({SEQS})().at(-1) === 440; }}"
+        page.wait_for_function(to_end, polling=50, timeout=DEADLINE)
+
+    def test_days_are_told_apart(self) -> None:
+        """A line names the day before its first message; while one scrolls the day in view is said above."""
+        self.fill(200)
+        page = self.open()
+        page.evaluate(SCROLL_TO, 500)
+        self.see(page.locator("#day-above"), "Today")
+        self.to_top(page)
+        day = page.locator("#rows > .day span")
+        self.see(day, "Today")
+        self.assertIn(str(datetime.now().year), day.get_attribute("title") or "")
+
+    def test_a_link_leads_to_a_message(self) -> None:
+        """An address with a message's number opens the log there, also when it is far up; one that never was is said to be gone."""
+        self.fill(700)
+        page = self.open(hash="#123")
+        expect(self.row(page, 123)).to_be_in_viewport(timeout=DEADLINE)
+        expect(self.row(page, 123)).to_be_focused()
+        page.evaluate("() => { location.hash = '#600'; }")
+        expect(self.row(page, 600)).to_be_in_viewport(timeout=DEADLINE)
+        page.evaluate("() => { location.hash = '#99999'; }")
+        self.see(page.locator("#toast"), "This message is no longer kept.")
+        page.go_back()
+        expect(self.row(page, 600)).to_be_in_viewport(timeout=DEADLINE)
+
+    def test_the_log_fits_another_width(self) -> None:
+        """A window that becomes narrow, when all heights change, stays at the end if one was there, and at the message if not."""
+        self.fill(150, text="message {} " + "word " * 30)
+        page = self.open(viewport={"width": 1280, "height": 800})
+        page.set_viewport_size({"width": 390, "height": 700})
+        expect(self.row(page, 150)).to_be_in_viewport(timeout=DEADLINE)
+        page.evaluate("() => { document.getElementById('log').scrollTop -= 3000; }")
+        page.evaluate("() => new Promise(done => setTimeout(done, 50))")
+        seq, _ = page.evaluate(FIRST_IN_VIEW)
+        page.set_viewport_size({"width": 1000, "height": 700})
+        expect(self.row(page, seq)).to_be_in_viewport(timeout=DEADLINE)
