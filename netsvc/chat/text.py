@@ -109,10 +109,11 @@ class TextRoom(PacedSocket):
     def text(self, message: str) -> None:
         """Post what was sent; empty lines are not."""
         text = message.rstrip("\r\n")
-        if not text:
-            return
         try:
+            # An empty line, too, for each is something to read.
             self._budget.charge(1.0)
+            if not text:
+                return
             posting = self._rooms.post(self.identity, self._room, text)
         except NetsvcError as error:
             self._refuse(error)
@@ -131,6 +132,9 @@ class TextRoom(PacedSocket):
     def _refuse(self, error: NetsvcError) -> None:
         if isinstance(error, RateLimited):
             self._say(f"not sent: too fast, try again in {error.retry_after:g} s")
+            pause = self._budget.pause
+            if pause:
+                self.rest(pause, self._rooms.delivery.clock)
         else:
             self._say(f"not sent: {error.detail}")
 

@@ -147,6 +147,18 @@ class TalkTests(TextRoomTestCase):
         self.assertEqual(own[3:], ["-- not sent: too fast, try again in 1 s --"] * 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_empty_lines_cost(self) -> None:
+        """A flood of empty lines is too fast, too; who does not heed that is not read from for a while."""
+        bob, connection = self.enter()
+        for _ in range(1000):
+            if connection.reading:
+                bob.text("")
+        own = [text for text in connection.texts() if text.startswith("--")]
+        self.assertEqual(set(own), {"-- not sent: too fast, try again in 1 s --"})
+        self.assertFalse(connection.reading)
+        self.clock.advance(10)
+        self.assertTrue(connection.reading)
+
     def test_binary(self) -> None:
         """Closes with 1003."""
         bob, connection = self.enter()

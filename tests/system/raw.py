@@ -3,10 +3,11 @@
 import os
 import socket
 import struct
+import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
-__all__ = ["Close", "RawAnswer", "RawWebSocket", "abandon", "exchange", "frame", "head", "parse_answers"]
+__all__ = ["HANDSHAKE", "Close", "RawAnswer", "RawWebSocket", "abandon", "exchange", "frame", "head", "parse_answers"]
 
 DEADLINE = 10.0
 HANDSHAKE = (
@@ -94,16 +95,28 @@ def frame(opcode: int, payload: bytes = b"", *, final: bool = True, reserved: in
 
 
 class RawWebSocket:
-    """A WebSocket whose frames are written and read one by one."""
+    """A WebSocket whose frames are written and read one by one.
 
-    def __init__(self, port: int, path: str = "/ws", *fields: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    :param fields: of the handshake's head.
+    :param receive_buffer: bytes that the kernel takes for it before it reads them; 0 leaves that to the kernel.
+    :ivar extensions: what was agreed on.
+    :ivar taken: bytes of frames that were read.
+    """
+
+    def __init__(self, port: int, path: str = "/ws", *fields: str, receive_buffer: int = 0) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(DEADLINE)
+        if receive_buffer:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.connect(("127.0.0.1", port))
         self._buffer = b""
+        self.taken = 0
         self._socket.sendall(head(path, "GET", *HANDSHAKE.strip().split("\r\n"), *fields))
         while b"\r\n\r\n" not in self._buffer:
             assert self._receive(), "the server closed in place of a handshake"
         answer, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 101 "), answer
+        self.extensions = parse_answers(answer + b"\r\n\r\n")[0].headers.get("sec-websocket-extensions", "")
 
     def send(self, *pieces: bytes) -> None:
         """Write bytes; no error if the server has closed."""
@@ -122,10 +135,11 @@ class RawWebSocket:
         while len(self._buffer) < count:
             assert self._receive(), "the server closed inside of a frame"
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        self.taken += count
         return taken
 
     def frame(self) -> tuple[int, bytes] | None:
-        """The next frame as opcode and payload; None when the server has closed the connection."""
+        """The next frame as opcode and payload, inflated if it is compressed; None when the server has closed the connection."""
         if not self._buffer and not self._receive():
             return None
         first, second = self._take(2)
@@ -135,7 +149,11 @@ class RawWebSocket:
         elif second == 127:
             (length,) = struct.unpack(">Q", self._take(8))
         assert first & 0x80, "a server's messages come in one frame"
-        return first & 0x0F, self._take(length)
+        payload = self._take(length)
+        if first & 0x40:
+            # RFC 7692 section 7.2.2; where something else was agreed than a window for each message, this fails.
+            payload = zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff")
+        return first & 0x0F, payload
 
     def text(self) -> str:
         """The next frame, which must be a text."""
