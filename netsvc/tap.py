@@ -19,6 +19,7 @@ from twisted.python.usage import UsageError
 from netsvc import __version__
 from netsvc.chat.events_url import EventsUrl
 from netsvc.chat.formats import NotificationFormat, TextFormat
+from netsvc.chat.moderation import RoomProcedures
 from netsvc.chat.procedures import ChatProcedures
 from netsvc.chat.room_url import RoomUrl
 from netsvc.chat.search import SearchProcedures
@@ -26,6 +27,7 @@ from netsvc.chat.settings import ChatSettings
 from netsvc.core.idempotency import Answers
 from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
+from netsvc.core.moderation import Moderation
 from netsvc.core.passwords import PasswordHashes, Passwords
 from netsvc.core.procedures import Registry, declared, declared_names
 from netsvc.core.rooms import Rooms
@@ -105,6 +107,7 @@ _OWN = (
     ChatProcedures,
     ConventionProcedures,
     ProvideProcedures,
+    RoomProcedures,
     SearchProcedures,
     ServerProcedures,
     SystemProcedures,
@@ -283,7 +286,8 @@ class Composition:
         registry.add(AuthProcedures(self.logins))
         registry.add(SystemProcedures(registry, TITLE))
         registry.add(ServerProcedures(self.health.uptime, self.counts))
-        registry.add(SearchProcedures(Searches(self.store)))
+        registry.add(SearchProcedures(Searches(self.store, self.rooms.permissions.unreadable)))
+        registry.add(RoomProcedures(Moderation(self.rooms, self.store.accounts, self.reactor, self.settings.section(RoomsSettings))))
         registry.add(ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in self.framings}, self.limits.rooms_per_connection))
         return registry
 

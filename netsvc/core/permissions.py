@@ -17,6 +17,8 @@ from netsvc.interfaces import IRoomAccesses
 
 __all__ = ["Permissions"]
 
+_WRITE = Right.WRITE  # every post looks at it, and a member of an enum takes a while to be found
+
 
 class Permissions:
     """The rules of netsvc.core.access, applied to what is stored.
@@ -56,7 +58,7 @@ class Permissions:
         :raises NotFound: at once or by way of the Deferred: the room is secret and not for them.
         :raises Forbidden: likewise: they may not.
         """
-        if right <= Right.WRITE and room not in self.restricted:
+        if room not in self.restricted and right <= _WRITE:
             return None
         access = self._recall(room)
         if access is None:
@@ -107,14 +109,14 @@ class Permissions:
             done.errback(failure)
 
     def changed(self, room: str, access: RoomAccess) -> None:
-        """Something of a room was stored anew; this is all that there is now."""
+        """Something of a room was stored anew: `access` is what there is now. It is looked up at its next use, like all that is kept."""
         if access.restricts():
             self.restricted.add(room)
         else:
             self.restricted.discard(room)
         if room in self._loading:
             self._stale.add(room)
-        self._keep(room, access)
+        self._drop(room)
 
     def forget(self) -> None:
         """Ask anew from now on: users may have been removed, and their places with them."""
@@ -124,13 +126,15 @@ class Permissions:
 
     def _keep(self, room: str, access: RoomAccess) -> None:
         known = self._known
-        replaced = known.pop(room, None)
-        if replaced is not None:
-            self._held -= 1 + len(replaced.places)
         known[room] = access
         self._held += 1 + len(access.places)
         while self._held > self._most and len(known) > 1:
-            self._held -= 1 + len(known.popitem(last=False)[1].places)
+            self._drop(next(iter(known)))
+
+    def _drop(self, room: str) -> None:
+        access = self._known.pop(room, None)
+        if access is not None:
+            self._held -= 1 + len(access.places)
 
     def unreadable(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, str]]":
         """Of these rooms (None: of all) those that somebody may not read, each with its access: of those that are secret not even the name."""

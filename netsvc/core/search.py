@@ -1,17 +1,18 @@
 """Searching what has been said, in the rooms that somebody may read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 
+from netsvc.core.access import absent
 from netsvc.core.events import Event, cursor_of, event_of
 from netsvc.core.history import check_limit, position
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.query import Query, SearchPage, parse_query, spans
 from netsvc.core.records import RoomInfo
-from netsvc.errors import InvalidParams, NotFound
+from netsvc.errors import Forbidden, InvalidParams
 from netsvc.interfaces import IStore
 
 __all__ = ["Found", "Searches", "nothing_hidden"]
@@ -33,19 +34,19 @@ class Found(msgspec.Struct):
     behind: int
 
 
-def nothing_hidden(identity: Identity) -> "Deferred[frozenset[str]]":
+def nothing_hidden(identity: Identity) -> "Deferred[dict[str, str]]":
     """Where every room is public."""
-    return succeed(frozenset())
+    return succeed({})
 
 
 class Searches:
     """Finds messages.
 
     :param store: the log.
-    :param hidden: the rooms that somebody may not read.
+    :param hidden: the rooms that somebody may not read, each with its access.
     """
 
-    def __init__(self, store: IStore, hidden: "Callable[[Identity], Deferred[frozenset[str]]]" = nothing_hidden) -> None:
+    def __init__(self, store: IStore, hidden: "Callable[[Identity], Deferred[dict[str, str]]]" = nothing_hidden) -> None:
         self._store = store
         self._hidden = hidden
 
@@ -56,6 +57,7 @@ class Searches:
         :param before: the cursor of an earlier answer; with one room also that of an event in it.
         :raises InvalidParams: a bad query, room name, cursor or limit; by way of the Deferred if `before` is of a search index that is gone.
         :raises NotFound: a room that the query names does not exist, or not for this identity.
+        :raises Forbidden: the identity may not read a room that the query names.
         """
         query = parse_query(text)
         if room is not None:
@@ -67,20 +69,22 @@ class Searches:
         if behind is not None and behind[0] == self._store.epoch and len(query.rooms) != 1:
             raise InvalidParams("before: the cursor of an event is of use in one room; give the cursor of the last answer", parameter="before")
 
-        def allowed(hidden: frozenset[str]) -> "Deferred[SearchPage]":
-            return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, hidden))
+        def allowed(hidden: Mapping[str, str]) -> "Deferred[SearchPage]":
+            return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
 
         return self._hidden(identity).addCallback(allowed).addCallback(self._found, query, before)
 
-    def _exist(self, names: list[str], hidden: frozenset[str]) -> "Deferred[None]":
-        """NotFound if one of these rooms does not exist, or may not be read."""
+    def _exist(self, names: list[str], hidden: Mapping[str, str]) -> "Deferred[None]":
+        """NotFound if one of these rooms does not exist, or is secret; Forbidden if it may not be read else."""
         if not names:
             return succeed(None)
         name = names.pop()
 
         def known(info: RoomInfo | None) -> "Deferred[None]":
-            if info is None or name in hidden:
-                raise NotFound(f"there is no room {name!r}")
+            if info is None or hidden.get(name) == "secret":
+                raise absent(name)
+            if name in hidden:
+                raise Forbidden(f"you may not read {name}")
             return self._exist(names, hidden)
 
         return self._store.room(name).addCallback(known)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from netsvc.core.identity import Identity
 from netsvc.core.records import Draft
 from netsvc.core.search import Found, Searches
-from netsvc.errors import InvalidParams, NotFound
+from netsvc.errors import Forbidden, InvalidParams, NotFound
 from netsvc.store.memory import MemoryStore
 from tests.store.harness import NOW
 
@@ -26,10 +26,10 @@ class SearchesTests(SynchronousTestCase):
         self.asked: list[Identity] = []
         self.searches = Searches(self.store, self.hidden)
 
-    def hidden(self, identity: Identity) -> "Deferred[frozenset[str]]":
+    def hidden(self, identity: Identity) -> "Deferred[dict[str, str]]":
         """The hook of the rules of access."""
         self.asked.append(identity)
-        return succeed(frozenset({"secret"}))
+        return succeed({"secret": "secret", "club": "members"})
 
     def search(self, query: str, room: str | None = None, before: str | None = None, limit: int = 50) -> Found:
         """The answer."""
@@ -70,6 +70,11 @@ class SearchesTests(SynchronousTestCase):
         for query, room in (("word", "absent"), ("word", "secret"), ("word in:absent", None), ("word in:lobby in:secret", None)):
             failure = self.failureResultOf(self.searches.search(ANN, query, room, None, 5), NotFound)
             self.assertIn("there is no room", failure.value.detail)
+
+    def test_not_for_the_caller(self) -> None:
+        """A room of which others know is refused to who may not read it."""
+        self.store.append([Draft("club", "message", "bob", NOW, "a word")])
+        self.failureResultOf(self.searches.search(ANN, "word", "club", None, 5), Forbidden)
 
     def test_wrong(self) -> None:
         """Bad params are refused."""

@@ -1,0 +1,152 @@
+"""The procedures ``room.*``: what a room is like, who is what in it, and who is shut out."""
+
+from math import ceil
+from typing import Annotated, Literal
+
+from msgspec import Meta
+from twisted.internet.defer import Deferred
+
+from netsvc.chat.procedures import Limit
+from netsvc.core.history import MOST
+from netsvc.core.moderation import LONGEST, Moderated, Moderation
+from netsvc.core.procedures import Call, procedure
+from netsvc.core.rosters import RoomDescription, Roster
+
+__all__ = ["RoomProcedures"]
+
+_LONGEST_AGE = 1000 * 366 * 86400
+
+Duration = Annotated[float, Meta(gt=0, le=LONGEST, description="seconds; for ever if not given")]
+Age = Annotated[float, Meta(ge=-1, le=_LONGEST_AGE, description="seconds that events are kept; 0 for ever, -1 as [rooms] retention_age says")]
+Number = Annotated[int, Meta(ge=-1, le=2**53 - 1, description="events that are kept; 0 any number, -1 as [rooms] retention_events says")]
+
+
+class RoomProcedures:
+    """``room.*``.
+
+    :param moderation: does it.
+    """
+
+    def __init__(self, moderation: Moderation) -> None:
+        self._moderation = moderation
+
+    @procedure("room.info", role="guest")
+    def info(self, call: Call, room: str) -> Deferred[RoomDescription]:
+        """What a room is like: topic, access, owners, retention, and what the caller is and may do there.
+
+        :raises NotFound: there is no such room, or it is secret and the caller is no member.
+        :raises Forbidden: the room is for its members, or the caller is banned from it.
+        """
+        return self._moderation.info(call.caller, room)
+
+    @procedure("room.members", role="guest", cost=2)
+    def members(self, call: Call, room: str, after: str = "", limit: Limit = MOST) -> Deferred[Roster]:
+        """Owners, moderators and members of a room by name; for moderators also who is muted or banned.
+
+        Where there are more, ask again after the last name.
+
+        :raises NotFound: there is no such room, or it is secret and the caller is no member.
+        :raises Forbidden: the room is for its members, or the caller is banned from it.
+        """
+        return self._moderation.members(call.caller, room, after, limit)
+
+    @procedure("room.set", role="member")
+    def set(
+        self,
+        call: Call,
+        room: str,
+        topic: str | None = None,
+        access: Literal["public", "members", "secret"] | None = None,
+        retention_age: Age | None = None,
+        retention_events: Number | None = None,
+    ) -> Deferred[Moderated]:
+        """Change what is given of a room: the topic takes a moderator, the rest an owner.
+
+        Each change is an event: of type topic, or moderation. Who may not read the room any more loses it at once.
+
+        :param access: public: for everybody; members: for members, others know that it is there; secret: for members, others do not even know that.
+        :raises Forbidden: the caller may not do this here; only an admin can have events kept longer than [rooms] says.
+        :raises NotFound: there is no such room.
+        """
+        age = None if retention_age is None else -1 if retention_age < 0 else ceil(retention_age * 1000)
+        return self._moderation.set(call.caller, room, topic, access, age, retention_events)
+
+    @procedure("room.invite", role="member")
+    def invite(self, call: Call, room: str, name: str) -> Deferred[Moderated]:
+        """Make a user a member of a room; for its moderators.
+
+        :raises NotFound: no such room or user. Guests cannot be members, since anybody may take a guest's name.
+        :raises Conflict: the user is banned: unban first.
+        :raises Forbidden: the caller is no moderator.
+        """
+        return self._moderation.invite(call.caller, room, name)
+
+    @procedure("room.role", role="member")
+    def role(self, call: Call, room: str, name: str, role: Literal["member", "moderator", "owner"]) -> Deferred[Moderated]:
+        """Make a user member, moderator or owner of a room; for its owners. There may be several owners.
+
+        To hand a room over, make somebody else owner and then step down, by this or by room.leave.
+
+        :raises NotFound: no such room or user.
+        :raises Conflict: the user is banned, or the room would have no owner left.
+        :raises Forbidden: the caller is no owner; or it is about another owner, and the caller no admin.
+        """
+        return self._moderation.role(call.caller, room, name, role)
+
+    @procedure("room.leave", role="member")
+    def leave(self, call: Call, room: str) -> Deferred[Moderated]:
+        """Give up one's own role in a room. (chat.leave only ends following it.)
+
+        :raises Conflict: the caller is the only owner: make somebody else owner first.
+        :raises NotFound: there is no such room.
+        """
+        return self._moderation.leave(call.caller, room)
+
+    @procedure("room.kick", role="member")
+    def kick(self, call: Call, room: str, name: str, reason: str = "") -> Deferred[Moderated]:
+        """Take somebody's role in a room, and the room from all their connections; for moderators, about those below them.
+
+        They can come back at once where everybody may read.
+
+        :raises NotFound: no such room; nobody of that name is in it.
+        :raises Forbidden: the caller is no moderator, or not above them.
+        """
+        return self._moderation.kick(call.caller, room, name, reason)
+
+    @procedure("room.ban", role="member")
+    def ban(self, call: Call, room: str, name: str, reason: str = "", duration: Duration | None = None) -> Deferred[Moderated]:
+        """Shut a user or a guest out of a room, present or not, and take their role; for moderators, about those below them.
+
+        A guest who is in the room is banned with its address network, since a guest can take another name.
+
+        :raises NotFound: there is no such room.
+        :raises Forbidden: the caller is no moderator, or not above them.
+        """
+        return self._moderation.ban(call.caller, room, name, reason, duration)
+
+    @procedure("room.unban", role="member")
+    def unban(self, call: Call, room: str, name: str) -> Deferred[Moderated]:
+        """End a ban. Who was a member is to be invited again.
+
+        :raises NotFound: there is no such room.
+        :raises Forbidden: the caller is no moderator.
+        """
+        return self._moderation.unban(call.caller, room, name)
+
+    @procedure("room.mute", role="member")
+    def mute(self, call: Call, room: str, name: str, reason: str = "", duration: Duration | None = None) -> Deferred[Moderated]:
+        """Let somebody read a room only; their role stays. For moderators, about those below them.
+
+        :raises NotFound: there is no such room.
+        :raises Forbidden: the caller is no moderator, or not above them.
+        """
+        return self._moderation.mute(call.caller, room, name, reason, duration)
+
+    @procedure("room.unmute", role="member")
+    def unmute(self, call: Call, room: str, name: str) -> Deferred[Moderated]:
+        """Let somebody write in a room again.
+
+        :raises NotFound: there is no such room.
+        :raises Forbidden: the caller is no moderator, or not above them.
+        """
+        return self._moderation.unmute(call.caller, room, name)

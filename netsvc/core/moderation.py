@@ -1,0 +1,415 @@
+"""Moderation: who is what in a room, what the room is like, and an event in its log for each change of that.
+
+A change is stored in the transaction that appends its event, so that neither is ever without the other. The changes of one room are
+made one after the other; each is seen by whoever asks from its commit on, and whoever may not read any more loses the room then.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from netsvc.core.access import EVERYWHERE, ROOM_ROLES, Right, RoomAccess, absent, guest_key, refusal, who_of
+from netsvc.core.events import timestamp
+from netsvc.core.history import check_limit
+from netsvc.core.identity import Identity
+from netsvc.core.names import fold_room_name, registered_form, tidy_guest_name
+from netsvc.core.places import FOREVER, NOWHERE, AccessChange, Place
+from netsvc.core.records import Draft
+from netsvc.core.rooms import Rooms
+from netsvc.core.rosters import RoomDescription, Roster, described, listed
+from netsvc.core.settings import RoomsSettings
+from netsvc.errors import Conflict, Forbidden, InvalidParams, NetsvcError, NotFound, TooLarge
+from netsvc.interfaces import IAccounts
+
+__all__ = ["LONGEST", "Moderated", "Moderation", "Target"]
+
+LONGEST = 10 * 366 * 86400.0
+"""Seconds that a ban, or that somebody is muted, may be limited to."""
+
+_NETWORKS = 4
+"""Networks that are banned with one guest at the most."""
+
+R = TypeVar("R")
+
+
+class Moderated(msgspec.Struct, omit_defaults=True):
+    """The outcome of a moderation: whether it changed anything, and then the cursor of its event."""
+
+    room: str
+    changed: bool
+    cursor: str | None = None
+
+
+class Target(NamedTuple):
+    """Whom a moderation is about.
+
+    :ivar key: see netsvc.core.access.who_of.
+    :ivar name: as shown in the event.
+    :ivar user: a registered user.
+    """
+
+    key: str
+    name: str
+    user: bool
+
+
+class _Extra(msgspec.Struct, omit_defaults=True):
+    """The members of a moderation event."""
+
+    action: str
+    name: str | None = None
+    value: str | None = None
+    until: str | None = None
+
+
+class Moderation:
+    """What owners and moderators do.
+
+    :param rooms: the rooms.
+    :param accounts: tells users from guests.
+    :param clock: its seconds are those of the Unix epoch.
+    :param settings: [rooms].
+    """
+
+    log = Logger()
+
+    def __init__(self, rooms: Rooms, accounts: IAccounts, clock: IReactorTime, settings: RoomsSettings) -> None:
+        self._rooms = rooms
+        self._permissions = rooms.permissions
+        self._accounts = accounts
+        self._clock = clock
+        self._settings = settings
+        self._locks: dict[str, DeferredLock] = {}
+
+    # People
+
+    def invite(self, identity: Identity, room: str, name: str) -> "Deferred[Moderated]":
+        """Make a user a member.
+
+        Each of these methods raises InvalidParams for a bad name at once, and by way of its Deferred:
+
+        :raises NotFound: no such room, or no such user where it takes one.
+        :raises Forbidden: the caller is not moderator or owner enough, or not above whom it is about.
+        :raises Conflict: see each.
+        :raises TooLarge: as many people have a place in the room as may; at once: a topic or a reason is too long.
+        """
+
+        async def work(room: str) -> Moderated:
+            access = await self._entitled(identity, room, Right.MODERATE)
+            target = await self._user(name)
+            place = access.place(target.key)
+            if place.banned > self._now:
+                raise Conflict(f"{target.name} is banned from {room}: unban first")
+            if place.role:
+                return Moderated(room, False)
+            return await self._place(identity, room, access, target, place._replace(role="member", banned=0), "invite")
+
+        return self._alone(room, work)
+
+    def kick(self, identity: Identity, room: str, name: str, reason: str) -> "Deferred[Moderated]":
+        """Take somebody's role, and the room from their connections. They may come back where everybody may.
+
+        NotFound also: they are neither in the room nor have a role in it.
+        """
+        self._check_length("reason", reason)
+
+        async def work(room: str) -> Moderated:
+            access, target, place = await self._below(identity, room, name)
+            if not place.role and all(who_of(each) != target.key for each in self._rooms.identities(room)):
+                raise NotFound(f"{target.name} is not in {room}", parameter="name")
+            return await self._place(identity, room, access, target, place._replace(role=""), "kick", reason)
+
+        return self._alone(room, work)
+
+    def ban(self, identity: Identity, room: str, name: str, reason: str, duration: float | None) -> "Deferred[Moderated]":
+        """Keep somebody out for `duration` seconds, None for ever, and take their role.
+
+        A guest who is in the room at the moment is banned with its network, unless that is this host.
+        """
+        self._check_length("reason", reason)
+        until = self._until(duration)
+
+        async def work(room: str) -> Moderated:
+            access, target, place = await self._below(identity, room, name)
+            networks = () if target.user else self._networks(room, target.key)
+            banned = Place("", place.muted, until, tuple(dict.fromkeys((*place.networks, *networks)))[-_NETWORKS:])
+            if banned == place:
+                return Moderated(room, False)
+            return await self._place(identity, room, access, target, banned, "ban", reason, until)
+
+        return self._alone(room, work)
+
+    def unban(self, identity: Identity, room: str, name: str) -> "Deferred[Moderated]":
+        """End a ban; whoever was a member is to be invited again."""
+
+        async def work(room: str) -> Moderated:
+            access, target, place = await self._below(identity, room, name)
+            if not place.banned:
+                # A user may have been registered under the name of a guest who was banned before.
+                target = Target(guest_key(target.name), target.name, False)
+                place = access.place(target.key)
+            if not place.banned:
+                return Moderated(room, False)
+            return await self._place(identity, room, access, target, place._replace(banned=0, networks=()), "unban")
+
+        return self._alone(room, work)
+
+    def mute(self, identity: Identity, room: str, name: str, reason: str, duration: float | None) -> "Deferred[Moderated]":
+        """Let somebody read only, for `duration` seconds, None for ever; roles stay."""
+        self._check_length("reason", reason)
+        until = self._until(duration)
+
+        async def work(room: str) -> Moderated:
+            access, target, place = await self._below(identity, room, name)
+            if place.muted == until:
+                return Moderated(room, False)
+            return await self._place(identity, room, access, target, place._replace(muted=until), "mute", reason, until)
+
+        return self._alone(room, work)
+
+    def unmute(self, identity: Identity, room: str, name: str) -> "Deferred[Moderated]":
+        """Let somebody write again."""
+
+        async def work(room: str) -> Moderated:
+            access, target, place = await self._below(identity, room, name)
+            if not place.muted:
+                return Moderated(room, False)
+            return await self._place(identity, room, access, target, place._replace(muted=0), "unmute")
+
+        return self._alone(room, work)
+
+    def role(self, identity: Identity, room: str, name: str, role: str) -> "Deferred[Moderated]":
+        """Make a user owner, moderator or member. An owner may step down, but only an admin can take the role from another owner.
+
+        Conflict: the user is banned, or the room would have no owner left.
+        """
+        if role not in ROOM_ROLES:
+            raise InvalidParams(f"role: expected one of {', '.join(ROOM_ROLES)}", parameter="role")
+
+        async def work(room: str) -> Moderated:
+            access = await self._entitled(identity, room, Right.OWN)
+            target = await self._user(name)
+            place = access.place(target.key)
+            if place.role == role:
+                return Moderated(room, False)
+            if place.banned > self._now:
+                raise Conflict(f"{target.name} is banned from {room}: unban first")
+            if place.role == "owner":
+                if target.key != who_of(identity) and identity.rank < EVERYWHERE:
+                    raise Forbidden(f"{target.name} owns {room}, too: only an admin may change that")
+                self._keep_an_owner(identity, access, room)
+            return await self._place(identity, room, access, target, place._replace(role=role, banned=0), "role", value=role)
+
+        return self._alone(room, work)
+
+    def leave(self, identity: Identity, room: str) -> "Deferred[Moderated]":
+        """Give up one's own role. Conflict: the room would have no owner left."""
+
+        async def work(room: str) -> Moderated:
+            access = await self._entitled(identity, room, Right.READ)
+            key = who_of(identity)
+            place = access.place(key)
+            if not place.role:
+                return Moderated(room, False)
+            if place.role == "owner":
+                self._keep_an_owner(identity, access, room)
+            return await self._place(identity, room, access, Target(key, identity.name, True), place._replace(role=""), "leave")
+
+        return self._alone(room, work)
+
+    # What the room is like
+
+    def info(self, identity: Identity, room: str) -> "Deferred[RoomDescription]":
+        """A room, for who may read it. NotFound, Forbidden as above."""
+        return Deferred.fromCoroutine(self._info(identity, fold_room_name(room)))
+
+    async def _info(self, identity: Identity, room: str) -> RoomDescription:
+        return described(await self._entitled(identity, room, Right.READ), room, identity, self._now)
+
+    def members(self, identity: Identity, room: str, after: str, limit: int) -> "Deferred[Roster]":
+        """Who has a place in a room, for who may read it. NotFound, Forbidden as above."""
+        check_limit(limit)
+        return Deferred.fromCoroutine(self._members(identity, fold_room_name(room), after, limit))
+
+    async def _members(self, identity: Identity, room: str, after: str, limit: int) -> Roster:
+        return listed(await self._entitled(identity, room, Right.READ), identity, after, limit, self._now)
+
+    def set(
+        self, identity: Identity, room: str, topic: str | None, access: str | None, retention_age: int | None, retention_events: int | None
+    ) -> "Deferred[Moderated]":
+        """Change what is given: each change is an event of its own.
+
+        :param topic: takes a moderator; the rest takes an owner.
+        :param retention_age: milliseconds, 0 for ever, -1 as [rooms] says; `retention_events` likewise.
+        :raises Forbidden: also: an owner wants events to be kept longer than [rooms] says.
+        """
+        self._check_length("topic", topic or "")
+        wanted = {"topic": topic, "access": access, "retention_age": retention_age, "retention_events": retention_events}
+        given = {key: value for key, value in wanted.items() if value is not None}
+        right = Right.MODERATE if given.keys() <= {"topic"} else Right.OWN
+
+        async def work(room: str) -> Moderated:
+            present = await self._entitled(identity, room, right)
+            self._check_retention(identity, retention_age, retention_events)
+            outcome = Moderated(room, False)
+            for key, value in given.items():
+                stored = None if value == -1 else value
+                if getattr(present.settings, key) == stored:
+                    continue
+                change = AccessChange(present.settings._replace(**{key: stored}))  # type: ignore[arg-type]  # each of its own type
+                draft = Draft(room, "topic" if key == "topic" else "moderation", identity.name, self._now)
+                if key == "topic":
+                    draft.text = topic
+                else:
+                    draft.extra = _extra(key, value=_shown(key, stored))
+                outcome, present = await self._append(identity, draft, present, change, key)
+            return outcome
+
+        return self._alone(room, work)
+
+    def _check_retention(self, identity: Identity, age: int | None, events: int | None) -> None:
+        limits = (("retention_age", age, int(self._settings.retention_age * 1000)), ("retention_events", events, self._settings.retention_events))
+        for key, value, most in limits:
+            if value is not None and most and identity.rank < EVERYWHERE and (value == 0 or value > most):
+                raise Forbidden(f"{key}: only an admin may have more kept than [rooms] {key} says", parameter=key)
+
+    # How
+
+    def _alone(self, room: str, work: "Callable[[str], Coroutine[Deferred[Any], Any, R]]") -> "Deferred[R]":
+        """Run `work` with the folded name of a room, behind what is under way in that room; whoever asked may lose patience, the work does not."""
+        return _seen_through(Deferred.fromCoroutine(self._in_turn(fold_room_name(room), work)))
+
+    async def _in_turn(self, room: str, work: "Callable[[str], Coroutine[Deferred[Any], Any, R]]") -> R:
+        lock = self._locks.setdefault(room, DeferredLock())
+        await lock.acquire()
+        try:
+            return await work(room)
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._locks.pop(room, None)
+
+    async def _entitled(self, identity: Identity, room: str, right: Right) -> RoomAccess:
+        """What is stored of a room, for one who may do this there."""
+        checking = self._permissions.check(identity, room, Right.READ)
+        if checking is not None:
+            await checking
+        if not await self._rooms.exists(room):
+            raise absent(room)
+        access = await self._permissions.access(room)
+        error = refusal(access, room, identity, right, self._now)
+        if error is not None:
+            raise error
+        return access
+
+    async def _below(self, identity: Identity, room: str, name: str) -> tuple[RoomAccess, Target, Place]:
+        """A moderator's access, and somebody below them with the present place."""
+        access = await self._entitled(identity, room, Right.MODERATE)
+        target, admin = await self._somebody(name)
+        if admin:
+            raise Forbidden(f"{target.name} is an admin: nobody can shut an admin out")
+        if access.level_of(target.key) >= access.level(identity):
+            raise Forbidden(f"{target.name} is {access.place(target.key).role} of {room}: that takes somebody above")
+        return access, target, access.place(target.key)
+
+    async def _somebody(self, name: str) -> tuple[Target, bool]:
+        """The user of a name or else the guest, and whether it is an admin."""
+        tidy = tidy_guest_name(name)
+        folded = registered_form(tidy)
+        user = await self._accounts.find_user(folded) if folded is not None else None
+        if user is not None:
+            return Target(user.name, user.name, True), user.role == "admin"
+        return Target(guest_key(tidy), tidy, False), False
+
+    async def _user(self, name: str) -> Target:
+        target, _ = await self._somebody(name)
+        if not target.user:
+            raise NotFound(f"there is no user {target.name!r}; guests cannot have a role, since anybody may take a guest's name", parameter="name")
+        return target
+
+    def _keep_an_owner(self, identity: Identity, access: RoomAccess, room: str) -> None:
+        if len(access.owners()) == 1 and identity.rank < EVERYWHERE:
+            raise Conflict(f"{room} would have no owner: make somebody else owner first")
+
+    def _networks(self, room: str, key: str) -> list[str]:
+        return [each.network for each in self._rooms.identities(room) if each.network and who_of(each) == key]
+
+    def _check_length(self, parameter: str, text: str) -> None:
+        if len(text.encode(errors="replace")) > self._settings.topic:
+            raise TooLarge(f"{parameter}: more than the {self._settings.topic} bytes that [rooms] topic allows", parameter=parameter)
+
+    def _until(self, duration: float | None) -> int:
+        if duration is None:
+            return FOREVER
+        if not 0 < duration <= LONGEST:
+            raise InvalidParams(f"duration: expected more than 0 and at most {LONGEST:g} seconds", parameter="duration")
+        return self._now + int(duration * 1000)
+
+    @property
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)
+
+    async def _place(
+        self, identity: Identity, room: str, access: RoomAccess, target: Target, place: Place, action: str, reason: str = "", until: int = 0, value: str = ""
+    ) -> Moderated:
+        """Give somebody a place."""
+        if target.key not in access.places and place != NOWHERE and len(access.places) >= self._settings.places:
+            raise TooLarge(f"{len(access.places)} people have a place in {room}; [rooms] places sets the bound")
+        draft = Draft(room, "moderation", identity.name, self._now, reason or None)
+        draft.extra = _extra(action, target.name, value or None, timestamp(until) if 0 < until < FOREVER else None)
+        change = AccessChange(None, {target.key: place})
+        outcome, _ = await self._append(identity, draft, access, change, action, target)
+        return outcome
+
+    async def _append(
+        self, identity: Identity, draft: Draft, access: RoomAccess, change: AccessChange, action: str, target: Target | None = None
+    ) -> tuple[Moderated, RoomAccess]:
+        """Append the event and store the change; from here on it holds, and those who may not read any more are gone."""
+        room = draft.room
+        draft.change = change
+        # Who may do this has been settled, and stays so: nobody else changes anything in this room meanwhile.
+        posted = await self._rooms.posting.append(identity, draft, Right.READ)
+        changed = access.changed(change)
+        self._permissions.changed(room, changed)
+        about = target.name if target is not None else ""
+        self.log.info(
+            "{identity} in {room}: {action} {about}", identity=identity.name, room=room, action=action, about=about, seq=posted.seq, reason=draft.text or ""
+        )
+        kicked = target.key if target is not None and action == "kick" else ""
+        now = self._now
+
+        def lost(each: Identity) -> str:
+            return action if who_of(each) == kicked or refusal(changed, room, each, Right.READ, now) is not None else ""
+
+        self._rooms.expel(room, lost)
+        return Moderated(room, True, posted.cursor), changed
+
+
+def _shown(key: str, value: str | int | None) -> str:
+    """A setting in an event: ages in seconds."""
+    if value is None:
+        return "default"
+    return str(value) if key != "retention_age" else f"{int(value) / 1000:.3f}".rstrip("0").rstrip(".")
+
+
+def _extra(action: str, name: str | None = None, value: str | None = None, until: str | None = None) -> str:
+    return msgspec.json.encode(_Extra(action, name, value, until)).decode()
+
+
+def _seen_through(work: "Deferred[R]") -> "Deferred[R]":
+    """What `work` gives; to cancel this does not cancel that."""
+    outcome: Deferred[R] = Deferred()
+
+    def tell(result: "R | Failure") -> None:
+        if not outcome.called:
+            outcome.callback(result)
+        elif isinstance(result, Failure) and not result.check(NetsvcError):
+            Moderation.log.failure("a moderation failed after its caller had left", result)
+
+    work.addBoth(tell)
+    return outcome

@@ -1,0 +1,89 @@
+"""What a room is like, and who is what in it, as its readers see it."""
+
+import msgspec
+
+from netsvc.core.access import GUEST_MARK, Right, RoomAccess, refusal, who_of
+from netsvc.core.events import timestamp
+from netsvc.core.identity import Identity
+from netsvc.core.places import FOREVER
+
+__all__ = ["Occupant", "RoomDescription", "Roster", "described", "listed"]
+
+
+class RoomDescription(msgspec.Struct):
+    """A room.
+
+    :ivar access: public, members or secret.
+    :ivar owners: names.
+    :ivar retention_age: seconds that events are kept, 0 for ever, None as [rooms] says.
+    :ivar retention_events: how many events are kept, 0 any number, None as [rooms] says.
+    :ivar role: what the caller is here: owner, moderator, member, or nothing.
+    :ivar may: the most that the caller may do here: read, write, moderate or own.
+    """
+
+    room: str
+    access: str
+    topic: str
+    owners: list[str]
+    retention_age: float | None
+    retention_events: int | None
+    role: str
+    may: str
+
+
+class Occupant(msgspec.Struct, omit_defaults=True):
+    """Somebody with a place in a room.
+
+    :ivar role: owner, moderator, member, or nothing.
+    :ivar until: when the ban ends, or else the muting; left out if neither does.
+    """
+
+    name: str
+    role: str = ""
+    guest: bool = False
+    muted: bool = False
+    banned: bool = False
+    until: str | None = None
+
+
+class Roster(msgspec.Struct):
+    """Those with a place in a room, by name; with ``more``, ask again ``after`` the last name."""
+
+    members: list[Occupant]
+    more: bool
+
+
+def described(access: RoomAccess, room: str, identity: Identity, now: int) -> RoomDescription:
+    """A room for one who may read it.
+
+    :param now: milliseconds since the Unix epoch.
+    """
+    settings = access.settings
+    may = max(right for right in Right if refusal(access, room, identity, right, now) is None or right == Right.READ)
+    age = None if settings.retention_age is None else settings.retention_age / 1000
+    role = access.place(who_of(identity)).role
+    return RoomDescription(room, settings.access, settings.topic, access.owners(), age, settings.retention_events, role, may.name.lower())
+
+
+def listed(access: RoomAccess, identity: Identity, after: str, limit: int, now: int) -> Roster:
+    """Up to `limit` of those whose names sort after `after`; who is muted or banned is for moderators.
+
+    A guest and a user of the same name are never apart, so there may be one more.
+    """
+    moderates = refusal(access, "", identity, Right.MODERATE, now) is None
+    found: list[Occupant] = []
+    for name, key in sorted((key.removeprefix(GUEST_MARK), key) for key in access.places):
+        if name <= after:
+            continue
+        place = access.places[key]
+        occupant = Occupant(name, place.role, key.startswith(GUEST_MARK))
+        if moderates:
+            occupant.muted, occupant.banned = place.muted > now, place.banned > now
+            until = place.banned if occupant.banned else place.muted if occupant.muted else FOREVER
+            occupant.until = timestamp(until) if until < FOREVER else None
+        if not (occupant.role or occupant.muted or occupant.banned):
+            continue
+        if len(found) >= limit and (not found or found[-1].name != name):
+            return Roster(found, True)
+        found.append(occupant)
+    return Roster(found, False)
