@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:  # the records belong to the core, which is above this module
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from netsvc.core.access import RoomAccess
     from netsvc.core.events import Event
@@ -172,6 +172,12 @@ class IWebSocketApplication(Interface):
 
     def binary(data: bytes) -> None:
         """A whole binary message."""
+
+    def draining(return_after: float, close: "Callable[[], None]") -> None:
+        """The server sends its clients away: tell this one to come back after so many seconds, and call `close` when all that it is owed is sent.
+
+        Who does not is closed a little later all the same.
+        """
 
     def disconnected(code: int, reason: str) -> None:
         """The connection is over; `code` as in RFC 6455 section 7.4 (1006 if the transport just broke). Called exactly once."""

@@ -24,6 +24,7 @@ from netsvc.chat.procedures import ChatProcedures
 from netsvc.chat.room_url import RoomUrl
 from netsvc.chat.search import SearchProcedures
 from netsvc.chat.settings import ChatSettings
+from netsvc.core.arrivals import Arrivals
 from netsvc.core.idempotency import Answers
 from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
@@ -244,7 +245,8 @@ class Composition:
         self.password_threads = BoundedThreads(reactor, "passwords", auth.hash_threads, auth.hash_queue)
         passwords = Passwords(PasswordHashes(auth), self.password_threads)
         self.logins = Logins(self.store.accounts, passwords, reactor, auth, self.guests)
-        self.budgets = Budgets(self.limits, reactor.seconds)
+        self.arrivals = Arrivals(self.limits, reactor)
+        self.budgets = Budgets(self.limits, reactor.seconds, self.arrivals)
         self.authenticate = Authenticator(self.logins, self.budgets)
         self.rooms = Rooms(self.store, reactor, section(RoomsSettings), self.limits, section(ChatSettings).create)
         self.logins.changed = self.rooms.permissions.forget
@@ -252,7 +254,7 @@ class Composition:
         self.pruning.clock = reactor
         self.blocking_threads = BoundedThreads(reactor, "blocking procedures", rpc.threads, rpc.blocking_queue)
         self.health = Health(reactor, self.store.probe)
-        self.websockets = OpenWebSockets()
+        self.websockets = OpenWebSockets(self.arrivals.return_times)
         http = section(HttpSettings)
         deflate = http.permessage_deflate()
         self.framings: tuple[Framing, ...] = (text_frame, *(deflate.framings if deflate is not None else ()))
@@ -347,8 +349,12 @@ class Composition:
 
     async def _drain(self) -> None:
         await self.listeners.stopService()
-        # They are cancelled if they take longer than the daemon waits; it says so by itself.
-        drained = DeferredList([self.websockets.drain(self.reactor, 1001, "the server is stopping"), self.http.drain()], consumeErrors=True)
+        http, patience = self.settings.section(HttpSettings), self.settings.section(NetsvcSettings).stop_timeout
+        # What is not finished is cut in time for its end to be seen, and a WebSocket's closing handshake has its own time. If that is not
+        # enough either, they are cancelled; the daemon says so by itself.
+        calls = min(http.drain_timeout, max(patience - http.close_timeout - 2.0, patience * 0.3))
+        websockets = self.websockets.drain(self.reactor, 1001, "the server is stopping", patience=calls)
+        drained = DeferredList([websockets, self.http.drain(patience * 0.9)], consumeErrors=True)
         # After http has begun to drain, so that their connections end with them.
         self.events.open.drain()
         await drained
@@ -362,6 +368,7 @@ class Composition:
         return {
             "connections": {"http": len(self.http), "websocket": len(self.websockets)},
             "providers": self.providers.counts(),
+            "arrivals": {"refused": self.arrivals.refused, "pace": round(self.arrivals.pace, 1)},
             "outbound": {"bytes": self.outbound.bytes, "readers": len(self.outbound), "shed": self.outbound.shed},
             "store": {"commits": appender.batches, "rows": appender.drafts, "durable": self.store.durable},
             "rooms": {"rings": sum(1 for _ in self.rooms.delivery.rooms()), "ring_bytes": self.rooms.delivery.cost},

@@ -1,5 +1,7 @@
 """Server-sent events: a client that follows a room over plain HTTP."""
 
+from math import ceil
+
 from netsvc.chat.formats import EventStreamFormat
 from netsvc.chat.open_answers import OpenAnswers
 from netsvc.core.events import parse_cursor
@@ -17,6 +19,9 @@ HEADERS = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
 """The second tells nginx, and those who do as it does, to pass on each event at once."""
 
 HEARTBEAT = b":\n\n"
+
+RETRY = b":\nretry: 3000\n\n"
+"""The first heartbeat for a browser that has come back, perhaps after the time it was told at a stop: from now on it waits as usual, milliseconds."""
 
 
 def empty_stream() -> Stream:
@@ -50,7 +55,7 @@ class EventStreams:
 
         :raises InvalidParams: a bad room name, cursor or limit.
         """
-        stream = EventStream(self, identity)
+        stream = EventStream(self, identity, HEARTBEAT if after is None else RETRY)
         answer = stream.answer()
         joined, member = await self._rooms.join(identity, room, after, limit, self._format, answer)
         stream.ready(member, self._opening(joined, after))
@@ -75,12 +80,14 @@ class EventStream:
     """One client in one room. It is present while its stream is open; the follower keeps to the client's pace.
 
     :param shared: what all streams share.
+    :param heartbeat: the first heartbeat.
     """
 
-    __slots__ = ("_answer", "_identity", "_member", "_opening", "_shared", "wheel_slot")
+    __slots__ = ("_answer", "_heartbeat", "_identity", "_member", "_opening", "_shared", "wheel_slot")
 
-    def __init__(self, shared: EventStreams, identity: Identity) -> None:
+    def __init__(self, shared: EventStreams, identity: Identity, heartbeat: bytes) -> None:
         self._shared = shared
+        self._heartbeat = heartbeat
         self._identity = identity
         self._member: Member | None = None
         self._opening = b""
@@ -106,10 +113,10 @@ class EventStream:
             answer.finish()
             return
         answer.send(opening)
-        if shared.open.draining:
-            answer.finish()
-            return
         self._answer = answer
+        if shared.open.draining:
+            self.end(shared.open.return_after())
+            return
         shared.open.add(self.end)
         shared.logins.watch(self._identity, self._revoked)
         shared.wheel.add(self, shared.interval)
@@ -121,19 +128,23 @@ class EventStream:
         assert answer is not None, "a stream that is over waits for no heartbeat"
         self._shared.wheel.add(self, self._shared.interval)
         if not answer.full:
-            answer.send(HEARTBEAT)
+            answer.send(self._heartbeat)
+            self._heartbeat = HEARTBEAT
 
-    def end(self) -> None:
-        """The daemon stops: browsers come back by themselves."""
+    def end(self, return_after: float) -> None:
+        """The daemon stops: browsers come back by themselves, after the time that they are told here (HTML standard, section 9.2.6)."""
+        answer = self._answer
+        if answer is not None:
+            answer.send(b": the server goes away for now: come back in %d s\nretry: %d\n\n" % (ceil(return_after), round(return_after * 1000)))
+            answer.finish()
+
+    def _revoked(self, reason: str) -> None:
         if self._answer is not None:
             self._answer.finish()
 
-    def _revoked(self, reason: str) -> None:
-        self.end()
-
     def _lost(self, member: Member, room: str, why: str) -> None:
         # A browser that comes back is told by the status whether it may.
-        self.end()
+        self._revoked(why)
 
     def _over(self, answer: Stream) -> None:
         """Whoever ended it: let go of everything."""

@@ -40,7 +40,7 @@ class EventsUrl:
         self._rooms = rooms
         self._budgets = budgets
         self._longest_wait = longest_wait
-        self.open = OpenAnswers(clock)
+        self.open = OpenAnswers(clock, budgets.return_times)
         self._streams = EventStreams(rooms, logins, self.open, TimingWheel(clock), heartbeat)
         self._polls = LongPolls(rooms, logins, self.open, clock)
 
@@ -51,6 +51,7 @@ class EventsUrl:
         :raises InvalidParams: a bad room name, cursor or number.
         :raises NotFound: the room has no event, and the client does not want to wait for one.
         :raises RateLimited: the caller's budget is spent.
+        :raises Overloaded: too many come in at once.
         """
         identity = request.identity
         assert isinstance(identity, Identity)
@@ -64,11 +65,13 @@ class EventsUrl:
             if request.method == "HEAD":
                 return empty_stream()
             after = _last_seen(request)
+            budget.admit()
             return await self._streams.follow(identity, room, after, limit if limit is not None else LIMIT if after is not None else 0)
         after, wait = request.parameter("after"), _wait(request)
         if limit is None:
             limit = LIMIT
         if wait and request.method != "HEAD":
+            budget.admit()
             history = await self._polls.history(identity, room, after, limit, min(wait, self._longest_wait))
         else:
             history = await self._rooms.history(identity, room, None, after, limit)

@@ -13,7 +13,7 @@ from netsvc.core.history import History
 from netsvc.core.identity import Identity
 from netsvc.core.logins import Logins
 from netsvc.core.rooms import Member, Rooms
-from netsvc.errors import NotAuthenticated
+from netsvc.errors import NotAuthenticated, Overloaded
 from netsvc.interfaces import IFormat, ISink, ISinkWatcher
 
 __all__ = ["Bell", "LongPolls", "Ringing"]
@@ -77,10 +77,19 @@ class Bell:
         if not self.rung.called:
             self.rung.callback(False)
 
+    def send_away(self, return_after: float) -> None:
+        """The server goes away."""
+        if not self.rung.called:
+            self.rung.errback(_going_away(return_after))
+
     def revoked(self, reason: str) -> None:
         """Whoever waits may not know any more."""
         if not self.rung.called:
             self.rung.errback(NotAuthenticated(reason))
+
+
+def _going_away(return_after: float) -> Overloaded:
+    return Overloaded("the server goes away for now", retry_after=round(return_after, 3))
 
 
 class LongPolls:
@@ -106,14 +115,17 @@ class LongPolls:
 
         :raises InvalidParams: a bad room name, cursor or limit.
         :raises NotAuthenticated: the credential was revoked meanwhile.
+        :raises Overloaded: the server stops; it says when to ask again.
         :raises NotFound: the room is secret and not for them, or has become so meanwhile.
         :raises Forbidden: they may not read it, or not any more.
         """
         bell = Bell()
         joined, member = await self._rooms.join(identity, room, after, limit, self._format, bell)
         try:
-            if joined.events or joined.more or not joined.recovered or self._open.draining:
+            if joined.events or joined.more or not joined.recovered:
                 return History(joined.events, joined.cursor, joined.more, joined.recovered)
+            if self._open.draining:
+                raise _going_away(self._open.return_after())
             member.lost = bell.lost
             member.start()
             if await self._rings(bell, identity, wait):
@@ -126,11 +138,11 @@ class LongPolls:
         """Whether something is delivered within `wait` seconds."""
         late = self._clock.callLater(wait, bell.give_up)
         self._logins.watch(identity, bell.revoked)
-        self._open.add(bell.give_up)
+        self._open.add(bell.send_away)
         try:
             return await bell.rung
         finally:
             if late.active():
                 late.cancel()
             self._logins.unwatch(identity, bell.revoked)
-            self._open.remove(bell.give_up)
+            self._open.remove(bell.send_away)

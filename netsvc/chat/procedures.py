@@ -101,6 +101,7 @@ class ChatProcedures:
         if connection.kept(key) >= self._most:
             raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
 
+        call.budget.admit()
         joining = _Joining()
         done = self._rooms.join(call.caller, room, after, limit, self._formats[connection.framing], connection.sink)
         connection.keep(key, joining)

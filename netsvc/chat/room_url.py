@@ -58,6 +58,7 @@ class RoomUrl:
         :raises InvalidParams: a bad room name, guest name or cursor.
         :raises Conflict: a user has that name.
         :raises RateLimited: the caller's budget is spent.
+        :raises Overloaded: too many come in at once.
         """
         room = fold_room_name(request.variables["room"])
         if request.header(b"upgrade") is None:
@@ -71,6 +72,7 @@ class RoomUrl:
         budget = self._budgets.of(identity, request.peer)
         request.charged(budget)
         budget.charge(UPGRADE_COST)
+        budget.admit()
         after = request.parameter("after")
         if after is not None:
             try:

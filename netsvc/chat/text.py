@@ -1,6 +1,7 @@
 """``/chat/<room>/`` as a WebSocket of plain text: `wscat` and a browser console are enough to talk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 from twisted.logger import Logger
@@ -151,6 +152,13 @@ class TextRoom(PacedSocket):
     def binary(self, data: bytes) -> None:
         """Refused: text is spoken here."""
         self._transport.close(BINARY_REFUSED, "text is spoken here")
+
+    def draining(self, return_after: float, close: Callable[[], None]) -> None:
+        """The server sends its clients away: store what was sent, take no further line, and close."""
+        transport = self._transport
+        if transport is not None:
+            transport.write(transport.text_frame(b"-- the server goes away for now: come back in %d s --" % ceil(return_after)))
+            self.finish(close)
 
     def disconnected(self, code: int, reason: str) -> None:
         """The connection is over."""

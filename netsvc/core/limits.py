@@ -1,10 +1,11 @@
 """Rate budgets: one for each identity (guests: each address), whatever protocol its calls come by."""
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat
 from math import ceil
 
 from netsvc.core.addresses import network_of
+from netsvc.core.arrivals import Arrivals
 from netsvc.core.identity import Identity
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
@@ -55,6 +56,15 @@ class Budget:
         known = {"quota": self.quota, "window": self.window, "remaining": self.remaining}
         return RateLimited(f"too many calls: try again in {wait:g} s", retry_after=wait, **known)
 
+    def admit(self) -> None:
+        """Let the caller come in: open a WebSocket, join a room.
+
+        :raises Overloaded: too many do; ``retry_after`` says when it may.
+        """
+        arrivals = self._budgets.arrivals
+        if arrivals is not None:
+            arrivals.admit()
+
     @property
     def pause(self) -> float:
         """Seconds for which the caller had better not be read from: 0 but for one who takes no heed of refusals."""
@@ -102,10 +112,12 @@ class Budgets:
 
     :param settings: [limits].
     :param seconds: the clock's time, seconds.
+    :param arrivals: lets callers come in; None: all of them.
     """
 
-    def __init__(self, settings: LimitsSettings, seconds: Callable[[], float]) -> None:
+    def __init__(self, settings: LimitsSettings, seconds: Callable[[], float], arrivals: Arrivals | None = None) -> None:
         self.seconds = seconds
+        self.arrivals = arrivals
         self.burst = settings.burst
         self.interval = 1 / settings.calls_per_second if settings.rate else 0.0
         """Seconds that earn a cost of 1; 0 where budgets are endless."""
@@ -138,6 +150,10 @@ class Budgets:
             if len(budgets) > self._most:
                 self._forget(budgets)
         return budget
+
+    def return_times(self, count: int) -> Iterator[float]:
+        """See Arrivals."""
+        return repeat(0.0, count) if self.arrivals is None else self.arrivals.return_times(count)
 
     def _forget(self, budgets: dict[str, Budget]) -> None:
         """Make place: drop what is at rest among the oldest, at least one."""

@@ -19,6 +19,9 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Annotated[int, Meta(ge=100), Help("Budgets remembered at the most; those at rest are forgotten first")] = 100_000
     connections: Annotated[int, Meta(ge=0), Help("Connections in all; 0 is no cap")] = 20_000
     connections_per_address: Annotated[int, Meta(ge=0), Help("Connections from one address; 0 is no cap")] = 1_000
+    arrivals: Annotated[float, Meta(ge=0), Help("WebSockets opened, rooms joined and event streams begun in a second, by all together; 0 is no cap")] = 0.0
+    arrivals_lag: Annotated[Duration, Meta(gt=0), Help("While the reactor is further behind than this, nobody else comes in: 503 and -32008 say when")] = 2.0
+    return_within: Annotated[Duration, Meta(ge=0), Help("Clients sent away, at a stop or an overload, are told to return at times spread over this")] = 30.0
     in_flight: Annotated[int, Meta(ge=1), Help("Calls of one WebSocket under way; at this many netsvc reads no further from it")] = 64
     slow_calls: Annotated[int, Meta(ge=1), Help("Calls of one identity under way in coroutines, threads or providers; no more are begun")] = 256
     append_queue: Annotated[int, Meta(ge=1), Help("Posts waiting for the store; at this many netsvc reads no further from those who post")] = 4096

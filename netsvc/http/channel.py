@@ -83,7 +83,7 @@ class HttpChannel:
         if self._factory.admit(self, self._transport.peer):
             self._intake.open()
         elif self._factory.refuse(self):
-            self._refuse(Overloaded("there are as many connections as there may be", retry_after=5))
+            self._refuse(Overloaded("there are as many connections as there may be", retry_after=self._factory.websockets.return_after()))
         else:
             self.abort()
 

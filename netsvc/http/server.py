@@ -59,6 +59,9 @@ class _CountedWebSockets:
     def draining(self) -> CloseReason | None:
         return self._register.draining
 
+    def return_after(self) -> float:
+        return self._register.return_after()
+
     def remove(self, connection: WebSocketConnection) -> None:
         self._register.remove(connection)
         self._gone(connection.peer)
@@ -210,17 +213,18 @@ class HttpFactory:
 
     # The end
 
-    def drain(self) -> "Deferred[None]":
+    def drain(self, patience: float | None = None) -> "Deferred[None]":
         """Finish: idle connections are closed, others end with the answer they wait for, or are cut after `drain_timeout`.
 
         WebSockets are their register's to drain. New connections are still served, one request each.
 
+        :param patience: seconds, if that is less.
         :returns: fires when no connection is left.
         """
         if self._drained is None:
             self._drained = Deferred()
             self.draining = True
-            self._cut = self._clock.callLater(self.settings.drain_timeout, self._cut_all)
+            self._cut = self._clock.callLater(min(self.settings.drain_timeout, patience or self.settings.drain_timeout), self._cut_all)
             for channel in tuple(self._channels):
                 channel.drain()
             self._look_whether_drained()

@@ -33,7 +33,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     answer_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request to be answered, then 504")] = 120.0
     write_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may take no byte of what waits for it")] = 60.0
     linger_timeout: Annotated[Duration, Meta(gt=0), Help("How long a refused client is read from, so that it can see the answer")] = 2.0
-    drain_timeout: Annotated[Duration, Meta(gt=0), Help("Time for requests under way to be finished when the server stops")] = 10.0
+    drain_timeout: Annotated[
+        Duration, Meta(gt=0), Help("Time for requests and calls under way to be finished when the server stops; less if [netsvc] stop_timeout asks for it")
+    ] = 10.0
     websocket_message: Annotated[Size, Meta(ge=125, le=1 << 30), Help("Longest WebSocket message from a client")] = 1024 * 1024
     websocket_compression: Annotated[bool, Help("permessage-deflate for WebSocket clients that offer it")] = True
     websocket_compression_level: Annotated[int, Meta(ge=1, le=9), Help("1 is fast, 9 is small; a message to a whole room is compressed once")] = 3

@@ -1,6 +1,7 @@
 """One WebSocket on a transport, from behind its handshake to its end."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -58,6 +59,9 @@ class _Nobody:
 
     def connected(self, connection: Any) -> None:
         """Nobody answers on it."""
+
+    def draining(self, return_after: float, close: Callable[[], None]) -> None:
+        """The real application has closed."""
 
     def text(self, message: str) -> None:
         """What a client sends after the end is not read (RFC 6455 section 5.5.1)."""
@@ -152,7 +156,7 @@ class WebSocketConnection:
             self._application_failed()
         draining = self._registry.draining
         if draining is not None:
-            self.close(*draining)
+            self.send_away(draining, self._registry.return_after())
         if leftover:
             self.dataReceived(leftover)
 
@@ -160,6 +164,11 @@ class WebSocketConnection:
     def peer(self) -> str:
         """The client's IP address as text, or ``unix``."""
         return self._transport.peer
+
+    @property
+    def open(self) -> bool:
+        """Whether neither side has begun to close."""
+        return self._state == _OPEN
 
     @property
     def secure(self) -> bool:
@@ -200,6 +209,17 @@ class WebSocketConnection:
             self._tell_disconnected(code, reason)
             # The client's Close is behind what was not read yet.
             self.resume()
+
+    def send_away(self, why: CloseReason, return_after: float) -> None:
+        """Have the application tell the client when to come back, finish what it owes, and close.
+
+        :param return_after: seconds.
+        """
+        if self._state == _OPEN:
+            try:
+                self._application.draining(return_after, partial(self.close, *why))
+            except Exception:
+                self._application_failed()
 
     def pause(self) -> None:
         """Read no more from this client. No further message is delivered until `resume`, those already read included."""
@@ -285,7 +305,9 @@ class WebSocketConnection:
     def transport_shed(self) -> None:
         """See TransportOwner: the client does not read, and all together keep too much waiting. 1013: it may come back."""
         if self._state == _OPEN and self._transport.shorten():
-            self.close(1013, "too much waits for you")
+            why = CloseReason(1013, "too much waits for you")
+            self.send_away(why, self._registry.return_after())
+            self.close(*why)
         else:
             self._abort("takes no bytes")
 
@@ -449,6 +471,9 @@ class WebSocketRegister(Protocol):
     @property
     def draining(self) -> CloseReason | None:
         """What each is told that opens from now on, None while they may stay."""
+
+    def return_after(self) -> float:
+        """Seconds after which a client that is sent away now is to come back."""
 
     def add(self, connection: WebSocketConnection) -> None:
         """List a connection."""

@@ -22,6 +22,8 @@ __all__ = ["Belonging", "CallUnderWay", "Framing", "RpcConnection", "RpcService"
 
 UNAUTHENTICATED = 4401
 
+DRAINING = b'{"jsonrpc":"2.0","method":"server.draining","params":{"return_after":%.3f}}'
+
 _NO_CALL = (-32600, -32005)
 """The codes of the errors that a response meets where a call is expected."""
 
@@ -230,6 +232,14 @@ class RpcConnection(PacedSocket):
             self.serving.login(identity)
 
     # What the transport uses
+
+    def draining(self, return_after: float, close: Callable[[], None]) -> None:
+        """The server sends its clients away: answer what is under way, take no further call, and close."""
+        transport = self._transport
+        if transport is not None:
+            # Also if bytes wait: these are the last but for the answers.
+            transport.write(self.frame(DRAINING % return_after))
+            self.finish(close)
 
     def connected(self, connection: Any) -> None:
         """Messages may come and go from now on."""

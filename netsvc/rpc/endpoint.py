@@ -133,6 +133,7 @@ class RpcEndpoint:
 
         :raises NotAuthenticated: there are credentials, and they are wrong.
         :raises RateLimited: the caller's budget is spent.
+        :raises Overloaded: too many come in at once.
         """
         identity: Identity | None = None
         try:
@@ -144,6 +145,7 @@ class RpcEndpoint:
         budget = self._budget_of(identity, request.peer)
         request.charged(budget)
         budget.charge(UPGRADE_COST)
+        budget.admit()
         return Upgrade(RpcSocket(self._service, identity, request.peer))
 
     def openrpc(self, request: Request) -> Answer:

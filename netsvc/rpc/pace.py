@@ -1,5 +1,6 @@
 """When a WebSocket is read from: exactly while its client may ask for more."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
@@ -28,7 +29,7 @@ class PacedSocket:
     way as it may, or posts while the store is behind. Nothing is refused for that; the client's own sends wait.
     """
 
-    __slots__ = ("_bounds", "_in_flight", "_reading", "_resting", "_transport", "_waits")
+    __slots__ = ("_bounds", "_finished", "_in_flight", "_reading", "_resting", "_transport", "_waits")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -36,6 +37,7 @@ class PacedSocket:
         self._in_flight = 0
         self._reading = True
         self._resting = False
+        self._finished: Callable[[], None] | None = None
         self._waits = 0
 
     def read_no_further(self) -> None:
@@ -58,6 +60,14 @@ class PacedSocket:
     def _rested(self) -> None:
         self._resting = False
         self.read_on()
+
+    def finish(self, then: Callable[[], None]) -> None:
+        """Take no further message, and call `then` when no call is under way any more, perhaps now."""
+        self.read_no_further()
+        if self._in_flight:
+            self._finished = then
+        else:
+            then()
 
     def sink_full(self) -> None:
         """See ISinkWatcher."""
@@ -82,6 +92,8 @@ class PacedSocket:
         """One call less is under way."""
         self._in_flight -= 1
         if not self._reading:
+            if self._finished is not None and not self._in_flight:
+                self._finished()
             self._pace()
 
     def _pace(self) -> None:

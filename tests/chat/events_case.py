@@ -1,5 +1,6 @@
 """What the tests of ``/rooms/<room>/events`` share: a server with rooms in memory, asked through real channels."""
 
+from itertools import repeat
 from typing import Any
 from unittest import mock
 
@@ -35,7 +36,9 @@ class EventsUrlCase(SynchronousTestCase):
         self.store = MemoryStore(self.clock, epoch="e")
         self.rooms = Rooms(self.store, self.clock, RoomsSettings(ring_events=16), self.limits)
         self.logins: Any = mock.Mock()
-        self.url = EventsUrl(self.rooms, self.logins, Budgets(self.limits, self.clock.seconds), self.clock, heartbeat=15.0, longest_wait=40.0)
+        self.budgets = Budgets(self.limits, self.clock.seconds)
+        self.budgets.return_times = lambda count: repeat(2.5, count)  # type: ignore[method-assign]
+        self.url = EventsUrl(self.rooms, self.logins, self.budgets, self.clock, heartbeat=15.0, longest_wait=40.0)
         routes = Routes()
         routes.add("GET", "/rooms/{room}/events", self.url)
         self.factory = HttpFactory(routes, HttpSettings(), self.clock, lambda _: BOB, OpenWebSockets(), wall_clock=lambda: 784111777.0)

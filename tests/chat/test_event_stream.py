@@ -142,6 +142,15 @@ class StreamTests(EventsUrlCase):
         self.clock.pump([1.0] * 17)
         self.assertEqual(self.client.sent(), b":\n\n")
 
+    def test_coming_back(self) -> None:
+        """A browser that was told once when to come back is told at the first heartbeat to wait as usual from now on."""
+        self.post("a")
+        self.stream("?after=e:0")
+        self.clock.pump([1.0] * 17)
+        self.assertEqual(self.client.sent(), b":\nretry: 3000\n\n")
+        self.clock.pump([1.0] * 17)
+        self.assertEqual(self.client.sent(), b":\n\n")
+
     def test_one_that_does_not_read(self) -> None:
         """Costs nothing more however much is written, and gets all of it, in order, when it reads."""
         self.stream()
@@ -203,14 +212,15 @@ class StreamTests(EventsUrlCase):
         self.assert_nothing_left()
 
     def test_drain(self) -> None:
-        """When the daemon stops, the stream ends in order, and so does each that is opened then: browsers come back by themselves."""
+        """When the daemon stops, the stream ends in order, and so does each that is opened then: browsers come back by themselves when told."""
         self.stream()
         drained = self.factory.drain()
         self.url.open.drain()
         self.assertEqual(self.client.ended, "closed")
+        self.assertEqual(self.heard(), [{"": "the server goes away for now: come back in 3 s", "retry": "2500"}])
         self.client.lose()
         self.client = Client(self.factory)
-        self.assertEqual(self.stream(), [{"id": "e:0"}])
+        self.assertEqual(self.stream(), [{"id": "e:0"}, {"": "the server goes away for now: come back in 3 s", "retry": "2500"}])
         self.assertEqual(self.client.ended, "closed")
         self.client.lose()
         self.assertIsNone(self.successResultOf(drained))

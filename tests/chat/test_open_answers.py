@@ -10,14 +10,16 @@ class OpenAnswersTests(SynchronousTestCase):
     """Ending what is open."""
 
     def test_slices(self) -> None:
-        """Many answers are ended over several turns."""
+        """Many answers are ended over several turns, each with its own time to come back."""
         clock = Clock()
-        answers = OpenAnswers(clock)
-        ended: list[int] = []
+        answers = OpenAnswers(clock, lambda count: iter(range(count)))
+        ended: list[tuple[int, float]] = []
         for number in range(2 * SLICE):
-            answers.add(lambda number=number: ended.append(number))  # type: ignore[misc]
+            answers.add(lambda return_after, number=number: ended.append((number, return_after)))  # type: ignore[misc]
         answers.remove(print)
+        self.assertEqual(answers.return_after(), 0)
         answers.drain()
         self.assertEqual((len(ended), len(answers)), (SLICE, SLICE))
         clock.advance(0)
-        self.assertEqual((len(ended), len(answers), clock.getDelayedCalls()), (2 * SLICE, 0, []))
+        self.assertEqual((len(answers), clock.getDelayedCalls()), (0, []))
+        self.assertEqual(ended, [(number, number) for number in range(2 * SLICE)])

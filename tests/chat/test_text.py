@@ -219,6 +219,20 @@ class EndTests(TextRoomTestCase):
         self.assertEqual(self.rooms._states, {})
         bob._revoked("late")
 
+    def test_draining(self) -> None:
+        """Who is sent away is told when to come back; what was sent before is stored first, and nothing more is taken."""
+        closed: list[int] = []
+        bob, connection = self.enter()
+        bob.text("a")
+        bob.draining(12.3, lambda: closed.append(1))
+        self.assertEqual((closed, connection.reading), ([], False))
+        self.turn()
+        self.assertEqual(closed, [1])
+        self.assertEqual(connection.texts()[:2], ["Welcome bob!", "-- the server goes away for now: come back in 13 s --"])
+        bob.disconnected(1001, "")
+        bob.draining(1.0, lambda: closed.append(2))
+        self.assertEqual(closed, [1])
+
     def test_gone_before_the_welcome(self) -> None:
         """A join that is answered too late is left again."""
         room = TextRoom(self.rooms, FORMATS, self.logins, self.budgets.of(BOB, "192.0.2.1"), BOB, "lobby", None, "hi", self.bounds(2))

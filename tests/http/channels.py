@@ -1,6 +1,7 @@
 """HTTP channels on transports in memory, for the tests of them."""
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
@@ -171,7 +172,7 @@ class ChannelCase(SynchronousTestCase):
         """Build the factory; subclasses add routes."""
         self.clock = Clock()
         self.routes = Routes()
-        self.websockets = OpenWebSockets()
+        self.websockets = OpenWebSockets(lambda count: repeat(6.5, count))
         self.asked: list[tuple[Request, Deferred[Any]]] = []
         self.authenticate: Callable[[Request], Any] = lambda request: ALICE
         self.factory = HttpFactory(

@@ -79,11 +79,22 @@ class Recorder:
         self.connection: WebSocketConnection
         self.heard: list[str | bytes] = []
         self.ends: list[tuple[int, str]] = []
+        self.returns: list[float] = []
+        self.busy = False
+        self.close: Callable[[], None] = lambda: None
         self.on_text: Callable[[str], object] = lambda message: None
 
     def connected(self, connection: WebSocketConnection) -> None:
         """See IWebSocketApplication."""
         self.connection = connection
+
+    def draining(self, return_after: float, close: Callable[[], None]) -> None:
+        """See IWebSocketApplication."""
+        self.returns.append(return_after)
+        if self.busy:
+            self.close = close
+        else:
+            close()
 
     def text(self, message: str) -> None:
         """See IWebSocketApplication."""

@@ -1,5 +1,6 @@
 """How long each thing may take, and how many there may be."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,10 @@ class Quiet:
     def connected(self, connection: WebSocketConnection) -> None:
         """See IWebSocketApplication."""
         self.connection = connection
+
+    def draining(self, return_after: float, close: Callable[[], None]) -> None:
+        """See IWebSocketApplication."""
+        close()
 
     def text(self, message: str) -> None:
         """See IWebSocketApplication."""
@@ -187,7 +192,7 @@ class LimitTests(TimedCase):
         Client(self.factory)
         third = Client(self.factory)
         answer = third.answer()
-        self.assertEqual((answer.status, answer.fields["retry-after"], third.ended), (503, "5", "half closed"))
+        self.assertEqual((answer.status, answer.fields["retry-after"], third.ended), (503, "7", "half closed"))
         third.send(request())
         self.assertEqual(third.sent(), b"")
         self.assertEqual(Client(self.factory, "192.0.2.2").ended, "")

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.websocket import WebSocketConnection
 from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
 from netsvc.wire.websocket import PING, TEXT, close_frame, text_frame
@@ -182,6 +183,41 @@ class OpenWebSocketsTests(ConnectionCase):
             self.assertNoResult(gone)
             connection.connectionLost(Failure(ConnectionDone()))
         self.assertIsNone(self.successResultOf(gone))
+
+    def test_return_times(self) -> None:
+        """Each client has a time of its own to come back, also one that opens meanwhile."""
+        registry = self.registry = OpenWebSockets(lambda count: iter(range(10, 10 + count)))
+        opened = [self.open() for _ in range(5)]
+        registry.drain(self.clock)
+        opened.append(self.open())
+        self.assertEqual(sorted(application.returns[0] for application, _, _ in opened), [10, 10, 11, 12, 13, 14])
+
+    def test_calls_under_way(self) -> None:
+        """Who has something under way is closed when that is done, and at the latest after a time."""
+        self.application.busy = True
+        other, wire, _ = self.open()
+        other.busy = True
+        self.registry.drain(self.clock, patience=4.0)
+        self.assertEqual((self.application.ends, other.ends), ([], []))
+        other.close()
+        self.assertEqual((self.application.ends, other.ends), ([], [(1001, "")]))
+        self.clock.advance(4)
+        self.assertEqual(self.application.ends, [(1001, "")])
+        self.application.close()
+        self.assertEqual((self.wire.sent(), wire.sent()), (close_frame(1001), close_frame(1001)))
+
+    def test_last_to_finish(self) -> None:
+        """Nothing is waited for once all are gone; an application that fails is closed."""
+        self.application.busy = True
+        failing, _, connection = self.open()
+        failing.draining = None  # type: ignore[assignment]
+        gone = self.registry.drain(self.clock)
+        self.assertEqual(failing.ends, [(1011, "internal error")])
+        self.flushLoggedErrors(TypeError)
+        for each in (connection, self.connection):
+            each.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_opened_meanwhile(self) -> None:
         """A connection that opens while the register drains is closed at once, and waited for."""

@@ -196,6 +196,26 @@ class CallTests(SocketTestCase):
             socket.disconnected(1006, "")
             self.clock.advance(1)
 
+    def test_draining(self) -> None:
+        """A client that is sent away is told when to come back, also behind what it has not read, is answered what is under way, and nothing else."""
+        closed: list[int] = []
+        self.connection.window = 5
+        self.send("test.wait")
+        self.send("auth.whoami")
+        self.socket.draining(12.3456, lambda: closed.append(1))
+        self.connection.read()
+        self.assertEqual((closed, self.connection.reading), ([], False))
+        self.procedures.waiting[0].callback("done")
+        self.assertEqual(closed, [1])
+        _, told, answer = self.connection.messages()
+        self.assertEqual((told["method"], told["params"], answer["result"]), ("server.draining", {"return_after": 12.346}, "done"))
+        other, _ = self.connect()
+        other.draining(1.0, lambda: closed.append(2))
+        self.assertEqual(closed, [1, 2])
+        other.disconnected(1001, "")
+        other.draining(1.0, lambda: closed.append(3))
+        self.assertEqual(closed, [1, 2])
+
     def test_binary(self) -> None:
         """Is refused by 1003."""
         self.socket.binary(b"x")

@@ -4,6 +4,7 @@ Channel, codec and transports are netsvc's. Text comes back as text, binary as b
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
@@ -30,6 +31,10 @@ class Echo:
     def connected(self, connection: WebSocketConnection) -> None:
         """See IWebSocketApplication."""
         self._connection = connection
+
+    def draining(self, return_after: float, close: Callable[[], None]) -> None:
+        """See IWebSocketApplication."""
+        close()
 
     def text(self, message: str) -> None:
         """See IWebSocketApplication."""

@@ -12,12 +12,13 @@ from tests.system.served import ServedCase, call
 
 DEADLINE = 10.0
 STOP = 2.0
+RETURN = 5.0
 
 
 class StopTests(ServedCase):
     """The orderly end."""
 
-    settings = f"[netsvc]\nstop_timeout = {STOP}s\n[rpc]\nmodules = wire_procedures\n[limits]\nrate = off\n"
+    settings = f"[netsvc]\nstop_timeout = {STOP}s\n[rpc]\nmodules = wire_procedures\n[limits]\nrate = off\nreturn_within = {RETURN}s\n"
 
     def stop(self, within: float) -> None:
         """It ends with 0 in time."""
@@ -27,7 +28,7 @@ class StopTests(ServedCase):
         self.assertLess(time.monotonic() - began, within)
 
     def test_clients_that_behave(self) -> None:
-        """WebSockets are closed with 1001, a request under way is answered, idle connections end, and that takes no longer than the request."""
+        """WebSockets are told when to come back and closed with 1001, what is under way is answered, idle connections end, and that takes no longer."""
         body = json.dumps(call("slow.coroutine", [0.5])).encode()
         slow = head("/rpc", "POST", f"Content-Length: {len(body)}") + body
         outcomes: list[tuple[list[RawAnswer], bool]] = []
@@ -40,13 +41,36 @@ class StopTests(ServedCase):
             # Answered behind the others' requests, which are there by then.
             program.call("slow.coroutine", seconds=0.2)
             self.assertEqual(request(f"{self.url}/readyz").status, 200)
+            under_way = program.send("slow.coroutine", seconds=0.3)
+            person.say("the last line")
+            program.call("auth.whoami")
+            self.assertRegex(person.hear(), "the last line$")
             self.stop(STOP)
+            self.assertEqual(program.answer(under_way), "coroutine")
+            method, params = program.notifications[-1]
+            self.assertEqual((method, list(params)), ("server.draining", ["return_after"]))
+            self.assertTrue(0 <= params["return_after"] <= RETURN, params)
+            self.assertRegex(person.hear(), "^-- the server goes away for now: come back in [0-9]+ s --$")
             self.assertEqual([program.closed(), person.closed()], [1001, 1001])
         for thread in (waiting, idle):
             thread.join(DEADLINE)
         self.assertEqual([([answer.status for answer in answers], closed) for answers, closed in outcomes], [([200], True)] * 2)
         with self.assertRaises(OSError):
             request(f"{self.url}/healthz")
+
+    def test_return_times(self) -> None:
+        """Each client is given another time to come back, and they are spread evenly."""
+        clients = [RpcSocket(self.daemon.websocket_url) for _ in range(20)]
+        for client in clients:
+            client.call("auth.whoami")
+        self.stop(STOP)
+        times = []
+        for client in clients:
+            message = json.loads(client.connection.recv(timeout=DEADLINE))
+            self.assertEqual((message["method"], client.closed()), ("server.draining", 1001))
+            times.append(message["params"]["return_after"])
+        for place, seconds in enumerate(sorted(times)):
+            self.assertTrue(place * RETURN / 20 <= seconds + 0.001 and seconds - 0.001 <= (place + 1) * RETURN / 20, times)
 
     def test_clients_that_do_not(self) -> None:
         """Who reads nothing, answers no Close, or is in the middle of a request delays it no longer than the set time, and no bug shows."""
