@@ -39,7 +39,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     websocket_message: Annotated[Size, Meta(ge=125, le=1 << 30), Help("Longest WebSocket message from a client")] = 1024 * 1024
     websocket_compression: Annotated[bool, Help("permessage-deflate for WebSocket clients that offer it")] = True
     websocket_compression_level: Annotated[int, Meta(ge=1, le=9), Help("1 is fast, 9 is small; a message to a whole room is compressed once")] = 3
-    websocket_compression_threshold: Annotated[Size, Help("Messages to clients are not compressed if they are shorter")] = 160
+    websocket_compression_shortest: Annotated[Size, Help("Messages to clients are not compressed if they are shorter")] = 160
+    websocket_compression_longest: Annotated[Size, Help("Nor if they are longer: while a long one is compressed, nobody else is served")] = 64 * 1024
     websocket_overhead: Annotated[float, Meta(gt=0), Help("Pings and tiny fragments of one WebSocket in a second; beyond, it is closed with 1008")] = 100.0
     ping_interval: Annotated[Duration, Meta(gt=0), Help("Silence after which a WebSocket is pinged")] = 30.0
     pong_timeout: Annotated[Duration, Meta(gt=0), Help("Silence after a ping, after which a WebSocket is given up")] = 20.0
@@ -74,4 +75,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def permessage_deflate(self) -> PermessageDeflate | None:
         """What speaks about compression with WebSocket clients, None if there is none."""
-        return PermessageDeflate(self.websocket_compression_level, self.websocket_compression_threshold) if self.websocket_compression else None
+        if not self.websocket_compression:
+            return None
+        return PermessageDeflate(self.websocket_compression_level, self.websocket_compression_shortest, self.websocket_compression_longest)

@@ -76,21 +76,23 @@ class Deflater:
     One stream serves all connections and all messages: a full flush behind each makes it forget, at a fraction of what a new stream costs.
 
     :param level: zlib's, 1 to 9.
-    :param threshold: a message of fewer bytes is sent as it is. So is one that does not become shorter.
+    :param shortest: a message of fewer bytes is sent as it is. So is one that does not become shorter.
+    :param longest: one of more bytes, too: a megabyte takes a fiftieth of a second, in which nobody else is served.
     :param window: bits of the window, 9 to 15.
     :ivar text_frame: makes a text frame of UTF-8. The same object every time, so it tells formats of this deflater from others.
     """
 
-    __slots__ = ("_stream", "_threshold", "text_frame")
+    __slots__ = ("_longest", "_shortest", "_stream", "text_frame")
 
-    def __init__(self, level: int, threshold: int, window: int = _LARGEST_WINDOW) -> None:
+    def __init__(self, level: int, shortest: int, longest: int, window: int = _LARGEST_WINDOW) -> None:
         self._stream = zlib.compressobj(level, zlib.DEFLATED, -window)
-        self._threshold = max(1, threshold)
+        self._shortest = max(1, shortest)
+        self._longest = longest
         self.text_frame: Callable[[bytes], bytes] = self._text_frame
 
     def frame(self, opcode: int, payload: bytes) -> bytes:
         """Make a whole, unmasked data frame, ready for the wire."""
-        if len(payload) >= self._threshold:
+        if self._shortest <= len(payload) <= self._longest:
             stream = self._stream
             packed = stream.compress(payload) + stream.flush(zlib.Z_FULL_FLUSH)
             size = len(packed) - len(_TAIL)
@@ -119,13 +121,14 @@ class PermessageDeflate:
     """The server's side of the negotiation (section 5.1 and 7.1), and the deflaters that all connections share.
 
     :param level: zlib's, 1 to 9.
-    :param threshold: messages of fewer bytes are not compressed.
+    :param shortest: messages of fewer bytes are not compressed.
+    :param longest: nor are those of more bytes.
     """
 
-    def __init__(self, level: int, threshold: int) -> None:
-        self._wide = Deflater(level, threshold)
+    def __init__(self, level: int, shortest: int, longest: int) -> None:
+        self._wide = Deflater(level, shortest, longest)
         # For all who ask for less than the largest: an answer may be smaller than the offer (section 7.1.2.1), and two kinds of frames are enough.
-        self._narrow = Deflater(level, threshold, _SMALLEST_WINDOW)
+        self._narrow = Deflater(level, shortest, longest, _SMALLEST_WINDOW)
 
     @property
     def framings(self) -> tuple[Callable[[bytes], bytes], ...]:

@@ -28,7 +28,7 @@ from tests.rpc.fakes import FakeConnection
 
 BOB = Identity("bob", ("guest",), guest=True)
 ALICE = Identity("alice", ("member",), credential="token 1")
-DEFLATED = Deflater(3, 1).text_frame
+DEFLATED = Deflater(3, 1, 1000).text_frame
 FORMATS = {framing: TextFormat(framing) for framing in (text_frame, DEFLATED)}
 
 

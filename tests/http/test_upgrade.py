@@ -49,7 +49,7 @@ class UpgradeTests(ChannelCase):
 
     def test_compression(self) -> None:
         """Where permessage-deflate is offered and the server has it, the answer says what is agreed, and the connection keeps to it."""
-        self.factory.deflate = PermessageDeflate(3, 1)
+        self.factory.deflate = PermessageDeflate(3, 1, 1000)
         self.client.send(request("/ws", *HANDSHAKE, "Sec-WebSocket-Extensions: foo", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"))
         agreed = b"\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n\r\n"
         self.assertEqual(self.client.sent(), SWITCHED[:-4] + agreed)
@@ -61,7 +61,7 @@ class UpgradeTests(ChannelCase):
 
     def test_no_compression(self) -> None:
         """Without an offer, with one that cannot be accepted, or where it is off, nothing is agreed."""
-        self.factory.deflate = PermessageDeflate(3, 1)
+        self.factory.deflate = PermessageDeflate(3, 1, 1000)
         for lines in ((), ("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8",)):
             client = Client(self.factory)
             client.send(request("/ws", *HANDSHAKE, *lines))
@@ -72,7 +72,7 @@ class UpgradeTests(ChannelCase):
 
     def test_malformed_extensions(self) -> None:
         """An offer that is against the grammar is a bad handshake (RFC 6455 section 9.1)."""
-        self.factory.deflate = PermessageDeflate(3, 1)
+        self.factory.deflate = PermessageDeflate(3, 1, 1000)
         self.client.send(request("/ws", *HANDSHAKE, "Sec-WebSocket-Extensions: permessage-deflate;"))
         self.assertEqual(self.client.answer().status, 400)
 

@@ -76,7 +76,7 @@ class CompressionTests(ConnectionCase):
     def setUp(self) -> None:
         """One more connection, with the agreement."""
         super().setUp()
-        self.deflater = Deflater(3, 1)
+        self.deflater = Deflater(3, 1, 1000)
         self.application, self.wire, self.connection = self.open(agreement=Agreement(b"", self.deflater, 15))
 
     def test_send(self) -> None:

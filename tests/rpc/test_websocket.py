@@ -34,7 +34,7 @@ from netsvc.wire.websocket import text_frame
 from tests.rpc.fakes import FakeConnection
 
 GUEST = Identity("guest-1", ("guest",), guest=True)
-DEFLATED = Deflater(3, 1).text_frame
+DEFLATED = Deflater(3, 1, 1000).text_frame
 
 
 class Thing:

@@ -20,7 +20,7 @@ from netsvc.http.settings import HttpSettings
 from netsvc.http.websocket import WebSocketConnection
 
 # Suites send up to 16 MiB, in fragments as tiny as they like, and are silent for as long as they like.
-SETTINGS = HttpSettings(websocket_message=32 << 20, websocket_overhead=1e9, ping_interval=3600.0)
+SETTINGS = HttpSettings(websocket_message=32 << 20, websocket_overhead=1e9, websocket_compression_longest=32 << 20, ping_interval=3600.0)
 
 
 class Echo:
