@@ -118,6 +118,12 @@ class Permissions:
             self._stale.add(room)
         self._drop(room)
 
+    def founded(self, room: str) -> None:
+        """A room has its first event, and with it perhaps an owner: what was known of it before, for who asked too early, is no more so."""
+        if room in self._loading:
+            self._stale.add(room)
+        self._drop(room)
+
     def forget(self) -> None:
         """Ask anew from now on: users may have been removed, and their places with them."""
         self._stale.update(self._loading)
@@ -138,14 +144,18 @@ class Permissions:
 
     def unreadable(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, str]]":
         """Of these rooms (None: of all) those that somebody may not read, each with its access: of those that are secret not even the name."""
-        if identity.rank >= EVERYWHERE or not self.restricted:
+        if identity.rank >= EVERYWHERE:
             return succeed({})
+        return self.views(identity, rooms).addCallback(lambda views: {room: access for room, (access, readable) in views.items() if not readable})
+
+    def views(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, tuple[str, bool]]]":
+        """Of these rooms (None: of all) the access, and whether somebody may read them; those that are not named are public and may be read."""
         asked = None if rooms is None else [room for room in rooms if room in self.restricted]
-        if asked is not None and not asked:
+        if not self.restricted or asked == []:
             return succeed({})
 
-        def judged(standings: dict[str, Standing]) -> dict[str, str]:
-            now = self.now
-            return {room: standing.access for room, standing in standings.items() if not may_read(standing, now)}
+        def judged(standings: dict[str, Standing]) -> dict[str, tuple[str, bool]]:
+            now, everywhere = self.now, identity.rank >= EVERYWHERE
+            return {room: (standing.access, everywhere or may_read(standing, now)) for room, standing in standings.items()}
 
         return self._accesses.standings(who_of(identity), identity.network, asked).addCallback(judged)

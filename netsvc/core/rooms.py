@@ -50,7 +50,7 @@ class Joined(msgspec.Struct):
 class RoomSummary(msgspec.Struct, omit_defaults=True):
     """A room in a list: its newest cursor, when that event was, and how many are there now.
 
-    Of a room that the caller may not read there is nothing but its name and that it has members.
+    Of a room that the caller may not read there is nothing but its name and its access.
     """
 
     name: str
@@ -294,17 +294,17 @@ class Rooms:
         shown: list[RoomSummary] = []
         while True:
             infos: list[RoomInfo] = await self._store.rooms(after, limit + 1)
-            unreadable = await self.permissions.unreadable(identity, [info.name for info in infos])
+            views = await self.permissions.views(identity, [info.name for info in infos])
             for info in infos:
-                access = unreadable.get(info.name, "")
-                if access == "secret":
+                access, readable = views.get(info.name, ("public", True))
+                if access == "secret" and not readable:
                     continue
                 if len(shown) == limit:
                     return RoomList(shown, True)
-                if access:
-                    shown.append(RoomSummary(info.name, access=access))
-                else:
-                    shown.append(RoomSummary(info.name, cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)))
+                summary = RoomSummary(info.name, access=access)
+                if readable:
+                    summary.cursor, summary.at, summary.count = cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)
+                shown.append(summary)
             if len(infos) <= limit:
                 return RoomList(shown, False)
             after = infos[-1].name

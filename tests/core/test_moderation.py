@@ -260,3 +260,23 @@ class RoomTests(ModerationTestCase):
         page = self.do("members", ANN, "eve", 2)
         self.assertEqual(([each.name for each in page.members], page.more), (["meg", "mod"], False))
         self.assertRaises(InvalidParams, self.ask, "members", ANN, "", 201)
+
+    def test_directory(self) -> None:
+        """The list of rooms says which are not public, to who may know; pages are full, however many rooms are left out."""
+        for number in range(9):
+            self.post(who=BOB, room=f"a{number}")
+            self.do("set", BOB, None, "secret", room=f"a{number}")
+        self.post(who=BOB, room="club")
+        self.do("set", BOB, None, "members", room="club")
+        self.post(who=BOB, room="open")
+
+        def names(who: Identity, after: str = "", limit: int = 2) -> list[tuple[str, str, bool]]:
+            listed = self.result(self.rooms.directory(who, after, limit))
+            return [(room.name, room.access, room.cursor is not None) for room in listed.rooms] + [("more", "", True)] * listed.more
+
+        more = ("more", "", True)
+        self.assertEqual(names(ANN), [("club", "members", False), ("den", "public", True), more])
+        self.assertEqual(names(ANN, "den"), [("open", "public", True)])
+        self.assertEqual(names(BOB), [("a0", "secret", True), ("a1", "secret", True), more])
+        self.assertEqual(len(names(ROOT, limit=200)), 12)
+        self.assertEqual(names(ANN, limit=0), [more])

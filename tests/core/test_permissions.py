@@ -156,4 +156,7 @@ class PermissionsTests(SynchronousTestCase):
         self.store.answer(("?eve", "n", None), standings)
         self.assertEqual(self.successResultOf(asking), {"lobby": "public"})
         self.assertEqual(self.successResultOf(self.permissions.unreadable(BOB, ["lobby"])), {})
+        asking = self.permissions.views(ROOT, ["den"])
+        self.store.answer(("root", "", ["den"]), {"den": Standing("secret", Place())})
+        self.assertEqual(self.successResultOf(asking), {"den": ("secret", True)})
         self.assertEqual(self.successResultOf(self.permissions.unreadable(ROOT)), {})
