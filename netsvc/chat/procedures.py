@@ -58,7 +58,7 @@ class _Left(msgspec.Struct):
 
 
 class ChatProcedures:
-    """``chat.join|leave|post|history|rooms|who``.
+    """``chat.join|leave|post|edit|delete|react|history|rooms|who``.
 
     :param rooms: the rooms.
     :param formats: how a connection that joins is told of events, by its framing.
@@ -77,7 +77,9 @@ class ChatProcedures:
 
         With a key (a UUID), sending it again has no further effect and gives the same answer.
         """
-        posting = self._rooms.post(call.caller, room, text, call.key if key is None else key, reply_to)
+        return self._answer_first(self._rooms.post(call.caller, room, text, call.key if key is None else key, reply_to), call)
+
+    def _answer_first(self, posting: Deferred[Posted], call: Call) -> Deferred[Posted]:
         return posting.addCallback(self._hold_event, call) if call.joint and call.connection is not None else posting
 
     def _hold_event(self, posted: Posted, call: Call) -> Posted:
@@ -87,6 +89,21 @@ class ChatProcedures:
             member.hold()
             call.after_answer(member.go_on)
         return posted
+
+    @procedure("chat.edit", role="guest")
+    def edit(self, call: Call, room: str, seq: int, text: str) -> Deferred[Posted]:
+        """Give your message `seq` another text; the answer is that of the event which says so."""
+        return self._answer_first(self._rooms.posting.edit(call.caller, room, seq, text), call)
+
+    @procedure("chat.delete", role="guest")
+    def delete(self, call: Call, room: str, seq: int) -> Deferred[Posted]:
+        """Remove the text of your message `seq` for good, as a moderator that of anybody's; its place in the room stays."""
+        return self._answer_first(self._rooms.posting.delete(call.caller, room, seq), call)
+
+    @procedure("chat.react", role="guest")
+    def react(self, call: Call, room: str, seq: int, emoji: str, on: bool = True) -> Deferred[Posted]:
+        """React to message `seq` with an emoji, or take that back; the same once more changes nothing."""
+        return self._answer_first(self._rooms.posting.react(call.caller, room, seq, emoji, on), call)
 
     @procedure("chat.join", role="guest")
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:

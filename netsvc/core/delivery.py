@@ -39,7 +39,8 @@ _EVENT_COST = 500
 
 def _cost(event: Event) -> int:
     # The text is there twice, as a string and in a frame. The string's size tells wide characters from ASCII, its length does not.
-    return _EVENT_COST + 2 * (event.text or "").__sizeof__()
+    size = 2 * (event.text or "").__sizeof__()
+    return _EVENT_COST + size + 150 * (sum(map(len, event.reactions.values())) if event.reactions else 0)
 
 
 class Room:
@@ -367,7 +368,8 @@ class Follower:
 
     def _send(self, pieces: list[bytes], cursor: int) -> None:
         self.cursor = cursor
-        self.sink.write(b"".join(pieces))
+        if data := b"".join(pieces):
+            self.sink.write(data)
 
     def _read_failed(self, failure: Failure) -> None:
         fanout = self.fanout
@@ -437,6 +439,17 @@ class Delivery:
             self._rings.move_to_end(room)
             for fanout in room.fanouts.values():
                 self._dirty[fanout] = None
+
+    def replace(self, room: Room, event: Event) -> None:
+        """An older event of a room in memory is another now: whoever has not had it yet gets it as it is now."""
+        index = event.seq - room.base - 1
+        if 0 <= index < len(room.events):
+            growth = _cost(event) - _cost(room.events[index])
+            room.events[index] = event
+            room.cost, self.cost = room.cost + growth, self.cost + growth
+            for format, fanout in room.fanouts.items():
+                if 0 <= (index := event.seq - fanout.base - 1) < len(fanout.frames):
+                    fanout.frames[index] = format.event(event)
 
     def mark(self, fanout: Fanout) -> None:
         """A fan-out may have a cohort that lacks something; it is flushed in the next turn."""

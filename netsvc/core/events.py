@@ -2,12 +2,17 @@
 
 from functools import lru_cache
 from time import gmtime, strftime
+from typing import Any
 
 import msgspec
 
 from netsvc.core.records import Row
 
-__all__ = ["Event", "cursor_of", "event_of", "parse_cursor", "timestamp"]
+__all__ = ["GUEST", "Event", "cursor_of", "event_of", "parse_cursor", "timestamp"]
+
+
+GUEST = '{"guest":true}'
+"""What a row says of a plain message that a guest has sent. Clients are not told."""
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={"sender": "from"}):
@@ -19,6 +24,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     :ivar type: message, edit, delete, reaction, topic, moderation or file.
     :ivar sender: the name of who did it; the member is called ``from``.
     :ivar at: RFC 3339, UTC, milliseconds.
+    :ivar mentions: who is named in the text, casefolded names, ``@room`` for all.
+    :ivar reactions: of a message: by emoji the names of those who react so.
     """
 
     room: str
@@ -29,6 +36,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     at: str
     text: str | None = None
     reply_to: int | None = None
+    mentions: list[str] | None = None
     target: int | None = None
     emoji: str | None = None
     on: bool | None = None
@@ -41,12 +49,14 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     until: str | None = None
     edited: bool = False
     deleted: bool = False
+    reactions: dict[str, list[str]] | None = None
 
 
 class _Extra(msgspec.Struct, omit_defaults=True, gc=False):
-    """The members of an event that a row keeps as JSON."""
+    """The members of an event that a row keeps as JSON; it may have others that are not for clients (see netsvc.core.amending)."""
 
     reply_to: int | None = None
+    mentions: list[str] | None = None
     target: int | None = None
     emoji: str | None = None
     on: bool | None = None
@@ -59,6 +69,7 @@ class _Extra(msgspec.Struct, omit_defaults=True, gc=False):
     until: str | None = None
     edited: bool = False
     deleted: bool = False
+    reactions: dict[str, dict[str, int]] | None = None
 
 
 _decode_extra = msgspec.json.Decoder(_Extra).decode
@@ -103,10 +114,16 @@ def event_of(epoch: str, room: str, row: Row) -> Event:
     """The event that a row of `room`'s log is."""
     seq, at, type_, sender, text, extra = row
     event = Event(room=room, seq=seq, cursor=f"{epoch}:{seq}", type=type_, sender=sender, at=timestamp(at), text=text)
-    if extra is not None:
+    if extra is not None and extra != GUEST:
         members = _decode_extra(extra)
         for name in members.__struct_fields__:
             value = getattr(members, name)
             if (value is not None and value is not False) or (name == "on" and value is False):
-                setattr(event, name, value)
+                setattr(event, name, value if name != "reactions" else _standing(value))
     return event
+
+
+def _standing(reactions: Any) -> dict[str, list[str]] | None:
+    """Those of a row's reactions that were not taken back."""
+    standing = {emoji: [name for name, seq in words.items() if seq > 0] for emoji, words in reactions.items()}
+    return {emoji: names for emoji, names in standing.items() if names} or None

@@ -1,17 +1,20 @@
 """What is appended to rooms: every rule about it is here."""
 
 from collections.abc import Callable
+from unicodedata import category
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from netsvc.core.access import EVERYWHERE, Right
+from netsvc.core.amending import Extra, Limits, deletion, edit, encode_extra, reaction, reply
 from netsvc.core.appender import Appender
 from netsvc.core.delivery import Delivery
-from netsvc.core.events import Event, event_of, timestamp
+from netsvc.core.events import GUEST, Event, event_of, timestamp
 from netsvc.core.idempotency import digest_of, scope_of
 from netsvc.core.identity import RANKS, Identity
+from netsvc.core.mentions import EVERYBODY, mentions_of
 from netsvc.core.names import fold_room_name
 from netsvc.core.records import Draft, Key, Row
 from netsvc.core.settings import LimitsSettings, RoomsSettings
@@ -32,6 +35,9 @@ FLUSH_DEFERRALS = 2
 
 FLUSH_HOLD = 0.005
 """Seconds for which it may be held at the most: a disk may take long for the next commit."""
+
+_NO_EMOJI = frozenset(("Cc", "Cs", "Zs", "Zl", "Zp"))
+"""Unicode's categories of what moves a terminal's cursor or shows nothing."""
 
 Check = Callable[[Identity, str, Right], "Deferred[None] | None"]
 """Asked whether somebody may do something in a room (its folded name): None or a Deferred of None if so, else it raises, at once or by way
@@ -64,6 +70,7 @@ class Posting:
     :param delivery: is told what was appended to them.
     :param create: the least role that may start a room.
     :ivar check: asked before anything is appended (see Check).
+    :ivar founded: told of rooms that have their first event.
     :ivar appender: the way into the store.
     """
 
@@ -79,68 +86,185 @@ class Posting:
         self._deferred = 0
         self._held = False
         self._keys = int(rooms.keys * 1000)
+        self._bounds = Limits(rooms.edits, rooms.reactions, rooms.reactions_per_message, int(rooms.guest_edits * 1000))
+        self._gates: dict[str, DeferredLock] = {}
         self.check: Check = open_to_all
+        self.founded: Callable[[str], object] = len
         self.appender = Appender(store, clock, self._committed, limits.append_batch, limits.append_queue)
 
     def post(self, identity: Identity, room: str, text: str, key: str | None = None, reply_to: int | None = None) -> "Deferred[Posted]":
         """Append a message; the Deferred fires after its commit, and before it is delivered to anybody.
 
-        :raises InvalidParams: by way of the Deferred or at once: a bad room name, text or key.
+        :raises InvalidParams: by way of the Deferred or at once, like all: a bad room name, text or key.
         :raises TooLarge: the text is longer than ``[rooms] text``.
-        :raises Forbidden: the room has no event yet and the identity may not start one.
+        :raises Forbidden: the room has no event yet and the identity may not start one, or it may not write in it.
+        :raises NotFound: there is no message `reply_to` in this room, or the room is secret.
         :raises Conflict: the key was used with other params.
         :raises StoreUnavailable: it could not be stored; nothing was.
         """
         name = fold_room_name(room)
+        # A character is at most four bytes: most texts need no encoding to be known as short enough.
+        if not text or len(text) * 4 > self._settings.text:
+            self._check_text(text)
+        draft = Draft(name, "message", identity.name, int(self._clock.seconds() * 1000), text)
+        if identity.guest:
+            draft.extra = GUEST
+        if key is not None:
+            draft.key = self._key(identity, draft, key, reply_to)
+        if reply_to is None and "@" not in text:
+            return self.append(identity, draft)
+        return self._post_about(identity, draft, text, reply_to)
+
+    def _check_text(self, text: str) -> None:
         if not text:
             raise InvalidParams("text: must not be empty", parameter="text")
-        # A character is at most four bytes: most texts need no encoding to be known as short enough.
-        if len(text) * 4 > self._settings.text and len(text.encode()) > self._settings.text:
-            raise TooLarge(f"text: {len(text.encode())} bytes are more than the {self._settings.text} that [rooms] text allows", parameter="text")
-        if reply_to is not None and not 1 <= reply_to <= LAST_SEQ:
-            raise InvalidParams("reply_to: expected the seq of a message, 1 or more", parameter="reply_to")
-        draft = Draft(name, "message", identity.name, int(self._clock.seconds() * 1000), text)
+        size = len(text.encode())
+        if size > self._settings.text:
+            raise TooLarge(f"text: {size} bytes are more than the {self._settings.text} that [rooms] text allows", parameter="text")
+
+    def _key(self, identity: Identity, draft: Draft, key: str, reply_to: int | None) -> Key:
+        if not key or len(key) > KEY_LENGTH:
+            raise InvalidParams(f"key: expected 1 to {KEY_LENGTH} characters, a UUID for one", parameter="key")
+        digest = digest_of(f"{'' if reply_to is None else reply_to}\0{draft.text}".encode())
+        return Key(scope_of("chat.post", draft.room, identity), key, digest, draft.at + self._keys)
+
+    def _post_about(self, identity: Identity, draft: Draft, text: str, reply_to: int | None) -> "Deferred[Posted]":
+        """Append a message that answers another, or mentions somebody."""
         if reply_to is not None:
-            draft.extra = f'{{"reply_to":{reply_to}}}'
-        if key is not None:
-            draft.key = self._key(identity, draft, key)
+            _check_seq(reply_to, "reply_to")
+            draft.target, draft.amend = reply_to, reply
+
+        def write(mentions: list[str]) -> None:
+            if mentions or reply_to is not None:
+                draft.extra = encode_extra(Extra(guest=identity.guest, reply_to=reply_to, mentions=mentions or None))
+
+        return self._mentioning(identity, draft, text, write)
+
+    def _mentioning(self, identity: Identity, draft: Draft, text: str, write: Callable[[list[str]], None]) -> "Deferred[Posted]":
+        """Append a draft once `write` has been told whom its text mentions. All of a room can be mentioned by its moderators only."""
+        mentions = mentions_of(text, self._settings.mentions)
+        if EVERYBODY not in mentions:
+            write(mentions)
+            return self.append(identity, draft)
+        others = [name for name in mentions if name != EVERYBODY]
+        return self._append_after(identity, draft, Right.WRITE, None, lambda moderates: write(mentions if moderates else others))
+
+    def edit(self, identity: Identity, room: str, seq: int, text: str) -> "Deferred[Posted]":
+        """Give one's own message another text. The answer is that of the event; the same text again appends none.
+
+        :raises InvalidParams: by way of the Deferred or at once, like all, also of the next two: a bad room name, seq or text.
+        :raises TooLarge: the text is longer than ``[rooms] text``.
+        :raises NotFound: there is no such message, or the room is secret.
+        :raises Forbidden: it is somebody else's, or the identity may not write in the room.
+        :raises Conflict: it is deleted, or was edited as often as can be.
+        :raises StoreUnavailable: it could not be stored; nothing was.
+        """
+        draft = self._about(identity, "edit", room, seq)
+        self._check_text(text)
+        draft.text = text
+
+        def write(mentions: list[str]) -> None:
+            draft.amend = edit(identity, self._bounds, mentions)
+
+        return self._mentioning(identity, draft, text, write)
+
+    def delete(self, identity: Identity, room: str, seq: int) -> "Deferred[Posted]":
+        """Remove the text of one's own message for good, of any message for a moderator. Once more is no error: the answer is the same.
+
+        Forbidden: it is somebody else's.
+        """
+        draft = self._about(identity, "delete", room, seq)
+
+        def decide(moderates: bool) -> None:
+            draft.amend = deletion(identity, self._bounds, moderates)
+
+        # Whoever may read may take back what they said, also while they are muted.
+        return self._append_after(identity, draft, Right.READ, None, decide)
+
+    def react(self, identity: Identity, room: str, seq: int, emoji: str, on: bool) -> "Deferred[Posted]":
+        """Put a reaction to a message, or take it back; the same once more appends nothing and has the same answer.
+
+        :raises TooLarge: the emoji is too long. :raises Conflict: the message is deleted, or has as many reactions as it can have.
+        """
+        draft = self._about(identity, "reaction", room, seq)
+        if not emoji or any(category(character) in _NO_EMOJI for character in emoji):
+            raise InvalidParams("emoji: expected an emoji, without blanks and controls", parameter="emoji")
+        if len(emoji.encode()) > self._settings.emoji:
+            raise TooLarge(f"emoji: {len(emoji.encode())} bytes are more than the {self._settings.emoji} that [rooms] emoji allows", parameter="emoji")
+        draft.amend = reaction(emoji, on, self._bounds)
         return self.append(identity, draft)
 
+    def _about(self, identity: Identity, type: str, room: str, seq: int) -> Draft:
+        """An event that is about another."""
+        draft = Draft(fold_room_name(room), type, identity.name, int(self._clock.seconds() * 1000))
+        draft.target = _check_seq(seq, "seq")
+        return draft
+
     def append(self, identity: Identity, draft: Draft, right: Right = Right.WRITE) -> "Deferred[Posted]":
-        """Append a draft if its sender may do that in its room. Everything that is appended passes here.
+        """Append a draft if its sender may do that in its room. Everything that is appended passes here, or `_append_after`.
 
         :param draft: its ``room`` is folded; its ``context`` is set here.
         :param right: what its sender must be allowed.
         :raises NetsvcError: at once or by way of the Deferred: what `check` has against it; Forbidden: it may not start the room.
         """
+        waiting = self.check(identity, draft.room, right)
+        if waiting is not None or identity.rank < self._create or draft.room in self._gates:
+            return self._append_after(identity, draft, right, waiting)
         done: Deferred[Posted] = Deferred()
         draft.context = done
         draft.founds = not identity.guest
-        waiting = self.check(identity, draft.room, right)
-        if waiting is not None:
-            return waiting.addCallback(self._allowed, identity, draft, done)
-        if identity.rank >= self._create:
-            self.appender.append(draft)
-            return done
-        return self._allowed(None, identity, draft, done)
-
-    def _allowed(self, _: None, identity: Identity, draft: Draft, done: "Deferred[Posted]") -> "Deferred[Posted]":
-        if identity.rank < self._create:
-            return self._states.exists(draft.room).addCallback(self._append_if, draft, done)
         self.appender.append(draft)
         return done
 
-    def _key(self, identity: Identity, draft: Draft, key: str) -> Key:
-        if not key or len(key) > KEY_LENGTH:
-            raise InvalidParams(f"key: expected 1 to {KEY_LENGTH} characters, a UUID for one", parameter="key")
-        digest = digest_of(f"{draft.extra or ''}\0{draft.text}".encode())
-        return Key(scope_of("chat.post", draft.room, identity), key, digest, draft.at + self._keys)
+    def _append_after(
+        self,
+        identity: Identity,
+        draft: Draft,
+        right: Right,
+        checking: "Deferred[None] | None" = None,
+        prepare: Callable[[bool], None] | None = None,
+    ) -> "Deferred[Posted]":
+        """Append a draft that something has to be found out for. Those behind it in its room wait, so that all keep their order.
 
-    def _append_if(self, exists: bool, draft: Draft, done: "Deferred[Posted]") -> "Deferred[Posted]":
-        if not exists:
-            raise Forbidden(f"there is no room {draft.room!r} yet, and you may not start one")
-        self.appender.append(draft)
-        return done
+        :param checking: what `check` has given, if it was asked.
+        :param prepare: told before whether the identity moderates the room.
+        """
+        return Deferred.fromCoroutine(self._append_in_turn(identity, draft, right, checking, prepare))
+
+    async def _append_in_turn(
+        self, identity: Identity, draft: Draft, right: Right, checking: "Deferred[None] | None", prepare: Callable[[bool], None] | None
+    ) -> Posted:
+        room = draft.room
+        done: Deferred[Posted] = Deferred()
+        draft.context = done
+        draft.founds = not identity.guest
+        gate = self._gates.setdefault(room, DeferredLock())
+        state = self._states.hold(room)
+        try:
+            async with gate:
+                if checking is None:
+                    checking = self.check(identity, room, right)
+                if checking is not None:
+                    await checking
+                if prepare is not None:
+                    prepare(await self._moderates(identity, room))
+                if identity.rank < self._create and draft.amend is None and not await self._states.exists(room):
+                    raise Forbidden(f"there is no room {room!r} yet, and you may not start one")
+                self.appender.append(draft)
+        finally:
+            self._states.release(state)
+            if not gate.locked:
+                self._gates.pop(room, None)
+        return await done
+
+    async def _moderates(self, identity: Identity, room: str) -> bool:
+        try:
+            checking = self.check(identity, room, Right.MODERATE)
+            if checking is not None:
+                await checking
+        except Forbidden:
+            return False
+        return True
 
     def _committed(self, batch: list[Draft]) -> None:
         epoch, durable, states = self._store.epoch, self._store.durable, self._states
@@ -152,12 +276,16 @@ class Posting:
                 continue
             name, seq = draft.room, draft.seq
             cursor, at = f"{epoch}:{seq}", timestamp(draft.at)
+            if seq == 1:
+                self.founded(name)
             state = states.get(name)
             if state is not None and not draft.repeated:
-                if draft.extra is None:
+                if draft.extra is None or draft.extra is GUEST:
                     event = Event(room=name, seq=seq, cursor=cursor, type=draft.type, sender=draft.sender, at=at, text=draft.text)
                 else:
                     event = event_of(epoch, name, Row(seq, draft.at, draft.type, draft.sender, draft.text, draft.extra))
+                    for row in draft.changed:
+                        self._delivery.replace(state.room, event_of(epoch, name, row))
                 self._delivery.append(state.room, event)
             # In the room before its answer, so that who has that can read it there; delivered behind it, by the flush.
             done.callback(Posted(name, seq, cursor, at, durable))
@@ -173,3 +301,9 @@ class Posting:
     def _flush_held(self) -> None:
         self._held = False
         self._delivery.flush()
+
+
+def _check_seq(seq: int, parameter: str) -> int:
+    if not 1 <= seq <= LAST_SEQ:
+        raise InvalidParams(f"{parameter}: expected the seq of a message, 1 or more", parameter=parameter)
+    return seq

@@ -160,6 +160,7 @@ class Rooms:
         self.delivery = Delivery(store, clock, rooms.fanout_slice, rooms.chunk, rooms.ring_events, rooms.ring_bytes)
         self.posting = Posting(store, clock, rooms, limits, self._states, self.delivery, create)
         self.posting.check = self.permissions.check
+        self.posting.founded = self.permissions.founded
         self.appender = self.posting.appender
         self.post = self.posting.post
 

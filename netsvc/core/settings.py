@@ -36,6 +36,12 @@ class RoomsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """[rooms]: the logs and their delivery."""
 
     text: Annotated[Size, Meta(ge=1), Help("Longest text of a message, in bytes of UTF-8")] = 16 * 1024
+    mentions: Annotated[int, Meta(ge=0), Help("Names that one message can mention; further ones are no mentions")] = 50
+    edits: Annotated[int, Meta(ge=0), Help("How often one message can be edited")] = 100
+    guest_edits: Annotated[Duration, Meta(ge=0), Help("For so long a guest may change what was sent under its name, which nobody vouches for")] = 3600.0
+    emoji: Annotated[Size, Meta(ge=1), Help("Longest emoji of a reaction, in bytes of UTF-8")] = 64
+    reactions: Annotated[int, Meta(ge=0), Help("Different reactions to one message")] = 20
+    reactions_per_message: Annotated[int, Meta(ge=0), Help("Reactions to one message in all")] = 500
     ring_events: Annotated[int, Meta(ge=16), Help("Newest events of a room kept ready in memory")] = 1024
     ring_bytes: Annotated[Size, Meta(ge=64 * 1024), Help("Memory for the ready events of all rooms together")] = 64 * 1024 * 1024
     fanout_slice: Annotated[int, Meta(ge=1), Help("Clients written to in one reactor turn; the rest follow in the next")] = 2000
