@@ -97,14 +97,17 @@ class Budget:
     @property
     def remaining(self) -> int:
         """The plain calls that could be made now."""
-        return int(self.left + _ROUNDING)
+        return self.rest()[0]
 
-    @property
-    def more_after(self) -> int:
-        """Seconds until `remaining` is more, rounded up; 0 if it is all there is."""
+    def rest(self) -> tuple[int, int]:
+        """`remaining`, and the seconds until it is more, rounded up; 0 if it is all there is."""
         budgets = self._budgets
-        missing = self.remaining + 1 - (budgets.span - (self.full_at - budgets.seconds())) / budgets.interval
-        return ceil(missing * budgets.interval - _ROUNDING) if self.remaining < budgets.quota else 0
+        interval = budgets.interval
+        left = (budgets.span - self.full_at + budgets.seconds()) / interval if interval else budgets.burst
+        remaining = max(0, int(left + _ROUNDING))
+        if remaining >= budgets.quota:
+            return budgets.quota, 0
+        return remaining, ceil((remaining + 1 - left) * interval - _ROUNDING)
 
 
 class Budgets:

@@ -15,7 +15,8 @@ from netsvc.http.bodies import Stream
 from netsvc.http.deadline import ANSWER, BODY, END, IDLE, OPEN, SILENCE, WRITE, Deadline
 from netsvc.http.errors import HttpError
 from netsvc.http.intake import Intake
-from netsvc.http.messages import Request, Response, Upgrade
+from netsvc.http.messages import BUDGETED, Request, Response, Upgrade
+from netsvc.http.ratelimit import rate_lines
 from netsvc.http.requestlog import log_access
 from netsvc.http.transport import DirectTransport, direct
 from netsvc.http.turn import Turn
@@ -274,12 +275,15 @@ class HttpChannel:
         factory = self._factory
         body = response.body
         try:
-            if request.flags or self._last or response.headers:
+            flags = request.flags
+            if (flags and flags != BUDGETED) or self._last or response.headers:
                 self._conclude(request)
                 head, body = render(factory.heads, request, response)
             else:
                 key = (response.status, response.media_type, len(body))
                 head = factory.heads.ready.get(key) or factory.heads.plain(*key)
+                if flags:
+                    head = head[:-2] + rate_lines(request.budget) + b"\r\n"
         except ValueError as error:  # a bug of the handler: such an answer cannot be written
             self._send(request, error_answer(request, error))
             return

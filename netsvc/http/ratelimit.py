@@ -3,20 +3,32 @@
 from functools import lru_cache
 
 from netsvc.core.limits import Budget
-from netsvc.http.messages import Headers
 
-__all__ = ["rate_fields"]
+__all__ = ["rate_fields", "rate_lines"]
 
+_REMEMBERED = 4096
+"""Renderings kept: clients who keep within their budget see the same few numbers again and again."""
 
-@lru_cache(maxsize=16)
-def _policy(quota: int, window: int) -> bytes:
-    """A budget as the draft's quota policy: what it holds, and the time that fills it."""
-    return b'"calls";q=%d;w=%d' % (quota, window)
+Fields = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 
 
-def rate_fields(budget: Budget) -> Headers:
-    """``RateLimit-Policy`` and ``RateLimit``: what the caller has, what is left of it, and in how many seconds it is more."""
-    policy = _policy(budget.quota, budget.window)
-    remaining, after = budget.remaining, budget.more_after
+@lru_cache(_REMEMBERED)
+def _fields(quota: int, window: int, remaining: int, after: int) -> Fields:
+    policy = b'"calls";q=%d;w=%d' % (quota, window)
     limit = b'"calls";r=%d;t=%d' % (remaining, after) if after else b'"calls";r=%d' % remaining
     return (b"RateLimit-Policy", policy), (b"RateLimit", limit)
+
+
+@lru_cache(_REMEMBERED)
+def _lines(quota: int, window: int, remaining: int, after: int) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in _fields(quota, window, remaining, after)])
+
+
+def rate_fields(budget: Budget) -> Fields:
+    """``RateLimit-Policy`` and ``RateLimit``: what the caller has, what is left of it, and in how many seconds it is more."""
+    return _fields(budget.quota, budget.window, *budget.rest())
+
+
+def rate_lines(budget: Budget) -> bytes:
+    """The same as they stand in a head."""
+    return _lines(budget.quota, budget.window, *budget.rest())

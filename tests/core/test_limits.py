@@ -77,17 +77,17 @@ class BudgetTests(TestCase):
     def test_what_clients_are_told(self) -> None:
         """Quota, window, what remains and when it is more, in whole numbers; the data of a refusal has them, too."""
         budget = self.budgets.of(ALICE, "192.0.2.1")
-        self.assertEqual((budget.quota, budget.window, budget.remaining, budget.more_after), (5, 1, 5, 0))
+        self.assertEqual((budget.quota, budget.window, budget.rest()), (5, 1, (5, 0)))
         budget.charge(1.0)
-        self.assertEqual((budget.remaining, budget.more_after), (4, 1))
+        self.assertEqual(budget.rest(), (4, 1))
         budget.charge(4.0)
         data = self.assertRaises(RateLimited, budget.charge, 1.0).data
         self.assertEqual(data, {"retry_after": 0.1, "quota": 5, "window": 1, "remaining": 0})
         slow = Budgets(LimitsSettings(calls_per_second=0.1, burst=2.0), self.clock.seconds).of(ALICE, "")
         slow.charge(2.0)
-        self.assertEqual((slow.window, slow.remaining, slow.more_after), (20, 0, 10))
+        self.assertEqual((slow.window, slow.rest()), (20, (0, 10)))
         self.clock.advance(3)
-        self.assertEqual(slow.more_after, 7)
+        self.assertEqual(slow.rest(), (0, 7))
 
     def test_who_takes_no_heed(self) -> None:
         """Some hundred refusals are told at once; whoever goes on is to be read from no faster than they are forgotten."""
@@ -113,7 +113,7 @@ class BudgetTests(TestCase):
         budget = Budgets(LimitsSettings(rate=False), self.clock.seconds).of(ALICE, "192.0.2.1")
         for _ in range(100_000):
             budget.charge(10.0)
-        self.assertEqual(budget.left, LimitsSettings().burst)
+        self.assertEqual((budget.left, budget.remaining), (LimitsSettings().burst, LimitsSettings().burst))
 
     def test_whose_it_is(self) -> None:
         """A user's is the user's wherever from; guests, and those who have not logged in, share their address's."""
