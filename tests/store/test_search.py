@@ -180,6 +180,23 @@ class SearchContract:
         self.outcome(self.store.prune(NOW, None, 3))
         self.assertEqual(self.texts("w"), ["w 9", "w 8", "w 7"])
 
+    def amend(self, type: str, target: int, text: str) -> None:
+        """Change the text of a message, as an edit or a deletion does."""
+        change = Draft("r", type, "ada", NOW + 1000, None, f'{{"target":{target}}}')
+        change.target = target
+        change.amend = lambda made, row, load: [row._replace(text=text)] if row is not None else []
+        self.outcome(self.store.append([change]))
+        self.assertIsNone(change.error)
+
+    def test_amended(self) -> None:
+        """An edited message is found by its new words only, at its old place; a deleted one not at all."""
+        self.say("old one", "two", "three one")
+        self.assertEqual(self.texts("old"), ["old one"])
+        self.amend("edit", 1, "new one")
+        self.check({"old": [], "new": ["new one"], "one": ["three one", "new one"]})
+        self.amend("delete", 3, "")
+        self.check({"one": ["new one"], "three": [], "in:r": ["two", "new one"]})
+
     def test_closed(self) -> None:
         """A store that is stopped says so."""
         self.outcome(self.store.stop())

@@ -6,7 +6,7 @@ makes it look again at the message that it is about. So nothing of all this is i
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from pathlib import Path
 from sqlite3 import Connection
@@ -30,10 +30,13 @@ PIECE: Final = 256
 ROOMS: Final = 500
 """Rooms compared with the index by one query."""
 
-BUSY: Final = 8
-"""Batches of posts between two steps at which the store counts as busy: the index then takes one small piece in each `PAUSE`."""
+BUSY_RATE: Final = 1000.0
+"""Events appended each second, from which on the store counts as busy: the index then takes one small piece in each `PAUSE`."""
 
-BUSY_PIECE: Final = 64
+BUSY_LEAST: Final = 16
+"""Fewer new events say nothing of a rate."""
+
+BUSY_PIECE: Final = 128
 PAUSE: Final = 0.25
 """Seconds."""
 
@@ -94,6 +97,7 @@ class Indexer:
         self._settings = settings
         self._shard = shard
         self._purge_at = 0.0
+        self._looked = time.monotonic()
         self._begin()
 
     def _begin(self) -> None:
@@ -124,14 +128,15 @@ class Indexer:
 
     def step(self) -> float | None:
         """Do a little of what there is to do; seconds until more should be done, None if that is only when something is appended."""
-        touched = self._look()
+        now = time.monotonic()
+        events = self._look()
+        busy = events >= BUSY_LEAST and events > BUSY_RATE * (now - self._looked)
+        self._looked = now
         if self._behind():
-            busy = touched > BUSY
             self._work(BUSY_PIECE if busy else PIECE)
             return PAUSE if busy else 0.0
         if not self._stale:
             return None
-        now = time.monotonic()
         if now >= self._purge_at:
             self._stale = self._index.purge()
             took = time.monotonic() - now
@@ -171,16 +176,8 @@ class Indexer:
             self._follow(piece)
 
     def _look(self) -> int:
-        """Take over what the writer has told; how many batches it was."""
-        count = 0
-        while self.touched:
-            count += 1
-            for head in self.touched.popleft():
-                if head.id not in self._heads:
-                    self._enqueue(head.id, head.seq)
-                else:
-                    self._heads[head.id] = head.seq
-        return count
+        """Take over what the writer has told; how many events are new."""
+        return sum(self._enqueue(head.id, head.seq) for heads in _taken(self.touched) for head in heads)
 
     def _compare(self, done: int) -> None:
         """See of some rooms, those that follow `done`, how far the index has come."""
@@ -192,10 +189,12 @@ class Indexer:
             if first > 1:
                 self._firsts[room] = first
 
-    def _enqueue(self, room: int, head: int) -> None:
-        if room in self._heads:
-            self._heads[room] = max(self._heads[room], head)
-            return
+    def _enqueue(self, room: int, head: int) -> int:
+        """Go up to this seq in a room; how many events that is more than before."""
+        known = self._heads.get(room)
+        if known is not None:
+            self._heads[room] = max(known, head)
+            return max(0, head - known)
         reached = self._index.reached(room, room).get(room, 0)
         if reached < head:
             with self._readers.connection() as log:
@@ -204,6 +203,7 @@ class Indexer:
             at, seq = (following[0].at, following[0].seq) if following else (0, head)
             self._heads[room] = head
             heappush(self._queue, _Next(at, room, seq, 1))
+        return max(0, head - reached)
 
     def _follow(self, limit: int) -> None:
         """Look at the next events of all rooms, in the order of their times."""
@@ -338,6 +338,12 @@ class _Search:
     def _ids(self, names: Iterable[str]) -> list[int]:
         found = (value_of(self._log, "SELECT id FROM rooms WHERE name = ?", (name,)) for name in names)
         return [id for id in found if id is not None]
+
+
+def _taken(touched: "deque[Iterable[Head]]") -> Iterator[Iterable[Head]]:
+    """What is in a queue, taken out of it."""
+    while touched:
+        yield touched.popleft()
 
 
 def _rows(log: Connection, room: int, first: int, last: int, limit: int) -> list[Row]:
