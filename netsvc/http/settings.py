@@ -1,17 +1,21 @@
 """[http]: the section of the HTTP server."""
 
+from math import ceil
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from netsvc.http.hosts import check_host, check_origin
-from netsvc.http.websocket import WebSocketLimits
+from netsvc.http.websocket_limits import WebSocketLimits
 from netsvc.settings import Duration, Endpoints, Help, Size, items
 from netsvc.wire.deflate import PermessageDeflate
 from netsvc.wire.http1 import RequestLimits
 
 __all__ = ["HttpSettings"]
+
+OVERHEAD_BURST = 5.0
+"""Seconds of the allowed overhead of a WebSocket that may come at once."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     websocket_compression_level: Annotated[int, Meta(ge=1, le=9), Help("1 is fast, 9 is small; a message to a whole room is compressed once")] = 3
     websocket_compression_shortest: Annotated[Size, Help("Messages to clients are not compressed if they are shorter")] = 160
     websocket_compression_longest: Annotated[Size, Help("Nor if they are longer: while a long one is compressed, nobody else is served")] = 64 * 1024
+    websocket_message_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a WebSocket message to arrive whole; looked at every ping_interval")] = 60.0
     websocket_overhead: Annotated[float, Meta(gt=0), Help("Pings and tiny fragments of one WebSocket in a second; beyond, it is closed with 1008")] = 100.0
     ping_interval: Annotated[Duration, Meta(gt=0), Help("Silence after which a WebSocket is pinged")] = 30.0
     pong_timeout: Annotated[Duration, Meta(gt=0), Help("Silence after a ping, after which a WebSocket is given up")] = 20.0
@@ -70,7 +75,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             ping_interval=self.ping_interval,
             pong_timeout=self.pong_timeout,
             close_timeout=self.close_timeout,
+            message_timeout=self.websocket_message_timeout,
             overhead=self.websocket_overhead,
+            overhead_burst=ceil(self.websocket_overhead * OVERHEAD_BURST),
         )
 
     def permessage_deflate(self) -> PermessageDeflate | None:

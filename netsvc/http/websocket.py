@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netsvc.http.transport import DirectTransport
+from netsvc.http.websocket_limits import WebSocketLimits
 from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
 from netsvc.wire.deflate import Agreement, Deflater, InflatingReader
 from netsvc.wire.websocket import BINARY, CLOSE, FAIL, PING, PONG, TEXT, CloseReason, FrameReader, close_frame, frame, text_frame
 
-__all__ = ["WebSocketConnection", "WebSocketLimits", "WebSocketRegister"]
+__all__ = ["WebSocketConnection", "WebSocketRegister"]
 
 _log = Logger()
 
@@ -31,26 +31,6 @@ _PONG = 1  # a ping was sent
 _PROGRESS = 2  # bytes wait, so a ping could not arrive: it is watched whether the client takes any
 
 _PING_FRAME = frame(PING, b"")
-
-_OVERHEAD_BURST = 5.0
-"""Seconds of the allowed overhead that may come at once."""
-
-
-class WebSocketLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers that a WebSocket keeps to; times in seconds.
-
-    :ivar max_message: the longest message from a client, in bytes over all its fragments; a longer one is refused with 1009.
-    :ivar ping_interval: a client that was silent for this long is pinged.
-    :ivar pong_timeout: a pinged client that stays silent this long is gone. Likewise one that takes none of the bytes that wait for it.
-    :ivar close_timeout: the closing handshake may take this long, then the connection is aborted.
-    :ivar overhead: control frames, tiny fragments and the like (see FrameReader) in a second; a client that sends more is closed with 1008.
-    """
-
-    max_message: int
-    ping_interval: float
-    pong_timeout: float
-    close_timeout: float
-    overhead: float = 100.0
 
 
 @implementer(IWebSocketApplication)
@@ -128,9 +108,10 @@ class WebSocketConnection:
         self._registry = registry
         self._deflater: Deflater | None
         if agreement is None:
-            self._reader, self._deflater = FrameReader(limits.max_message), None
+            self._reader, self._deflater = FrameReader(limits.max_message, limits.overhead_burst), None
         else:
-            self._reader, self._deflater = InflatingReader(limits.max_message, agreement.window), agreement.deflater
+            self._deflater = agreement.deflater
+            self._reader = InflatingReader(limits.max_message, agreement.window, limits.overhead_burst)
         self._overhead_until = 0.0  # when all overhead so far would have come at the allowed rate, in seconds of the wheel
         self._state = _OPEN
         self._asked = _NOTHING
@@ -330,11 +311,12 @@ class WebSocketConnection:
         """Count what was read beyond messages; if that is more than the client may make netsvc do, end with 1008, read no more, and give False."""
         reader, wheel = self._reader, self._wheel
         now = wheel.now * wheel.tick
-        until = max(self._overhead_until, now) + reader.overhead / self._limits.overhead
+        limits = self._limits
+        until = max(self._overhead_until, now) + reader.overhead / limits.overhead
         reader.overhead = 0
         self._overhead_until = until
         # A tick more, since the wheel's time stands still that long.
-        if until - now <= _OVERHEAD_BURST + wheel.tick:
+        if until - now <= limits.overhead_burst / limits.overhead + wheel.tick:
             return True
         self._fail(CloseReason(1008, "too many pings or tiny fragments"))
         return False
@@ -444,6 +426,8 @@ class WebSocketConnection:
         limits = self._limits
         if self._state != _OPEN:
             self._abort("")
+        elif self._overdue():
+            self._fail(CloseReason(1008, "a message was not whole in time"))
         elif self._heard:
             self._ask(_NOTHING, limits.ping_interval)
         elif self._transport.full:
@@ -458,6 +442,16 @@ class WebSocketConnection:
         else:
             self._ask(_PONG, limits.pong_timeout)
             self._transport.write(_PING_FRAME)
+
+    def _overdue(self) -> bool:
+        """Whether a message has been arriving for too long. What the client could not send, since it was not read from, does not count."""
+        message = self._reader.unfinished
+        if message is None:
+            return False
+        now = self._wheel.now * self._wheel.tick
+        if self._paused or message.begun is None:
+            message.begun = now
+        return now - message.begun >= self._limits.message_timeout
 
     def _ask(self, what: int, seconds: float) -> None:
         self._asked = what

@@ -179,51 +179,59 @@ class PermessageDeflate:
 
 
 class _DeflatedMessage(PartialMessage):
-    """A compressed message that has begun and not yet ended. It is inflated as it comes, never beyond the longest message."""
+    """A compressed message that has begun and not yet ended.
 
-    __slots__ = ("_blocks", "_inflater", "_limit", "_window")
+    It is kept as it comes and inflated when it is whole, so that what a client leaves unfinished costs no more than it has sent.
+    """
+
+    __slots__ = ("_inflated", "_limit", "_window")
 
     def __init__(self, opcode: int, limit: int, window: int) -> None:
         PartialMessage.__init__(self, opcode)
+        self._decoder = None  # these bytes are no text yet
         self._limit = limit
         self._window = window
-        self._inflater = zlib.decompressobj(-window)
-        self._blocks = 0  # final ones
+        self._inflated = 0
 
-    def _keep(self, piece: bytes, last: bool) -> None:
+    def value(self) -> str | bytes:
+        """Inflate the whole message.
+
+        :raises UnicodeDecodeError: it is no UTF-8.
+        :raises ProtocolViolation: it cannot be inflated, or not within the bounds.
+        """
         try:
-            self._inflate(piece)
-            if last:
-                self._inflate(_TAIL)
+            whole = _inflate(bytes(self.data + _TAIL), self._limit, self._window)
         except zlib.error:
             raise ProtocolViolation(1007, "a compressed message that cannot be inflated") from None
-        if last and self._decoder is not None:
-            self._decoder.decode(b"", True)
-
-    def _inflate(self, piece: bytes) -> None:
-        while piece:
-            if self._inflater.eof:
-                # A block may say that it is the last and be followed by more, from the next whole byte on (section 7.2.1).
-                self._blocks += 1
-                if self._blocks > _FINAL_BLOCKS:
-                    raise ProtocolViolation(1008, "a compressed message of too many streams")
-                self._inflater = zlib.decompressobj(-self._window, zdict=bytes(self.data[-(1 << self._window) :]))
-            # One byte more than may be is asked for, to see that there is one.
-            inflated = self._inflater.decompress(piece, self._limit + 1 - len(self.data))
-            if len(self.data) + len(inflated) > self._limit:
-                raise ProtocolViolation(1009, f"a message is longer than {self._limit} bytes")
-            PartialMessage._keep(self, inflated, False)
-            piece = self._inflater.unused_data
+        self._inflated = len(whole)
+        return whole.decode() if self.opcode == TEXT else whole
 
     def overhead(self) -> int:
         """Inflating far is work that the client had no part in."""
-        return max(0, len(self.data) - _FREE_RATIO * self.received) // _OVERHEAD
+        return max(0, self._inflated - _FREE_RATIO * self.received) // _OVERHEAD
+
+
+def _inflate(packed: bytes, limit: int, window: int) -> bytes:
+    """Inflate to at most `limit` bytes. ProtocolViolation: it would be more; zlib.error: it is no deflated data."""
+    inflater = zlib.decompressobj(-window)
+    # One byte more than may be is asked for, to see that there is one.
+    whole = inflater.decompress(packed, limit + 1)
+    for _ in range(_FINAL_BLOCKS):
+        if len(whole) > limit:
+            raise ProtocolViolation(1009, f"a message is longer than {limit} bytes")
+        packed = inflater.unused_data
+        if not packed:
+            return whole
+        # A block may say that it is the last and be followed by more, from the next whole byte on (section 7.2.1).
+        inflater = zlib.decompressobj(-window, zdict=whole[-(1 << window) :])
+        whole += inflater.decompress(packed, limit + 1 - len(whole))
+    raise ProtocolViolation(1008, "a compressed message of too many streams")
 
 
 class InflatingReader(FrameReader):
     """A FrameReader for a client with which permessage-deflate was agreed.
 
-    A compressed message is refused (1009) as soon as it inflates to more than `max_message`, before more of it is inflated.
+    A compressed message is refused (1009) when it inflates to more than `max_message`, before more of it is inflated.
 
     :param window: bits of the client's window, as agreed.
     """
@@ -232,8 +240,8 @@ class InflatingReader(FrameReader):
 
     reserved_bits: ClassVar[int] = 0x30
 
-    def __init__(self, max_message: int, window: int) -> None:
-        FrameReader.__init__(self, max_message)
+    def __init__(self, max_message: int, window: int, max_overhead: int = 1 << 30) -> None:
+        FrameReader.__init__(self, max_message, max_overhead)
         self._window = window
 
     def _check_header(self, first: int, second: int) -> int:

@@ -168,9 +168,10 @@ class PartialMessage:
     :ivar mask: of the present frame, turned so that it starts at the next byte.
     :ivar final: the present frame is the last.
     :ivar received: bytes of payload that have come, as the client sent them.
+    :ivar begun: for whoever bounds the time that it takes.
     """
 
-    __slots__ = ("_decoder", "data", "final", "mask", "opcode", "received", "remaining")
+    __slots__ = ("_decoder", "begun", "data", "final", "mask", "opcode", "received", "remaining")
 
     def __init__(self, opcode: int) -> None:
         self.opcode = opcode
@@ -179,6 +180,7 @@ class PartialMessage:
         # Fed with each piece only to find the first byte that cannot be UTF-8 as soon as it is there (section 8.1).
         self._decoder = _Utf8Decoder() if opcode == TEXT else None
         self.received = 0
+        self.begun: float | None = None
         self.remaining = 0
         self.mask = b""
         self.final = False
@@ -216,21 +218,29 @@ class FrameReader:
 
     :param max_message: the longest message, in bytes of payload over all its fragments. Announcing more is a violation (1009) before any byte
         of it is kept, so that a reader never holds more than this and a header.
-    :ivar overhead: frames that were read since whoever wants to bound them set it to 0: control frames, and fragments too short to be worth it.
+    :param max_overhead: the most `overhead`; more is a violation (1008).
+    :ivar overhead: frames that were read since whoever wants to bound their rate set it to 0: control frames, and fragments too short to be
+        worth it.
     """
 
-    __slots__ = ("_deaf", "_message", "_pending", "_small", "max_message", "overhead")
+    __slots__ = ("_deaf", "_max_overhead", "_message", "_pending", "_small", "max_message", "overhead")
 
     #: The bits of a frame's first byte that must be zero; an extension that is negotiated takes its own away.
     reserved_bits: ClassVar[int] = 0x70
 
-    def __init__(self, max_message: int) -> None:
+    def __init__(self, max_message: int, max_overhead: int = 1 << 30) -> None:
         self.max_message = max_message
+        self._max_overhead = max_overhead
         self._small = min(_SMALL, max_message)
         self._pending = b""  # the beginning of a header, or of a control frame
         self._message: PartialMessage | None = None
         self._deaf = False
         self.overhead = 0
+
+    @property
+    def unfinished(self) -> PartialMessage | None:
+        """The message that has begun and not yet ended, None if there is none."""
+        return self._message
 
     def feed(self, data: bytes) -> list[tuple[int, Any]]:
         """Take the next bytes of the stream and give what is complete, in order.
@@ -296,7 +306,7 @@ class FrameReader:
         if opcode >= CLOSE:
             if len(data) < body + length:
                 return self._keep(data, position)
-            self.overhead += 1
+            self._pay(1)
             self._read_control(opcode, apply_mask(data[body : body + length], data[body - 4 : body]), events)
             return body + length
         if length + (0 if message is None else message.received) > self.max_message:
@@ -312,11 +322,16 @@ class FrameReader:
                 return body + length
             message = self._message = self._begin(first)
         if length < _TINY and not (final and opcode):
-            self.overhead += 1
+            self._pay(1)
         message.final = final
         message.remaining = length
         message.mask = mask
         return self._read_payload(message, data, body, events)
+
+    def _pay(self, overhead: int) -> None:
+        self.overhead += overhead
+        if self.overhead > self._max_overhead:
+            raise ProtocolViolation(1008, "too many pings or tiny fragments")
 
     def _begin(self, first: int) -> PartialMessage:
         """A message whose first frame has this first byte."""
@@ -349,8 +364,8 @@ class FrameReader:
         message.add(data[position:end])
         if message.final and not message.remaining:
             events.append((message.opcode, message.value()))
-            self.overhead += message.overhead()
             self._message = None
+            self._pay(message.overhead())
         return end
 
     def _read_control(self, opcode: int, payload: bytes, events: list[tuple[int, Any]]) -> None:

@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.transport import BufferedTransport
-from netsvc.http.websocket import WebSocketConnection, WebSocketLimits
+from netsvc.http.websocket import WebSocketConnection
+from netsvc.http.websocket_limits import WebSocketLimits
 from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import IWebSocketApplication
 from netsvc.wire.deflate import Agreement
@@ -21,7 +22,9 @@ from tests.wire.test_websocket import client_frame
 
 __all__ = ["LIMITS", "ConnectionCase", "Recorder", "Wire", "client_close"]
 
-LIMITS = WebSocketLimits(max_message=1000, ping_interval=30.0, pong_timeout=10.0, close_timeout=5.0)
+LIMITS = WebSocketLimits(
+    max_message=1000, ping_interval=30.0, pong_timeout=10.0, close_timeout=5.0, message_timeout=60.0, overhead=100.0, overhead_burst=500
+)
 
 
 def client_close(code: int = 1000, reason: bytes = b"") -> bytes:
@@ -113,6 +116,8 @@ class Recorder:
 class ConnectionCase(SynchronousTestCase):
     """One connection, begun."""
 
+    limits = LIMITS
+
     def setUp(self) -> None:
         """Open it."""
         self.clock = Clock()
@@ -124,7 +129,7 @@ class ConnectionCase(SynchronousTestCase):
         """Begin a connection."""
         application = application or Recorder()
         wire = Wire()
-        connection = WebSocketConnection(wire, application, LIMITS, self.wheel, self.registry, agreement)
+        connection = WebSocketConnection(wire, application, self.limits, self.wheel, self.registry, agreement)
         connection.begin(leftover)
         return application, wire, connection
 

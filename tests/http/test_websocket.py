@@ -10,10 +10,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
-from netsvc.wire.deflate import Agreement, Deflater
-from netsvc.wire.websocket import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame, text_frame
+from netsvc.wire.websocket import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame
 from tests.http.connections import ConnectionCase, Recorder, client_close
-from tests.wire.test_deflate import deflated
 from tests.wire.test_websocket import client_frame
 
 PING_FRAME = frame(PING, b"")
@@ -68,94 +66,6 @@ class MessageTests(ConnectionCase):
         self.wire.pauseProducing()
         self.wire.resumeProducing()
         self.assertEqual(self.wire.sent(), b"")
-
-
-class CompressionTests(ConnectionCase):
-    """A connection on which compression was agreed."""
-
-    def setUp(self) -> None:
-        """One more connection, with the agreement."""
-        super().setUp()
-        self.deflater = Deflater(3, 1, 1000)
-        self.application, self.wire, self.connection = self.open(agreement=Agreement(b"", self.deflater, 15))
-
-    def test_send(self) -> None:
-        """Messages are compressed where that makes them shorter; ready frames and control frames are sent as they are."""
-        self.connection.send_text(b"a" * 100)
-        self.connection.send_binary(b"b" * 100)
-        self.connection.send_text(b"c")
-        self.connection.write(b"\x81\x01d")
-        self.receive(client_frame(PING, b"e" * 100))
-        expected = (
-            self.deflater.frame(TEXT, b"a" * 100),
-            self.deflater.frame(BINARY, b"b" * 100),
-            text_frame(b"c"),
-            text_frame(b"d"),
-            frame(PONG, b"e" * 100),
-        )
-        self.assertEqual(self.wire.sent(), b"".join(expected))
-
-    def test_framing(self) -> None:
-        """What makes frames is the same for all who are sent the same, and another where nothing was agreed."""
-        _, _, same = self.open(agreement=Agreement(b"", self.deflater, 9))
-        _, wire, plain = self.open()
-        self.assertIs(same.text_frame, self.connection.text_frame)
-        self.assertIs(plain.text_frame, text_frame)
-        plain.send_binary(b"b" * 100)
-        self.assertEqual(wire.sent(), frame(BINARY, b"b" * 100))
-
-    def test_receive(self) -> None:
-        """Compressed and plain messages arrive in order."""
-        self.receive(client_frame(TEXT, deflated(b"a" * 500), reserved=0x40), client_frame(TEXT, b"b"))
-        self.assertEqual(self.application.heard, ["a" * 500, "b"])
-
-    def test_bomb(self) -> None:
-        """A message that inflates beyond the longest ends the connection with 1009; those before it arrive."""
-        self.receive(client_frame(TEXT, b"good"), client_frame(TEXT, deflated(b"a" * 1001), reserved=0x40))
-        self.assertEqual((self.application.heard, [code for code, _ in self.application.ends]), (["good"], [1009]))
-        self.assertEqual(self.wire.ended, "half closed")
-
-
-class OverheadTests(ConnectionCase):
-    """Frames that cost more than they bring: the limit is 100 in a second, and what comes in five seconds may come at once."""
-
-    def test_steady(self) -> None:
-        """A client that keeps to the rate may do so for ever."""
-        for number in range(100):
-            self.receive(*[client_frame(PING, b"%d" % number)] * 95)
-            self.assertEqual(self.wire.sent(), frame(PONG, b"%d" % number) * 95)
-            self.clock.advance(1.0)
-        self.assertEqual(self.application.ends, [])
-
-    def test_flood_of_pings(self) -> None:
-        """More pings than that are not answered, and end the connection with 1008."""
-        for _ in range(6):
-            self.receive(*[client_frame(PING)] * 100)
-        self.wire.sent()
-        self.receive(*[client_frame(PING)] * 100)
-        self.assertEqual([code for code, _ in self.application.ends], [1008])
-        self.assertEqual(self.wire.sent(), close_frame(1008, "too many pings or tiny fragments"))
-        self.assertEqual(self.wire.ended, "half closed")
-        self.receive(*[client_frame(PING)] * 10_000)
-        self.assertEqual(self.wire.sent(), b"")
-
-    def test_flood_of_fragments(self) -> None:
-        """Likewise a message in tiny fragments that never ends."""
-        self.receive(client_frame(TEXT, b"", fin=False))
-        self.receive(*[client_frame(0, b"", fin=False)] * 1000)
-        self.assertEqual(([code for code, _ in self.application.ends], self.application.heard), ([1008], []))
-
-    def test_recovery(self) -> None:
-        """Time makes up for a burst."""
-        for _ in range(3):
-            self.receive(*[client_frame(PONG)] * 500)
-            self.advance(5)
-        self.assertEqual(self.application.ends, [])
-
-    def test_messages_are_free(self) -> None:
-        """Whole messages are not counted here, whatever their number."""
-        self.receive(*[client_frame(TEXT, b"")] * 5000)
-        self.assertEqual((len(self.application.heard), self.application.ends), (5000, []))
 
 
 class ClosingTests(ConnectionCase):
