@@ -1,0 +1,88 @@
+"""Searching the real daemon: what is found, by whom, and what is gone for good."""
+
+import subprocess
+import sys
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.system.clients import RpcError, RpcSocket, post_rpc
+from tests.system.daemon import Daemon
+
+PASSWORD = "correct horse battery staple\n"
+SECRET = "xylophonist"
+PART = b"ylophonis"
+"""FTS5 leaves out of a word what it shares with the one before it, so parts of it are looked for."""
+
+
+class SearchTests(SynchronousTestCase):
+    """A daemon with a few rooms."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        self.daemon = Daemon("[limits]\nrate = off\n")
+        self.addCleanup(self.daemon.close)
+        self.daemon.start()
+
+    def say(self, room: str, *texts: str) -> None:
+        """Post as a guest."""
+        for text in texts:
+            post_rpc(self.daemon.url, "chat.post", {"room": room, "text": text})
+
+    def search(self, query: str, **params: Any) -> Any:
+        """The answer to a query."""
+        return post_rpc(self.daemon.url, "chat.search", {"query": query, **params})
+
+    def texts(self, query: str, **params: Any) -> list[str]:
+        """The texts of what is found."""
+        return [event["text"] for event in self.search(query, **params)["events"]]
+
+    def test_found_at_once(self) -> None:
+        """What is acknowledged is found by the next call, over all rooms, a page at a time; also after a crash."""
+        for number in range(30):
+            self.say(f"room{number % 3}", f"deploy {number}")
+            self.assertEqual(self.texts("depl*", limit=1), [f"deploy {number}"])
+        first = self.search("deploy", limit=20)
+        self.daemon.kill()
+        self.daemon.start()
+        rest = self.search("deploy", before=first["cursor"])
+        self.assertEqual([event["text"] for event in first["events"] + rest["events"]], [f"deploy {number}" for number in range(29, -1, -1)])
+        self.assertEqual((first["more"], rest["more"], rest["behind"], first["highlights"][0]), (True, False, 0, [[0, 6]]))
+
+    def test_errors(self) -> None:
+        """A bad query says what is wrong with it; a room that is not there is not found."""
+        for query, params, code in (('"open', {}, -32602), ("in:absent x", {}, -32003), ("x", {"room": "absent"}, -32003), ("x", {"before": "?"}, -32602)):
+            error = self.assertRaises(RpcError, self.search, query, **params)
+            self.assertEqual(error.code, code)
+
+    def netsvc(self, *arguments: str) -> str:
+        """Run the command line beside the daemon; what it prints."""
+        command = [sys.executable, "-m", "netsvc.cli", *arguments, "--state", str(self.daemon.state)]
+        return subprocess.run(command, input=PASSWORD, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    def test_secret_rooms(self) -> None:
+        """Of a secret room nobody finds anything but its members, and nothing tells others that there is something."""
+        self.netsvc("user", "add", "ann", "--password-stdin")
+        ann = {"Authorization": f"Bearer {self.netsvc('token', 'issue', 'ann')}"}
+        post_rpc(self.daemon.url, "chat.post", {"room": "den", "text": "a hidden word"}, ann)
+        self.say("lobby", "an open word")
+        self.assertEqual(self.texts("word"), ["an open word", "a hidden word"])
+        post_rpc(self.daemon.url, "room.set", {"room": "den", "access": "secret"}, ann)
+        self.assertEqual((self.texts("word"), self.search("hidden"), self.search("word", limit=1)["more"]), (["an open word"], self.search("absent"), False))
+        for params in ({"query": "word", "room": "den"}, {"query": "word in:den"}):
+            self.assertEqual(self.assertRaises(RpcError, post_rpc, self.daemon.url, "chat.search", params).code, -32003)
+        found = post_rpc(self.daemon.url, "chat.search", {"query": "word"}, ann)
+        self.assertEqual([event["text"] for event in found["events"]], ["an open word", "a hidden word"])
+
+    def test_deleted(self) -> None:
+        """A deleted message is found no more, and after the daemon has stopped no file of its state has a part of it; nor of what an edit replaced."""
+        with RpcSocket(self.daemon.websocket_url) as ann:
+            seqs = [ann.call("chat.post", room="lobby", text=text)["seq"] for text in (f"a {SECRET} came", "one", f"the second {SECRET}")]
+            self.assertEqual(len(self.texts(SECRET)), 2)
+            ann.call("chat.edit", room="lobby", seq=seqs[2], text="the pianist")
+            self.assertEqual(self.texts("pianist"), ["the pianist"])
+            ann.call("chat.delete", room="lobby", seq=seqs[0])
+        self.assertEqual((self.texts(SECRET), self.texts("in:lobby", limit=1)), ([], ["the pianist"]))
+        self.daemon.stop()
+        for path in self.daemon.state.iterdir():
+            self.assertNotIn(PART, path.read_bytes(), path.name)
