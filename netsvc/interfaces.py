@@ -194,3 +194,6 @@ class IFormat(Interface):
 
     def presence(room: str, joined: "Sequence[str]", left: "Sequence[str]", count: int) -> bytes:
         """Who came and went since the last time, and how many are there now."""
+
+    def typing(room: str, name: str) -> bytes:
+        """Somebody is writing."""

@@ -27,9 +27,14 @@ class _Presence(msgspec.Struct):
     count: int
 
 
+class _Typing(msgspec.Struct, rename={"name": "from"}):
+    room: str
+    name: str
+
+
 @implementer(IFormat)
 class NotificationFormat:
-    """JSON-RPC notifications: chat.event, chat.gap, chat.presence.
+    """JSON-RPC notifications: chat.event, chat.gap, chat.presence, chat.typing.
 
     :param frame: makes the wire bytes of a message.
     """
@@ -49,6 +54,10 @@ class NotificationFormat:
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
         """Coming and going as chat.presence."""
         return self._frame(notification("chat.presence", self._encode(_Presence(room, joined, left, count))))
+
+    def typing(self, room: str, name: str) -> bytes:
+        """Somebody who is writing as chat.typing."""
+        return self._frame(notification("chat.typing", self._encode(_Typing(room, name))))
 
 
 # All that moves a terminal's cursor or gives it orders; not the tab.
@@ -95,6 +104,10 @@ class TextFormat:
         """Not shown."""
         return b""
 
+    def typing(self, room: str, name: str) -> bytes:
+        """Not shown."""
+        return b""
+
 
 @implementer(IFormat)
 class EventStreamFormat:
@@ -112,6 +125,10 @@ class EventStreamFormat:
         return b"event: gap\ndata: %b\n\n" % self._encode(_Gap(room, first, last))
 
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
+        """Not shown."""
+        return b""
+
+    def typing(self, room: str, name: str) -> bytes:
         """Not shown."""
         return b""
 

@@ -35,6 +35,10 @@ class Ringing:
         """See IFormat."""
         return b""
 
+    def typing(self, room: str, name: str) -> bytes:
+        """See IFormat."""
+        return b""
+
 
 @implementer(ISink)
 class Bell:

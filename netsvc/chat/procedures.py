@@ -58,7 +58,7 @@ class _Left(msgspec.Struct):
 
 
 class ChatProcedures:
-    """``chat.join|leave|post|edit|delete|react|history|rooms|who``.
+    """``chat.join|leave|post|edit|delete|react|typing|history|rooms|who``.
 
     :param rooms: the rooms.
     :param formats: how a connection that joins is told of events, by its framing.
@@ -104,6 +104,11 @@ class ChatProcedures:
     def react(self, call: Call, room: str, seq: int, emoji: str, on: bool = True) -> Deferred[Posted]:
         """React to message `seq` with an emoji, or take that back; the same once more changes nothing."""
         return self._answer_first(self._rooms.posting.react(call.caller, room, seq, emoji, on), call)
+
+    @procedure("chat.typing", role="guest")
+    def typing(self, call: Call, room: str) -> Deferred[Empty]:
+        """Say that you are writing: those in the room get ``chat.typing``, at most once in 3 s; nothing is stored."""
+        return self._rooms.typing.tell(call.caller, room).addCallback(lambda _: Empty())
 
     @procedure("chat.join", role="guest")
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:

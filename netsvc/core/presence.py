@@ -66,6 +66,20 @@ class Presence:
         if not self._here[name]:
             self._leaving[name] = now + self._grace
 
+    def renamed(self, old: str, new: str) -> None:
+        """A connection of `old` is one of `new` now. That is no absence: if it was the last, the old name is gone at once."""
+        self.came(new)
+        self._here[old] -= 1
+        if not self._here[old]:
+            self._drop(old)
+
+    def _drop(self, name: str) -> None:
+        del self._here[name]
+        if name in self._joined:
+            del self._joined[name]
+        else:
+            self._left[name] = None
+
     def sweep(self, now: float) -> Delta | None:
         """Drop who has been absent for long enough; the changes since the last delta, None if there are none, or if it is too early for a
         room of this size to be told again."""
@@ -76,11 +90,8 @@ class Presence:
                 break
             gone.append(name)
         for name in gone:
-            del self._leaving[name], self._here[name]
-            if name in self._joined:
-                del self._joined[name]
-            else:
-                self._left[name] = None
+            del self._leaving[name]
+            self._drop(name)
         if now < self._told_until or not (self._joined or self._left):
             return None
         self._told_until = now + len(self._here) / PACE

@@ -20,6 +20,7 @@ from netsvc.core.posting import Posting
 from netsvc.core.records import RoomInfo
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.core.states import RoomState, RoomStates
+from netsvc.core.typing_notices import TypingNotices
 from netsvc.errors import InvalidParams, NetsvcError
 from netsvc.interfaces import IFormat, ISink, IStore
 
@@ -144,6 +145,7 @@ class Rooms:
     :param create: the least role that may start a room.
     :ivar delivery: delivers their events.
     :ivar posting: appends to them; ``post`` and ``appender`` are its.
+    :ivar typing: passes on who is writing in them.
     :ivar permissions: who may do what in them; to be started before the first call comes.
     """
 
@@ -161,6 +163,7 @@ class Rooms:
         self.posting = Posting(store, clock, rooms, limits, self._states, self.delivery, create)
         self.posting.check = self.permissions.check
         self.posting.founded = self.permissions.founded
+        self.typing = TypingNotices(self._states, self.permissions.check, clock)
         self.appender = self.posting.appender
         self.post = self.posting.post
 
@@ -250,8 +253,7 @@ class Rooms:
 
     def renamed(self, state: RoomState, old: str, new: str) -> None:
         """A member has another name now (called by Member)."""
-        state.presence.came(new)
-        state.presence.went(old, self._clock.seconds())
+        state.presence.renamed(old, new)
         self._sweep_later(state)
 
     # Reading

@@ -18,9 +18,10 @@ class RoomState:
 
     :ivar loaded: its bounds are those of the store.
     :ivar members: the connections that follow it (netsvc.core.rooms.Member).
+    :ivar writers: who was told of as writing, and until when that holds; `quiet_until`: until when that keeps their share of the writes busy.
     """
 
-    __slots__ = ("holders", "loaded", "members", "presence", "room", "waiting")
+    __slots__ = ("holders", "loaded", "members", "presence", "quiet_until", "room", "waiting", "writers")
 
     def __init__(self, name: str, grace: float) -> None:
         self.room = Room(name)
@@ -29,6 +30,8 @@ class RoomState:
         self.loaded = False
         self.members: dict[Any, None] = {}
         self.waiting: list[Deferred[None]] = []
+        self.writers: dict[str, float] = {}
+        self.quiet_until = 0.0
 
 
 class RoomStates(dict[str, RoomState]):

@@ -44,6 +44,8 @@ class NotificationTests(TestCase):
         self.assertEqual(json.loads(gap), {"jsonrpc": "2.0", "method": "chat.gap", "params": {"room": "lobby", "from": 2, "to": 5}})
         (presence,) = texts(self.format.presence("lobby", ("a",), (), 3))
         self.assertEqual(json.loads(presence)["params"], {"room": "lobby", "joined": ["a"], "left": [], "count": 3})
+        (typing,) = texts(self.format.typing("lobby", "a"))
+        self.assertEqual(json.loads(typing), {"jsonrpc": "2.0", "method": "chat.typing", "params": {"room": "lobby", "from": "a"}})
 
 
 class TextTests(TestCase):
@@ -60,6 +62,7 @@ class TextTests(TestCase):
         self.assertEqual(self.format.event(message("", '{"target":1}', "delete")), b"")
         self.assertEqual(self.format.event(message("", '{"deleted":true}')), b"")
         self.assertEqual(self.format.presence("lobby", ("a",), (), 1), b"")
+        self.assertEqual(self.format.typing("lobby", "a"), b"")
         self.assertEqual(texts(self.format.gap("lobby", 1, 3)), ["-- messages 1 to 3 of lobby are no longer kept --"])
 
     def test_nobody_can_forge_a_name(self) -> None:

@@ -135,3 +135,7 @@ class LineFormat:
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
         """All of it."""
         return f"+{','.join(joined)} -{','.join(left)} ={count}\n".encode()
+
+    def typing(self, room: str, name: str) -> bytes:
+        """The name and dots."""
+        return f"{name}...\n".encode()

@@ -93,3 +93,15 @@ class PresenceTests(TestCase):
             self.presence.went("ann", float(second))
         self.assertEqual(self.presence.sweep(100.0), (("ann",), (), 2 * PACE + 1))
         self.assertEqual(self.presence.sweep(110.0), ((), ("ann",), 2 * PACE))
+
+    def test_renamed(self) -> None:
+        """Another name is told of as one that has come and one that has left, at once; not one that was never told of."""
+        self.presence.came("guest-1")
+        self.presence.renamed("guest-1", "ann")
+        self.assertEqual(self.presence.sweep(0), (("ann",), (), 1))
+        self.presence.came("ann")
+        self.presence.renamed("ann", "bob")
+        self.assertEqual((self.presence.names(), self.presence.sweep(10)), (["ann", "bob"], (("bob",), (), 2)))
+        self.presence.renamed("ann", "bob")
+        self.assertEqual((self.presence.names(), self.presence.sweep(20)), (["bob"], ((), ("ann",), 1)))
+        self.assertFalse(self.presence.pending)

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Any
 
 from tests.system.clients import RpcError, RpcSocket, TextRoom, post_rpc
+from tests.system.programs import eventually
 from tests.system.test_protocol_rooms import RoomCase
 
 
@@ -145,6 +146,25 @@ class ChangeTests(MessageCase):
         self.bob = self.socket("bob")
         self.assertEqual(self.history(), before)
         self.assertEqual(self.bob.call("chat.react", room=self.room, seq=2, emoji="👍")["seq"], 4)
+
+
+class TypingTests(MessageCase):
+    """chat.typing."""
+
+    def test_typing(self) -> None:
+        """Those in the room are told who writes, once in a while; a room must be there, or somebody in it."""
+        for _ in range(3):
+            self.assertEqual(self.ann.call("chat.typing", room=self.room), {})
+
+        def told() -> list[dict[str, Any]]:
+            self.bob.call("auth.whoami")
+            return [params for method, params in self.bob.notifications if method == "chat.typing"]
+
+        self.assertEqual(eventually(told, 10.0, "a notice"), [{"room": self.room, "from": "ann"}])
+        self.assertEqual(len(told()), 1)
+        with self.assertRaises(RpcError) as refused:
+            self.ann.call("chat.typing", room=f"{self.room}-absent")
+        self.assertEqual(refused.exception.code, -32003)
 
 
 class MentionTests(MessageCase):

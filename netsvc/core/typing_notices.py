@@ -1,0 +1,74 @@
+"""Who is writing right now: told to those who follow a room, and to nobody else, ever."""
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from netsvc.core.access import Right, absent
+from netsvc.core.identity import Identity
+from netsvc.core.names import fold_room_name
+from netsvc.core.posting import Check
+from netsvc.core.states import RoomState, RoomStates
+
+__all__ = ["INTERVAL", "PACE", "TypingNotices"]
+
+INTERVAL = 3.0
+"""Seconds between two notices of one name in one room."""
+
+WRITERS = 100
+"""Names in one room that are told of within INTERVAL at the most."""
+
+PACE = 5000
+"""Notices written in one second for one room, about: in a room with so many connections somebody is told of once in a second."""
+
+_AHEAD = 0.5
+"""Seconds of that which may be used up at once."""
+
+
+class TypingNotices:
+    """Passes on who is writing.
+
+    :param states: the rooms in memory.
+    :param check: says who may.
+    :param clock: time.
+    """
+
+    def __init__(self, states: RoomStates, check: Check, clock: IReactorTime) -> None:
+        self._states = states
+        self._check = check
+        self._clock = clock
+
+    def tell(self, identity: Identity, room: str) -> "Deferred[None]":
+        """Tell those in a room that somebody is writing there. One notice too many is dropped, without an error.
+
+        :raises InvalidParams: a bad room name.
+        :raises NotFound: at once or by way of the Deferred, like the next: there is no such room, and nobody is in it.
+        :raises Forbidden: they may not write there.
+        """
+        name = fold_room_name(room)
+        checking = self._check(identity, name, Right.WRITE)
+        return self._tell(identity, name) if checking is None else checking.addCallback(lambda _: self._tell(identity, name))
+
+    def _tell(self, identity: Identity, name: str) -> "Deferred[None]":
+        state = self._states.get(name)
+        if state is not None and state.members:
+            self._signal(state, identity.name)
+            return succeed(None)
+
+        def found(exists: bool) -> None:
+            if not exists:
+                raise absent(name)
+
+        return self._states.exists(name).addCallback(found)
+
+    def _signal(self, state: RoomState, name: str) -> None:
+        now = self._clock.seconds()
+        writers = state.writers
+        # In the order in which they were told of, so the first are the first to go.
+        while writers and next(iter(writers.values())) <= now:
+            del writers[next(iter(writers))]
+        if state.quiet_until > now + _AHEAD or name in writers or len(writers) >= WRITERS:
+            return
+        writers[name] = now + INTERVAL
+        state.quiet_until = max(now, state.quiet_until) + len(state.members) / PACE
+        for format, fanout in state.room.fanouts.items():
+            fanout.signal(format.typing(state.room.name, name))
