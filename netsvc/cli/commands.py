@@ -9,6 +9,7 @@ import click
 from netsvc import __version__
 from netsvc.cli.accounts import token, user
 from netsvc.cli.calls import call, status
+from netsvc.cli.chat import chat
 from netsvc.cli.output import note
 from netsvc.errors import NetsvcError, StartError
 from netsvc.settings import SettingsError
@@ -36,7 +37,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="netsvc")
 def main() -> None:
-    """Check settings, keep accounts, call procedures. The daemon itself is started with: twistd -n netsvc"""
+    """Check settings, keep accounts, call procedures, talk in rooms. The daemon itself is started with: twistd -n netsvc"""
 
 
 @main.command()
@@ -51,4 +52,5 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
 main.add_command(user)
 main.add_command(token)
 main.add_command(call)
+main.add_command(chat)
 main.add_command(status)

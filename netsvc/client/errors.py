@@ -4,6 +4,7 @@ An error that the server answered with is a CallFailed; the subclasses have the 
 all is a ConnectionLost. A deadline that passes is a DeadlinePassed, whether the server says so or nobody does.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -216,10 +217,17 @@ def lost(failure: Failure) -> ConnectionLost:
         return Untrusted("the server's certificate is for another name")
     if isinstance(error, SslError):
         return _tls_failure(error)
-    words = " ".join(str(error).split()).rstrip(".")
+    words = " ".join(_words(error).split()).rstrip(".")
     if isinstance(error, ConnectionClosed) and not error.args:
         words = "the connection was closed"
     return ConnectionLost(words or type(error).__name__)
+
+
+def _words(error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.errno:
+        # asyncio's own words have the address in them, once more; those of a resolver have negative numbers.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return str(error)
 
 
 def _tls_failure(error: SslError) -> ConnectionLost:

@@ -1,5 +1,7 @@
 """Tests for netsvc.client.errors."""
 
+from socket import gaierror
+
 from OpenSSL.SSL import Error as SslError
 from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
@@ -57,6 +59,8 @@ class Lost(SynchronousTestCase):
         """The innermost reason is told, in one line; our own errors stay what they are."""
         refused = Failure(ConnectionRefusedError("connection\nrefused"))
         self.assertIn("connection refused", str(lost(Failure(ResponseNeverReceived([refused])))))
+        self.assertEqual(str(lost(Failure(OSError(111, "Connect call failed")))), "Connection refused")
+        self.assertEqual(str(lost(Failure(gaierror(-2, "Name or service not known")))), "Name or service not known")
         self.assertEqual(str(lost(Failure(ConnectionDone()))), "the connection was closed")
         self.assertEqual(str(lost(Failure(ValueError()))), "ValueError")
         own = errors.ConnectionLost("own")
