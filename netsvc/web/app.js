@@ -14,6 +14,8 @@ import { HeadView } from "./head-view.js";
 import { LogView } from "./log-view.js";
 import { MessageActions } from "./message-actions.js";
 import { PeopleView } from "./people-view.js";
+import { PersonDialog } from "./person-dialog.js";
+import { may, RoomInfoDialog } from "./room-info.js";
 import { RoomsView } from "./rooms-view.js";
 import { SearchDialog } from "./search-dialog.js";
 import { StatusView } from "./status-view.js";
@@ -47,7 +49,8 @@ class Page {
       rest: byId("others-rest"),
       onLeave: (room) => this.#leave(room),
     });
-    this.people = new PeopleView({ list: byId("names"), counts: document.querySelectorAll(".people-count") });
+    const onChoose = (name) => this.#openPerson(name);
+    this.people = new PeopleView({ list: byId("names"), counts: document.querySelectorAll(".people-count"), onChoose });
     this.status = new StatusView({ chat, pill: byId("state"), banner: byId("banner") });
     this.head = new HeadView({ chat, log: this.log });
     this.drawers = new Drawers({ regions: [byId("rooms"), byId("main"), byId("people")], backdrop: byId("backdrop") });
@@ -61,6 +64,9 @@ class Page {
   #makeDialogs() {
     this.account = new AccountDialog(byId("account-dialog"), this.chat);
     this.roomDialog = new RoomDialog(byId("room-dialog"), (room) => this.#visit(room));
+    this.info = new RoomInfoDialog(byId("info-dialog"), this.chat, (occupant) => this.person.open(this.log.room, occupant));
+    const on = { mention: (name) => this.#mention(name), changed: () => this.info.refresh() };
+    this.person = new PersonDialog(byId("person-dialog"), this.chat, on);
     this.confirm = new ConfirmDialog(byId("confirm-dialog"));
     this.picker = new EmojiPicker(byId("emoji-dialog"));
     this.search = new SearchDialog(byId("search-dialog"), this.chat, (room, seq) => this.#visit(room, seq));
@@ -84,7 +90,7 @@ class Page {
       confirm: (question) => this.confirm.ask(question),
       say: (sentence) => this.#say(sentence),
       leave: () => this.composer.focus(),
-      mayModerate: () => chat.identity?.roles.includes("admin") ?? false,
+      mayModerate: () => may(log.room, "moderate"),
     };
     this.actions = new MessageActions({ chat, log, picker, scroller: byId("log"), list: byId("rows"), actions });
   }
@@ -114,6 +120,7 @@ class Page {
     click("close-people", () => this.drawers.close());
     click("new-room", () => this.roomDialog.open());
     click("account", () => this.account.open());
+    click("open-info", () => this.info.open(this.log.room));
     click("open-search", () => this.search.open(this.#room));
     click("latest", () => this.log.showEnd().then(() => this.#focusComposer(), () => {}));
     click("to-unread", () => this.log.showUnread().catch(() => {}));
@@ -271,6 +278,19 @@ class Page {
     this.#visit(names[(names.indexOf(this.#room) + by + names.length) % names.length]);
   }
 
+  /** Somebody of the list of who is here; what they are in the room is looked up. */
+  async #openPerson(name) {
+    const log = this.log.room;
+    const roster = await this.chat.roster(log).catch(() => []);
+    this.person.open(log, roster.find((occupant) => occupant.name === name) ?? { name });
+  }
+
+  #mention(name) {
+    byId("info-dialog").close();
+    this.drawers.close();
+    this.composer.insert(`@${name} `);
+  }
+
   /** A short word that goes by itself. */
   #say(sentence) {
     const toast = byId("toast");
@@ -297,11 +317,12 @@ class Page {
   #render() {
     const { chat } = this;
     const log = chat.rooms.get(this.#room);
+    if (!log.described) chat.describe(log).catch(() => {}); // the next connection asks again
     this.log.render();
     this.actions.render();
     if (this.#reads && log.joined) chat.markSeen(log);
     this.rooms.render(this.#room);
-    this.people.render(log.present, chat.identity?.name ?? "");
+    this.people.render(log, chat.identity?.name ?? "");
     this.status.render();
     this.account.render();
     this.head.render(log);

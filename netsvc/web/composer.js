@@ -45,7 +45,7 @@ export class Composer {
     this.#field.addEventListener("keydown", (event) => this.#key(event));
     this.#about.querySelector("button").addEventListener("click", () => this.#endMode());
     const emoji = form.querySelector(".emoji-button");
-    emoji.addEventListener("click", () => on.pick(emoji, (chosen) => this.#insert(chosen)));
+    emoji.addEventListener("click", () => on.pick(emoji, (chosen) => this.insert(chosen)));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -95,6 +95,14 @@ export class Composer {
   /** The message that is being answered or corrected is gone. */
   forget(seq) {
     if (this.#mode?.event.seq === seq) this.#endMode();
+  }
+
+  /** Put a text where the cursor is. */
+  insert(text) {
+    const { selectionStart, selectionEnd } = this.#field;
+    this.#field.setRangeText(text, selectionStart, selectionEnd, "end");
+    this.focus();
+    this.#typed();
   }
 
   #key(event) {
@@ -155,13 +163,6 @@ export class Composer {
     this.#about.querySelector(".words").textContent = kind === undefined ? "" : summary(event.text ?? "");
     this.#about.querySelector("button").setAttribute("aria-label", kind === "edit" ? "Stop editing" : "Do not reply");
     this.#send.setAttribute("aria-label", kind === "edit" ? "Save" : "Send");
-  }
-
-  #insert(text) {
-    const { selectionStart, selectionEnd } = this.#field;
-    this.#field.setRangeText(text, selectionStart, selectionEnd, "end");
-    this.focus();
-    this.#typed();
   }
 
   #typed() {

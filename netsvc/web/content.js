@@ -1,7 +1,7 @@
 /** What a message says, as nodes: built one by one from its tree, so that nothing in it is ever read as HTML. */
 
 import { element, icon } from "./dom.js";
-import { isEmojiOnly, parse } from "./markdown.js";
+import { isEmojiOnly, parse, plainText } from "./markdown.js";
 
 const TAGS = { strong: "strong", em: "em", strike: "s" };
 /** Characters that turn the direction of what follows: in code all of them are shown, elsewhere those that override it. */
@@ -12,52 +12,57 @@ const COPIED = 1500;
 
 /**
  * @param {string} text
- * @param {string} me whose mentions stand out
+ * @param {{me: string, room?: boolean}} named whose mentions stand out; room: everybody is meant, and may be
  * @returns {HTMLElement}
  */
-export function content(text, me) {
-  const size = isEmojiOnly(text) ? " jumbo" : "";
-  return element("div", { class: `text${size}` }, ...parse(text).map((block) => blockNode(block, me)));
+export function content(text, named) {
+  const tree = parse(text);
+  const size = text.length < 200 && isEmojiOnly(plainText(tree).trim()) ? " jumbo" : "";
+  return element("div", { class: `text${size}` }, ...tree.map((block) => blockNode(block, named)));
 }
 
-function blockNode(block, me) {
+function blockNode(block, named) {
   switch (block.type) {
     case "code-block":
       return codeBlock(block);
     case "quote":
-      return element("blockquote", { dir: "auto" }, ...block.children.map((child) => blockNode(child, me)));
+      return element("blockquote", { dir: "auto" }, ...block.children.map((child) => blockNode(child, named)));
     case "list": {
-      const items = block.items.map((item) => element("li", { dir: "auto" }, ...item.map((child) => blockNode(child, me))));
+      const items = block.items.map((item) => element("li", { dir: "auto" }, ...item.map((child) => blockNode(child, named))));
       return block.ordered ? element("ol", { start: String(block.start) }, ...items) : element("ul", {}, ...items);
     }
     default:
-      return element("p", { dir: "auto" }, ...inlineNodes(block.children, me));
+      return element("p", { dir: "auto" }, ...inlineNodes(block.children, named));
   }
 }
 
-function inlineNodes(nodes, me) {
-  return nodes.flatMap((node) => inlineNode(node, me));
+function inlineNodes(nodes, named) {
+  return nodes.flatMap((node) => inlineNode(node, named));
 }
 
-function inlineNode(node, me) {
+function inlineNode(node, named) {
   switch (node.type) {
     case "text":
       return shown(node.text, TURNS);
     case "code":
       return element("code", { dir: "ltr" }, ...shown(node.text, TURNS_IN_CODE));
     case "mention":
-      return element("bdi", { class: `mention${node.name === me || node.name === "room" ? " me" : ""}` }, `@${node.name}`);
+      return element("bdi", { class: `mention${isMe(node.name, named) ? " me" : ""}` }, `@${node.name}`);
     case "link":
-      return link(node, me);
+      return link(node, named);
     default:
-      return element(TAGS[node.type], {}, ...inlineNodes(node.children, me));
+      return element(TAGS[node.type], {}, ...inlineNodes(node.children, named));
   }
 }
 
-function link({ href, host, children }, me) {
+function isMe(name, { me, room = false }) {
+  return room && name === "room" ? true : name.toLowerCase() === me.toLowerCase();
+}
+
+function link({ href, host, children }, named) {
   const where = host === "" ? null : element("span", { class: "host" }, ` (${host})`);
   const anchor = { href, target: "_blank", rel: "noopener noreferrer nofollow", title: href };
-  return element("bdi", { class: "link" }, element("a", anchor, ...inlineNodes(children, me)), where);
+  return element("bdi", { class: "link" }, element("a", anchor, ...inlineNodes(children, named)), where);
 }
 
 function codeBlock({ language, text }) {

@@ -56,6 +56,11 @@ export class LogView {
     return this.#list.atEnd && !this.#log?.hasNewer;
   }
 
+  /** The room on the screen. */
+  get room() {
+    return this.#log;
+  }
+
   /** The rows of messages of the room, as far as they are loaded. */
   get messages() {
     return this.#list.rows.filter(({ kind }) => kind === "message");

@@ -18,6 +18,8 @@ export class MessageActions {
   #bar = null;
   /** The seq of the message that the bar is at; 0 for none. */
   #at = 0;
+  /** What has the focus in the bar, "" if nothing has. */
+  #inBar = "";
 
   /**
    * @param {object} parts
@@ -37,7 +39,7 @@ export class MessageActions {
     this.#picker = picker;
     this.#do = actions;
     list.addEventListener("click", (event) => this.#clicked(event));
-    list.addEventListener("focusin", (event) => this.#attach(seqAt(event.target)));
+    list.addEventListener("focusin", (event) => this.#focused(event.target));
     list.addEventListener("pointerover", (event) => event.pointerType !== "touch" && this.#pointed(event));
     scroller.addEventListener("pointerleave", () => this.#attach(seqAt(document.activeElement)));
     scroller.addEventListener("keydown", (event) => this.#key(event));
@@ -53,6 +55,16 @@ export class MessageActions {
     if (this.#bar?.contains(document.activeElement)) return;
     const seq = seqAt(event.target);
     if (seq !== 0) this.#attach(seq);
+  }
+
+  /** The bar follows the focus; when its row was built again the focus goes back into it. */
+  #focused(target) {
+    const lost = this.#bar?.isConnected === false ? this.#inBar : "";
+    this.#attach(seqAt(target));
+    const inside = this.#bar?.contains(target);
+    const again = inside ? null : [...(this.#bar?.querySelectorAll("button") ?? [])].find(({ dataset }) => dataset.focus === lost);
+    this.#inBar = inside ? target.dataset.focus : "";
+    again?.focus({ preventScroll: true });
   }
 
   #attach(seq) {

@@ -1,7 +1,7 @@
 /** Rows of the log as nodes. What can be done with a row says so by `data-action`; whoever holds the list listens once. */
 
 import { content } from "./content.js";
-import { formatDay, formatFull, formatTime } from "./client/text.js";
+import { formatDay, formatFull, formatTime, formatWhen } from "./client/text.js";
 import { avatar, element, hueOf, icon } from "./dom.js";
 import { nameOf } from "./emoji.js";
 import { summary } from "./markdown.js";
@@ -73,7 +73,7 @@ export function build(row, context) {
 function message({ event, date, leads, own, named }, { log, me, want }) {
   const who = element("bdi", { class: `name hue-${hueOf(event.from)}` }, event.from);
   const when = element("time", { datetime: event.at, title: formatFull(date) }, formatTime(date));
-  const edited = event.edited && !event.deleted ? element("span", { class: "edited", title: editedTitle(event) }, "edited") : null;
+  const edited = event.edited && !event.deleted ? element("span", { class: "edited" }, "edited") : null;
   const classes = ["message", own && "own", leads && "leads", named && "named"].filter(Boolean).join(" ");
   return element(
     "li",
@@ -85,14 +85,10 @@ function message({ event, date, leads, own, named }, { log, me, want }) {
   );
 }
 
-function editedTitle({ edited }) {
-  return typeof edited === "string" ? `Edited ${formatFull(new Date(edited))}` : null;
-}
-
 function said(event, me) {
   if (event.deleted) return element("p", { class: "text removed" }, "This message was deleted.");
   if (event.type === "file") return element("p", { class: "text removed" }, `File: ${event.name ?? ""}`);
-  return content(event.text ?? "", me);
+  return content(event.text ?? "", { me, room: event.mentions?.includes("@room") });
 }
 
 /** The message that a reply answers, in one line that leads there. */
@@ -112,7 +108,7 @@ function reactions(list, me) {
     const mine = names.includes(me);
     const label = `${nameOf(emoji)}: ${namesInWords(names, me)}`;
     const attributes = { type: "button", class: "chip", "data-action": "react", "data-emoji": emoji, "data-focus": `chip ${emoji}`, "aria-pressed": String(mine) };
-    return element("button", { ...attributes, title: label, "aria-label": label }, element("span", { class: "emoji" }, emoji), element("span", {}, String(names.length)));
+    return element("button", { ...attributes, title: label }, element("span", { class: "emoji" }, emoji), element("span", {}, String(names.length)));
   });
   return element("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
 }
@@ -129,28 +125,35 @@ export function namesInWords(names, me) {
 function notice({ event, date }) {
   const when = element("time", { datetime: event.at, title: formatFull(date) }, formatTime(date));
   const who = element("bdi", { class: "name" }, event.from);
-  return element("li", { class: "notice", "data-seq": String(event.seq) }, element("p", {}, who, " ", ...happened(event), " ", when));
+  return element("li", { class: "notice", "data-seq": String(event.seq) }, element("p", {}, who, " ", ...happened(event, date), " ", when));
 }
 
-function happened(event) {
+function happened(event, date) {
   if (event.type === "topic") return event.text ? ["set the topic: ", element("bdi", {}, event.text)] : ["removed the topic"];
   const whom = element("bdi", { class: "name" }, event.name ?? "");
-  const why = event.reason ? [": ", element("bdi", {}, event.reason)] : [];
+  const until = event.until ? ` until ${formatWhen(new Date(event.until), date)}` : "";
+  const why = event.text ? [": ", element("bdi", {}, event.text)] : [];
   switch (event.action) {
     case "kick":
       return ["removed ", whom, ...why];
     case "ban":
-      return ["banned ", whom, ...why];
+      return ["banned ", whom, until, ...why];
     case "unban":
       return ["lifted the ban of ", whom];
+    case "mute":
+      return ["muted ", whom, until, ...why];
+    case "unmute":
+      return ["let ", whom, " write again"];
     case "invite":
       return ["invited ", whom];
+    case "leave":
+      return ["gave up their role"];
     case "role":
-      return ["made ", whom, ` ${event.role ?? "something else"}`];
+      return ["made ", whom, ` ${event.value === "owner" ? "an owner" : `a ${event.value}`}`];
     case "access":
-      return [`made this room ${event.access ?? "something else"}`];
+      return [{ public: "opened this room to everybody", members: "made this room one for its members", secret: "made this room secret" }[event.value] ?? "changed who may read this room"];
     default:
-      return [`did this: ${event.action ?? "something"} `, whom, ...why];
+      return [`changed ${String(event.action ?? "something").replaceAll("_", " ")}${event.value ? ` to ${event.value}` : ""}`];
   }
 }
 
@@ -163,7 +166,7 @@ function pending({ item, leads, held }, { log, me, want }) {
   if (item.state === "failed") state.append(button("retry", "Try again"));
   if (item.state === "failed" || held) state.append(button("discard", "Discard"));
   const classes = `message own pending ${item.state}${leads ? " leads" : ""}`;
-  const bubble = element("div", { class: "bubble" }, item.replyTo ? quote(item.replyTo, log, want) : null, content(item.text, me));
+  const bubble = element("div", { class: "bubble" }, item.replyTo ? quote(item.replyTo, log, want) : null, content(item.text, { me }));
   return element("li", { class: classes, "data-item": item.key }, bubble, state);
 }
 

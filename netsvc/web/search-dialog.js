@@ -1,6 +1,6 @@
 /** Finding messages: a dialog with a query, its hints, and results that lead to the messages. */
 
-import { formatDay, formatFull, formatTime } from "./client/text.js";
+import { formatFull, formatWhen } from "./client/text.js";
 import { inWords } from "./client/words.js";
 import { avatar, element, hueOf } from "./dom.js";
 
@@ -109,7 +109,7 @@ export class SearchDialog {
       { class: "head" },
       element("bdi", { class: `name hue-${hueOf(event.from)}` }, event.from),
       element("span", { class: "where" }, " in ", element("bdi", {}, `#${event.room}`)),
-      element("time", { datetime: event.at, title: formatFull(date) }, `${formatDay(date, new Date())}, ${formatTime(date)}`),
+      element("time", { datetime: event.at, title: formatFull(date) }, formatWhen(date, new Date())),
     );
     const attributes = { type: "button", "data-room": event.room, "data-seq": String(event.seq) };
     return element("li", {}, element("button", attributes, avatar(event.from), head, element("span", { class: "words", dir: "auto" }, ...excerpt(event.text ?? "", highlights))));

@@ -15,9 +15,10 @@ from playwright.sync_api import sync_playwright
 
 from tests.system.required import require_program, skip_or_fail
 
-__all__ = ["Curl", "Wscat", "browser", "eventually", "run_node", "wscat_command"]
+__all__ = ["Curl", "Wscat", "axe_source", "browser", "eventually", "run_node", "wscat_command"]
 
 WSCAT = "wscat@6"
+AXE = "axe-core@4"
 INSTALL_DEADLINE = 180.0
 NODE_DEADLINE = 60.0
 
@@ -51,6 +52,11 @@ def npm_modules(package: str) -> Path:
 def wscat_command() -> list[str]:
     """How to run wscat."""
     return [require_program("node", "nodejs"), str(npm_modules(WSCAT) / "wscat" / "bin" / "wscat")]
+
+
+def axe_source() -> str:
+    """The program that looks for what keeps people with disabilities out of a page; it makes ``axe`` known where it is run."""
+    return (npm_modules(AXE) / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 def run_node(script: str, package: str, *arguments: str, environ: Mapping[str, str] | None = None) -> str:

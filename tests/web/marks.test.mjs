@@ -53,6 +53,20 @@ test("a room applies reactions, edits and deletions to messages that come before
   assert.equal(log.topic, "plans");
 });
 
+test("what a loaded message says of its reactions counts up to when it was asked for", () => {
+  const log = new RoomLog("r");
+  const reaction = (seq, from, on) => ({ ...said(seq, from), type: "reaction", target: 1, emoji: "👍", on });
+  log.join({ events: [reaction(3, "bob", true), said(4, "ann")], cursor: "e:4", more: true, recovered: true }, null);
+  const asOf = log.head;
+  log.take(reaction(5, "cid", true));
+  log.take({ ...said(6, "ann", "new"), type: "edit", target: 2 });
+  log.addOlder({ events: [said(1, "ann", "hi", { reactions: { "👍": ["eve"] } }), said(2, "ann", "old")], cursor: "e:2", more: false, recovered: true }, asOf);
+  assert.deepEqual(log.reactionsTo(1), [{ emoji: "👍", names: ["eve", "cid"] }]);
+  assert.equal(log.find(2).text, "new");
+  log.take(reaction(7, "eve", false));
+  assert.deepEqual(log.reactionsTo(1), [{ emoji: "👍", names: ["cid"] }]);
+});
+
 test("a quoted message outside the window is remembered, and changes with its edits", () => {
   const log = new RoomLog("r");
   log.join({ events: [said(9, "ann", "x", { reply_to: 2 })], cursor: "e:9", more: true, recovered: true }, null);
@@ -66,7 +80,7 @@ test("a quoted message outside the window is remembered, and changes with its ed
 });
 
 test("a mention is the whole name, as the server says or as the text does", () => {
-  assert.ok(mentions({ text: "hi @ann!" }, "ann") && mentions({ text: "@anna @ann" }, "ann") && mentions({ mentions: ["ann"], text: "" }, "ann"));
+  assert.ok(mentions({ text: "hi @ann!" }, "ann") && mentions({ text: "@anna @ann" }, "ann") && mentions({ mentions: ["ann"], text: "" }, "Ann") && mentions({ mentions: ["@room"] }, "ann"));
   for (const other of [{ text: "@anna" }, { text: "ann" }, { mentions: [], text: "@ann" }, {}]) assert.ok(!mentions(other, "ann"));
   assert.ok(!mentions({ text: "@" }, ""));
 });

@@ -9,7 +9,7 @@ import { Account } from "./account.js";
 import { Outbox } from "./outbox.js";
 import { mentions, ReadMarks } from "./read-marks.js";
 import { RoomLog } from "./rooms.js";
-import { ConnectionLost, RpcClient } from "./rpc.js";
+import { ConnectionLost, RpcClient, RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
 import { SafeStorage } from "./storage.js";
 import { Typists } from "./typists.js";
@@ -28,6 +28,7 @@ const MOST_ROOMS = 12;
 /** Pages of the list of rooms. */
 const DIRECTORY_PAGE = 200;
 const MOST_DIRECTORY_PAGES = 25;
+const MOST_ROSTER = 2000;
 
 function afterSeconds(seconds, action) {
   return setTimeout(action, seconds * 1000);
@@ -167,24 +168,24 @@ export class Chat {
 
   /** Load the page before the window. One at a time; rejects like a call. */
   older(log) {
-    return this.#page(log, "older", { before: log.oldestCursor }, (page) => log.addOlder(page));
+    return this.#page(log, "older", { before: log.oldestCursor }, (page, asOf) => log.addOlder(page, asOf));
   }
 
   /** Load the page after the window. */
   newer(log) {
-    return this.#page(log, "newer", { after: log.newestCursor }, (page) => log.addNewer(page));
+    return this.#page(log, "newer", { after: log.newestCursor }, (page, asOf) => log.addNewer(page, asOf));
   }
 
   /** Put the newest page in place of the window. */
   latest(log) {
-    return this.#page(log, "latest", {}, (page) => log.showLatest(page));
+    return this.#page(log, "latest", {}, (page, asOf) => log.showLatest(page, asOf));
   }
 
   /** Put the part of the log around a message in place of the window; resolves to false if there is no such message. */
   async around(log, seq) {
     if (log.has(seq)) return true;
     const params = { before: log.cursorAround(seq, AROUND_AFTER), limit: AROUND_BEFORE + AROUND_AFTER };
-    await this.#page(log, "around", params, (page) => page.events.some((event) => event.seq === seq) && log.showAround(page));
+    await this.#page(log, "around", params, (page, asOf) => page.events.some((event) => event.seq === seq) && log.showAround(page, asOf));
     return log.has(seq);
   }
 
@@ -192,12 +193,12 @@ export class Chat {
   async quote(log, seq) {
     if (log.find(seq) !== undefined || this.isPaging(log, `quote-${seq}`)) return;
     const params = { before: log.cursorAround(seq, 0), limit: 1 };
-    await this.#page(log, `quote-${seq}`, params, ({ events }) => log.quote(seq, events[0]?.seq === seq ? events[0] : null));
+    await this.#page(log, `quote-${seq}`, params, ({ events }, asOf) => log.quote(seq, events[0]?.seq === seq ? events[0] : null, asOf));
   }
 
   /** Load the last part of a gap. */
   fill(log, gap) {
-    return this.#page(log, `gap-${gap.from}`, { before: log.cursorAfter(gap) }, (page) => log.fill(gap, page));
+    return this.#page(log, `gap-${gap.from}`, { before: log.cursorAfter(gap) }, (page, asOf) => log.fill(gap, page, asOf));
   }
 
   /** True while a page of that kind is on its way. */
@@ -219,6 +220,40 @@ export class Chat {
     this.directory = found;
     this.directoryCut = more;
     this.changed.emit("directory");
+  }
+
+  /** Ask what a room is like, and what I may do there. */
+  async describe(log) {
+    if (this.rpc.state.name !== "online" || !log.joined) return;
+    log.described = true;
+    try {
+      log.info = await this.rpc.call("room.info", { room: log.name });
+      log.topic = log.info.topic;
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      log.info = null; // nothing was written there yet, or this server has no such thing
+    }
+    this.changed.emit("room", log.name);
+  }
+
+  /**
+   * Ask who has a place in a room: owners, moderators, members; for moderators also who is muted or banned.
+   *
+   * @returns {Promise<{name: string, role?: string, guest?: boolean, muted?: boolean, banned?: boolean, until?: string}[]>}
+   */
+  async roster(log) {
+    const found = [];
+    for (let more = log.info !== null; more && found.length < MOST_ROSTER; ) {
+      const page = await this.moderate("members", { room: log.name, after: found.at(-1)?.name ?? "" });
+      found.push(...page.members);
+      more = page.more && page.members.length > 0;
+    }
+    return found;
+  }
+
+  /** Change a room or somebody's place in it: `room.set`, `room.invite`, `room.ban` and so on. */
+  moderate(action, params) {
+    return this.rpc.call(`room.${action}`, params);
   }
 
   /** Ask who is in a room. */
@@ -301,6 +336,7 @@ export class Chat {
     try {
       log.join(await this.rpc.call("chat.join", { room: log.name, ...params }), after);
       log.problem = "";
+      log.described = false;
     } catch (error) {
       if (error instanceof ConnectionLost) throw error;
       log.problem = inWords(error);
@@ -328,6 +364,7 @@ export class Chat {
       log.arrivals += 1;
       if (mentions(event, this.identity?.name ?? "")) log.arrivedMentions += 1;
     }
+    if (event.seq === 1 || event.type === "topic" || event.type === "moderation") this.describe(log).catch(() => {}); // the next one asks again
     if (event.type === "message") this.typists.done(event.room, event.from);
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);
@@ -356,8 +393,10 @@ export class Chat {
     if (this.#paging.has(flag) || this.rpc.state.name !== "online") return;
     this.#paging.add(flag);
     this.changed.emit("room", log.name);
+    // What happens while the page is on its way may not be in it.
+    const asOf = log.head;
     try {
-      apply(await this.rpc.call("chat.history", { room: log.name, limit: PAGE, ...params }));
+      apply(await this.rpc.call("chat.history", { room: log.name, limit: PAGE, ...params }), asOf);
     } finally {
       this.#paging.delete(flag);
       this.changed.emit("room", log.name);

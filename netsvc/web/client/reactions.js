@@ -6,7 +6,7 @@
 const MOST_TARGETS = 20_000;
 
 export class Reactions {
-  /** target → emoji → name → the seq of the last word and what it was */
+  /** target → {words: emoji → name → {seq, on}, asOf, revision} */
   #targets = new Map();
   #revision = 0;
 
@@ -17,15 +17,31 @@ export class Reactions {
    */
   take({ seq, from, target, emoji, on }) {
     if (typeof emoji !== "string" || emoji === "" || !Number.isInteger(target)) return;
-    const known = this.#targets.get(target) ?? { words: new Map(), revision: 0 };
+    const known = this.#about(target);
+    if (seq <= known.asOf) return;
     if (!known.words.has(emoji)) known.words.set(emoji, new Map());
     const words = known.words.get(emoji);
     if ((words.get(from)?.seq ?? 0) >= seq) return;
     words.delete(from); // the order is that of the last words
     words.set(from, { seq, on: on !== false });
     known.revision = this.#revision += 1;
-    this.#targets.set(target, known);
-    if (this.#targets.size > MOST_TARGETS) this.#targets.delete(this.#targets.keys().next().value);
+  }
+
+  /**
+   * Take what a message that was loaded says of itself.
+   *
+   * @param {number} target
+   * @param {Record<string, string[]>} given names by emoji
+   * @param {number} asOf every reaction up to this seq is in it
+   */
+  load(target, given, asOf) {
+    const known = this.#targets.get(target);
+    if (known === undefined && Object.keys(given).length === 0) return;
+    const { words, ...rest } = this.#about(target);
+    const later = [...words].flatMap(([emoji, said]) => [...said].map(([from, word]) => ({ emoji, from, target, ...word }))).filter(({ seq }) => seq > asOf);
+    const loaded = new Map(Object.entries(given).map(([emoji, names]) => [emoji, new Map(names.map((name) => [name, { seq: asOf, on: true }]))]));
+    this.#targets.set(target, { ...rest, words: loaded, asOf, revision: (this.#revision += 1) });
+    for (const event of later) this.take(event);
   }
 
   /**
@@ -49,5 +65,13 @@ export class Reactions {
   /** The log was replaced: they were about other messages. */
   clear() {
     this.#targets.clear();
+  }
+
+  #about(target) {
+    if (!this.#targets.has(target)) {
+      this.#targets.set(target, { words: new Map(), asOf: 0, revision: 0 });
+      if (this.#targets.size > MOST_TARGETS) this.#targets.delete(this.#targets.keys().next().value);
+    }
+    return this.#targets.get(target);
   }
 }

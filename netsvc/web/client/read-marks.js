@@ -18,7 +18,7 @@ const NOTHING = Object.freeze({ count: 0, mentions: 0, more: false });
 
 /** True for a message that names somebody, or everybody. */
 export function mentions(event, name) {
-  if (Array.isArray(event.mentions)) return event.mentions.includes(name) || event.mentions.includes("@room") || event.mentions.includes("room");
+  if (Array.isArray(event.mentions)) return event.mentions.includes(name.toLowerCase()) || event.mentions.includes("@room");
   if (name === "" || typeof event.text !== "string" || !event.text.includes(`@${name}`)) return false;
   return event.text.split(`@${name}`).slice(1).some((rest) => !/^[\p{L}\p{M}\p{Nd}_-]/u.test(rest));
 }

@@ -20,8 +20,9 @@ import { Reactions } from "./reactions.js";
  * @property {number} [reply_to] the seq that a message answers
  * @property {string[]} [mentions] names
  * @property {number} [target] the seq that an edit, a deletion or a reaction is about
- * @property {any} [edited]
- * @property {any} [deleted]
+ * @property {Record<string, string[]>} [reactions] names by emoji, in history; what comes later are events
+ * @property {boolean} [edited]
+ * @property {boolean} [deleted]
  * @property {number} [asOf] ours: every edit and deletion up to this seq is in the text already
  */
 
@@ -53,6 +54,8 @@ function namesOf(value) {
 const SHOWN = new Set(["message", "topic", "file", "moderation"]);
 
 const MOST_QUOTED = 1000;
+const MOST_CHANGES = 500;
+const CHANGING = new Set(["edit", "delete", "reaction"]);
 
 /** True for an event that has a line of its own. */
 export function isShown(event) {
@@ -72,8 +75,12 @@ export class RoomLog {
   arrivals = 0;
   /** How many of these name me. */
   arrivedMentions = 0;
-  /** What the room is about, as far as its log tells. */
+  /** What the room is about, as far as it is known. */
   topic = "";
+  /** The answer of `room.info`, once it was asked for. @type {{access: string, owners: string[], role: string, may: string} | null} */
+  info = null;
+  /** True once it was asked for on this connection. */
+  described = false;
   /** Changes with everything that rows are made of. */
   revision = 0;
   /** Why the room could not be joined, in plain words; "" if it could. */
@@ -87,6 +94,8 @@ export class RoomLog {
   /** Messages outside the window that replies in it quote; null: there is no such message. */
   #quoted = new Map();
   #topicAt = 0;
+  /** The newest events that changed others: a page that was asked for before them does not have what they did. */
+  #changes = [];
   /** Where a window without events stands. */
   #start = 0;
   #first = 1;
@@ -171,8 +180,9 @@ export class RoomLog {
   }
 
   /** Remember a message outside the window, for the replies that quote it; null if there is none. */
-  quote(seq, event) {
-    this.#quoted.set(seq, event === null ? null : { ...event, asOf: this.#head });
+  quote(seq, event, asOf = this.#head) {
+    this.#quoted.set(seq, event === null ? null : { ...event, asOf });
+    for (const change of this.#changes) if (change.seq > asOf) this.#amend(change);
     if (this.#quoted.size > MOST_QUOTED) this.#quoted.delete(this.#quoted.keys().next().value);
     this.revision += 1;
   }
@@ -224,6 +234,7 @@ export class RoomLog {
     const append = fits && !this.hasNewer;
     this.#head = event.seq;
     this.#amend(event);
+    if (CHANGING.has(event.type) && this.#changes.push(event) > MOST_CHANGES) this.#changes.shift();
     this.revision += 1;
     if (append) {
       this.events.push({ ...event, asOf: event.seq });
@@ -243,10 +254,10 @@ export class RoomLog {
    *
    * @param {Page} page
    */
-  showLatest(page) {
+  showLatest(page, asOf = this.#head) {
     if (this.#isForeign(page)) return;
     this.#head = Math.max(this.#head, page.events.at(-1)?.seq ?? 0);
-    this.#show(page.events, page.more);
+    this.#show(page.events, page.more, asOf);
   }
 
   /**
@@ -254,21 +265,22 @@ export class RoomLog {
    *
    * @param {Page} page
    */
-  showAround(page) {
+  showAround(page, asOf = this.#head) {
     if (this.#isForeign(page) || page.events.length === 0) return;
-    this.#show(page.events, page.more);
+    this.#show(page.events, page.more, asOf);
   }
 
   /**
    * Take the page of `chat.history` before `oldestCursor`.
    *
    * @param {Page} page
+   * @param {number} [asOf] the head when it was asked for
    */
-  addOlder(page) {
+  addOlder(page, asOf = this.#head) {
     if (this.#isForeign(page)) return;
     const before = this.events[0]?.seq ?? this.#head + 1;
     if (!page.more || page.events.length === 0) this.#first = page.events[0]?.seq ?? before;
-    this.#merge(page.events);
+    this.#merge(page.events, asOf);
     if (this.events.length > this.capacity) this.events.length = this.capacity;
     this.revision += 1;
   }
@@ -278,12 +290,12 @@ export class RoomLog {
    *
    * @param {Page} page
    */
-  addNewer(page) {
+  addNewer(page, asOf = this.#head) {
     if (this.#isForeign(page)) return;
     const last = this.#last;
     if (page.events.length === 0) this.#head = last;
     if (page.recovered === false) this.#first = Math.max(this.#first, last + 1); // retention has passed the window
-    this.#merge(page.events);
+    this.#merge(page.events, asOf);
     this.#head = Math.max(this.#head, this.#last);
     this.#dropOldest();
     this.revision += 1;
@@ -295,11 +307,11 @@ export class RoomLog {
    * @param {Gap} gap
    * @param {Page} page
    */
-  fill(gap, page) {
+  fill(gap, page, asOf = this.#head) {
     if (this.#isForeign(page)) return;
     const oldest = page.events[0]?.seq ?? gap.to + 1;
     if ((!page.more || page.events.length === 0) && oldest > gap.from) this.#first = oldest;
-    this.#merge(page.events.filter((event) => event.seq >= gap.from));
+    this.#merge(page.events.filter((event) => event.seq >= gap.from), asOf);
     this.revision += 1;
   }
 
@@ -329,19 +341,21 @@ export class RoomLog {
     return parseCursor(page.cursor).epoch !== this.#epoch;
   }
 
-  #show(events, more) {
+  #show(events, more, asOf = this.#head) {
     this.events = [];
     this.#start = this.#head;
-    this.#merge(events);
+    this.#merge(events, asOf);
     this.#first = more ? 1 : (events[0]?.seq ?? this.#head + 1);
   }
 
-  /** Put events into their places, whatever of them is there already. */
-  #merge(events) {
+  /** Put events into their places, whatever of them is there already; every change up to `asOf` is in them. */
+  #merge(events, asOf = this.#head) {
     const known = new Set(this.events.map((event) => event.seq));
-    const fresh = events.filter((event) => !known.has(event.seq)).map((event) => ({ ...event, asOf: this.#head }));
+    const fresh = events.filter((event) => !known.has(event.seq)).map((event) => ({ ...event, asOf }));
     for (const event of fresh) this.#amend(event);
     if (fresh.length > 0) this.events = [...this.events, ...fresh].sort((a, b) => a.seq - b.seq);
+    for (const { type, seq, reactions } of fresh) if (type === "message") this.#reactions.load(seq, reactions ?? {}, asOf);
+    for (const change of this.#changes) if (change.seq > asOf) this.#amend(change);
     this.revision += 1;
   }
 
@@ -376,6 +390,7 @@ export class RoomLog {
   #forget() {
     this.#reactions.clear();
     this.#quoted.clear();
+    this.#changes = [];
     this.topic = "";
     this.#topicAt = 0;
   }
@@ -388,6 +403,6 @@ export class RoomLog {
 /** A message with an edit or a deletion applied, unless it has that already. */
 function amended(message, event) {
   if (message.asOf >= event.seq) return message;
-  const change = event.type === "edit" ? { text: event.text, edited: event.at, mentions: event.mentions } : { text: "", deleted: event.at };
+  const change = event.type === "edit" ? { text: event.text, edited: true, mentions: event.mentions } : { text: "", deleted: true };
   return { ...message, ...change, asOf: event.seq };
 }

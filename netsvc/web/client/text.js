@@ -88,7 +88,13 @@ export function formatDay(date, now) {
   const days = Math.round((startOfDay(now) - startOfDay(date)) / 86_400_000);
   if (days === 0) return "Today";
   if (days === 1) return "Yesterday";
+  if (days === -1) return "Tomorrow";
   return (date.getFullYear() === now.getFullYear() ? DAY : DAY_AND_YEAR).format(date);
+}
+
+/** A moment for people who know which time it is: the day and the time. */
+export function formatWhen(date, now) {
+  return `${formatDay(date, now)}, ${formatTime(date)}`;
 }
 
 /** Local midnight, in milliseconds; rounding by formatDay makes up for days of 23 and 25 hours. */

@@ -86,8 +86,8 @@ export function judgePost(error) {
 
 /** What `chat.left` says, in a sentence. */
 export function leftInWords(reason) {
-  const known = { kicked: "You were removed from this room.", banned: "You are banned from this room.", access: "This room is no longer open to you." };
-  return known[reason] ?? (reason ? `You are no longer in this room: ${sentence(String(reason))}` : "You are no longer in this room.");
+  const known = { kick: "You were removed from this room.", ban: "You are banned from this room.", access: "This room is no longer open to you." };
+  return known[reason] ?? "You are no longer in this room.";
 }
 
 /**

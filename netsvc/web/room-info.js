@@ -1,0 +1,113 @@
+/** What a room is like and who is what in it: read by all, changed by its moderators and owners. */
+
+import { inWords } from "./client/words.js";
+import { avatar, element } from "./dom.js";
+
+const ACCESS = { public: "Everybody may read and write here.", members: "Members only; others see that the room is there.", secret: "Members only; nobody else knows of the room." };
+
+/** True for who may do at least that in a room: "write", "moderate" or "own". */
+export function may(log, right) {
+  const rights = ["read", "write", "moderate", "own"];
+  return log?.info ? rights.indexOf(log.info.may) >= rights.indexOf(right) : false;
+}
+
+export class RoomInfoDialog {
+  #dialog;
+  #chat;
+  #onPerson;
+  #log = null;
+
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {import("./client/chat.js").Chat} chat
+   * @param {(occupant: object) => void} onPerson somebody of the list was chosen
+   */
+  constructor(dialog, chat, onPerson) {
+    this.#dialog = dialog;
+    this.#chat = chat;
+    this.#onPerson = onPerson;
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog || event.target.closest(".dismiss")) dialog.close();
+    });
+    this.#on(".about-form", (form) => this.#save(form));
+    this.#on(".invite-form", (form) => this.#invite(form));
+  }
+
+  /** @param {import("./client/rooms.js").RoomLog} log */
+  open(log) {
+    this.#log = log;
+    this.#dialog.querySelector("h2").textContent = `#${log.name}`;
+    for (const problem of this.#dialog.querySelectorAll(".problem")) problem.hidden = true;
+    this.#fill();
+    this.#dialog.showModal();
+    this.refresh();
+  }
+
+  /** Ask again: something was changed. */
+  async refresh() {
+    if (!this.#dialog.open) return;
+    const log = this.#log;
+    await this.#chat.describe(log).catch(() => {});
+    const roster = await this.#chat.roster(log).catch(() => []);
+    if (log !== this.#log) return;
+    this.#fill();
+    this.#list(roster);
+  }
+
+  #fill() {
+    const log = this.#log;
+    const form = this.#dialog.querySelector(".about-form");
+    const { topic, access } = form.elements;
+    if (document.activeElement !== topic) topic.value = log.topic;
+    topic.readOnly = !may(log, "moderate");
+    access.value = log.info?.access ?? "public";
+    access.disabled = !may(log, "own");
+    form.querySelector(".actions").hidden = !may(log, "moderate");
+    this.#dialog.querySelector(".explains").textContent = ACCESS[access.value];
+    this.#dialog.querySelector(".invite-form").hidden = !may(log, "moderate");
+    const role = log.info?.role ? `You are ${log.info.role} here.` : may(log, "own") ? "As an admin you may do here what its owners may." : "";
+    this.#dialog.querySelector(".role-here").textContent = role;
+  }
+
+  #list(roster) {
+    const rows = roster.map((occupant) => {
+      const marks = [occupant.role, occupant.muted && "muted", occupant.banned && "banned", occupant.guest && "guest"].filter(Boolean);
+      const name = element("bdi", { class: "person" }, occupant.name);
+      const who = [avatar(occupant.name), name, ...marks.map((mark) => element("span", { class: `mark ${mark}` }, mark))];
+      return element("li", {}, element("button", { type: "button", onclick: () => this.#onPerson(occupant) }, ...who));
+    });
+    this.#dialog.querySelector(".roster").replaceChildren(...rows);
+    this.#dialog.querySelector(".nobody").hidden = rows.length > 0;
+  }
+
+  #on(selector, action) {
+    const form = this.#dialog.querySelector(selector);
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const problem = await action(form).then(() => "", inWords);
+      const place = form.querySelector(".problem");
+      place.textContent = problem;
+      place.hidden = problem === "";
+      if (problem === "") await this.refresh();
+    });
+    form.querySelector("select")?.addEventListener("change", ({ target }) => {
+      this.#dialog.querySelector(".explains").textContent = ACCESS[target.value];
+    });
+  }
+
+  async #save(form) {
+    const { topic, access } = form.elements;
+    const log = this.#log;
+    const changes = {};
+    if (topic.value.trim() !== log.topic) changes.topic = topic.value.trim();
+    if (!access.disabled && access.value !== log.info?.access) changes.access = access.value;
+    if (Object.keys(changes).length > 0) await this.#chat.moderate("set", { room: log.name, ...changes });
+    topic.blur();
+  }
+
+  async #invite(form) {
+    const { name } = form.elements;
+    await this.#chat.moderate("invite", { room: this.#log.name, name: name.value.trim() });
+    name.value = "";
+  }
+}
