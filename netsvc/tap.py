@@ -24,6 +24,7 @@ from netsvc.chat.procedures import ChatProcedures
 from netsvc.chat.room_url import RoomUrl
 from netsvc.chat.search import SearchProcedures
 from netsvc.chat.settings import ChatSettings
+from netsvc.core.admission import Admission
 from netsvc.core.arrivals import Arrivals
 from netsvc.core.idempotency import Answers
 from netsvc.core.limits import Budgets
@@ -51,17 +52,23 @@ from netsvc.ops.logs import LogFormat, LogLevelName, observer_for
 from netsvc.ops.notify import Notifier, Watchdog, watchdog_interval
 from netsvc.ops.signals import install as install_signals
 from netsvc.ops.urls import HealthUrls
+from netsvc.rpc.amp import AmpConnection, notify_box
 from netsvc.rpc.connection import Framing, RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
+from netsvc.rpc.lines import LineConnection
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
 from netsvc.rpc.provide import CancelProcedure, ProvideProcedures
 from netsvc.rpc.providers import Providers
 from netsvc.rpc.settings import RpcSettings
+from netsvc.rpc.stream_settings import AmpSettings, LinesSettings
+from netsvc.rpc.streams import StreamFactory
 from netsvc.rpc.xmlrpc import XmlRpcEndpoint
 from netsvc.settings import Duration, Fault, Help, Settings, SettingsError, load
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
+from netsvc.wire.amp import BoxReader
+from netsvc.wire.lines import LineReader, line_frame
 from netsvc.wire.websocket import text_frame
 
 __all__ = ["SECTIONS", "Composition", "NetsvcSettings", "Options", "makeService", "read_settings"]
@@ -94,6 +101,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "http": HttpSettings,
     "chat": ChatSettings,
     "rpc": RpcSettings,
+    "lines": LinesSettings,
+    "amp": AmpSettings,
     "auth": AuthSettings,
     "limits": LimitsSettings,
     "rooms": RoomsSettings,
@@ -206,7 +215,9 @@ def state_folder(settings: Settings) -> Path:
 def guests_allowed(settings: Settings) -> bool:
     """``[chat] guests`` if given; else only while every listener is loopback."""
     guests = settings.section(ChatSettings).guests
-    return guests if guests is not None else all(map(is_loopback, settings.section(HttpSettings).listen))
+    section = settings.section
+    endpoints = (*section(HttpSettings).listen, *section(LinesSettings).listen, *section(AmpSettings).listen)
+    return guests if guests is not None else all(map(is_loopback, endpoints))
 
 
 class Part(Service):
@@ -263,25 +274,39 @@ class Composition:
         longest_wait = http.answer_timeout * 0.8
         self.events = EventsUrl(self.rooms, self.logins, self.budgets, reactor, section(ChatSettings).heartbeat, longest_wait)
         self.registry = self._procedures()
-        answers = Answers(self.store, reactor, section(RoomsSettings).keys, rpc.deadline_max)
-        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run, self.limits.slow_calls)
-        self.registry.add(ConventionProcedures(dispatcher, rpc))
-        self.registry.add(CancelProcedure())
-        self.providers = Providers(self.registry, rpc, dispatcher.deadlines)
-        self.registry.add(ProvideProcedures(self.providers), rpc.provide)
-        self.rpc = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog)
+        self.providers, self.rpc = self._calls()
+        self.admission = Admission(self.limits.connections, self.limits.connections_per_address)
         self.http = HttpFactory(
             self._routes(),
             http,
             reactor,
             self.authenticate,
             self.websockets,
-            connections=self.limits.connections,
-            connections_per_address=self.limits.connections_per_address,
+            admission=self.admission,
             deflate=deflate,
         )
         self.outbound = Outbound(reactor, self.limits.outbound)
         self.listeners = Listeners(reactor, http.listen, self.http, self.outbound)
+        self.streams = self._streams()
+        listened = {name: factory for name, factory in self.streams.items() if factory.settings.listen}
+        self.stream_listeners = {name: Listeners(reactor, each.settings.listen, each, self.outbound, name) for name, each in listened.items()}
+
+    def _calls(self) -> tuple[Providers, RpcService]:
+        reactor, rpc = self.reactor, self.settings.section(RpcSettings)
+        answers = Answers(self.store, reactor, self.settings.section(RoomsSettings).keys, rpc.deadline_max)
+        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run, self.limits.slow_calls)
+        providers = Providers(self.registry, rpc, dispatcher.deadlines)
+        for source in (ConventionProcedures(dispatcher, rpc), CancelProcedure()):
+            self.registry.add(source)
+        self.registry.add(ProvideProcedures(providers), rpc.provide)
+        return providers, RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog)
+
+    def _streams(self) -> dict[str, StreamFactory]:
+        section, reactor = self.settings.section, self.reactor
+        return {
+            "lines": StreamFactory(section(LinesSettings), self.rpc, self.admission, reactor, LineReader, LineConnection),
+            "amp": StreamFactory(section(AmpSettings), self.rpc, self.admission, reactor, BoxReader, AmpConnection),
+        }
 
     def _procedures(self) -> Registry:
         registry = read_registry(self.settings)
@@ -290,7 +315,8 @@ class Composition:
         registry.add(ServerProcedures(self.health.uptime, self.counts))
         registry.add(SearchProcedures(Searches(self.store, self.rooms.permissions.unreadable)))
         registry.add(RoomProcedures(Moderation(self.rooms, self.store.accounts, self.reactor, self.settings.section(RoomsSettings))))
-        registry.add(ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in self.framings}, self.limits.rooms_per_connection))
+        formats = {framing: NotificationFormat(framing) for framing in (*self.framings, line_frame, notify_box)}
+        registry.add(ChatProcedures(self.rooms, formats, self.limits.rooms_per_connection))
         return registry
 
     def _routes(self) -> Routes:
@@ -325,7 +351,7 @@ class Composition:
         services.add("threads", Part(self._start_threads, self._stop_threads), stop_deadline=patience)
         services.add("logins", Part(self.logins.start, self.logins.stop))
         services.add("rooms", Part(self._start_rooms, self._stop_rooms), stop_deadline=30.0)
-        services.add("http", Part(self.listeners.startService, self._stop_http), stop_deadline=patience)
+        services.add("http", Part(self._start_listeners, self._stop_http), stop_deadline=patience)
         return services
 
     def _start_threads(self) -> None:
@@ -347,14 +373,23 @@ class Composition:
     def _prune(self) -> "Deferred[None]":
         return self.rooms.prune().addErrback(lambda failure: self.rooms.log.warn("retention: {reason}", reason=failure.getErrorMessage()))
 
+    def _start_listeners(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self._listen())
+
+    async def _listen(self) -> None:
+        for listeners in (self.listeners, *self.stream_listeners.values()):
+            await listeners.startService()
+
     async def _drain(self) -> None:
-        await self.listeners.stopService()
+        for listeners in (self.listeners, *self.stream_listeners.values()):
+            await listeners.stopService()
         http, patience = self.settings.section(HttpSettings), self.settings.section(NetsvcSettings).stop_timeout
         # What is not finished is cut in time for its end to be seen, and a WebSocket's closing handshake has its own time. If that is not
         # enough either, they are cancelled; the daemon says so by itself.
         calls = min(http.drain_timeout, max(patience - http.close_timeout - 2.0, patience * 0.3))
         websockets = self.websockets.drain(self.reactor, 1001, "the server is stopping", patience=calls)
-        drained = DeferredList([websockets, self.http.drain(patience * 0.9)], consumeErrors=True)
+        streams = [factory.drain(calls) for factory in self.streams.values()]
+        drained = DeferredList([websockets, self.http.drain(patience * 0.9), *streams], consumeErrors=True)
         # After http has begun to drain, so that their connections end with them.
         self.events.open.drain()
         await drained
@@ -366,7 +401,7 @@ class Composition:
         """What server.status tells of the parts."""
         appender = self.rooms.appender
         return {
-            "connections": {"http": len(self.http), "websocket": len(self.websockets)},
+            "connections": {"http": len(self.http), "websocket": len(self.websockets), **{name: len(each) for name, each in self.streams.items()}},
             "providers": self.providers.counts(),
             "arrivals": {"refused": self.arrivals.refused, "pace": round(self.arrivals.pace, 1)},
             "outbound": {"bytes": self.outbound.bytes, "readers": len(self.outbound), "shed": self.outbound.shed},
@@ -377,7 +412,8 @@ class Composition:
     def describe(self) -> str:
         """One line for the log, the terminal and systemd: what is served where, and to whom."""
         who = "guests are welcome" if self.guests else "guests are not allowed"
-        return f"netsvc {__version__} serves {' '.join(self.listeners.urls())} ({who})"
+        streams = "".join(f", {name} at {' '.join(listeners.urls('tcp', 'tls'))}" for name, listeners in self.stream_listeners.items())
+        return f"netsvc {__version__} serves {' '.join(self.listeners.urls())}{streams} ({who})"
 
 
 def makeService(options: Options) -> IService:  # noqa: N802 - the name that twistd's ServiceMaker calls

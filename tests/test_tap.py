@@ -133,7 +133,7 @@ class MakeServiceTests(TestCase):
         self.assertEqual([service.name for service in services], ["store", "threads", "logins", "rooms", "http"])
         self.assertIn("guests are welcome", composition.describe())
         counts = composition.counts()
-        self.assertEqual((counts["connections"], counts["store"]["commits"]), ({"http": 0, "websocket": 0}, 0))
+        self.assertEqual((counts["connections"], counts["store"]["commits"]), ({"http": 0, "websocket": 0, "lines": 0, "amp": 0}, 0))
 
     def test_whole_life(self) -> "Deferred[None]":
         """All parts start and stop on the real reactor; a round of retention runs."""

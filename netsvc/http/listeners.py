@@ -42,14 +42,16 @@ class Listeners(Service):
     :param endpoints: Twisted endpoint strings.
     :param factory: makes the protocol of each connection.
     :param outbound: bounds what waits in all of them.
+    :param section: that of the settings which has the endpoints, for errors.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, endpoints: Sequence[str], factory: IProtocolFactory, outbound: Outbound | None = None) -> None:
+    def __init__(self, reactor: Any, endpoints: Sequence[str], factory: IProtocolFactory, outbound: Outbound | None = None, section: str = "http") -> None:
         self._reactor = DirectReactor(reactor, outbound)
         self._endpoints = endpoints
         self._factory = factory
+        self._section = section
         self._ports: list[IListeningPort] = []
         self._secure: dict[IListeningPort, bool] = {}
 
@@ -68,7 +70,7 @@ class Listeners(Service):
                 port = await serverFromString(self._reactor, text).listen(self._factory)
             except (KeyError, IndexError, TypeError) as error:
                 if text.startswith("systemd:"):
-                    raise StartError(f"[http] listen: {text}: systemd passed no such socket; is the .socket unit started?") from error
+                    raise StartError(f"[{self._section}] listen: {text}: systemd passed no such socket; is the .socket unit started?") from error
                 raise
             self._ports.append(port)
             self._secure[port] = text.startswith(("ssl:", "tls:"))
@@ -83,9 +85,9 @@ class Listeners(Service):
     def __len__(self) -> int:
         return len(self._ports)
 
-    def urls(self) -> list[str]:
-        """Where a browser finds the listeners; a UNIX socket as its path."""
-        return [_url(port.getHost(), self._secure[port]) for port in self._ports]
+    def urls(self, plain: str = "http", secure: str = "https") -> list[str]:
+        """Where clients find the listeners, with these schemes; a UNIX socket as its path."""
+        return [_url(port.getHost(), secure if self._secure[port] else plain) for port in self._ports]
 
 
 async def _stop(port: IListeningPort) -> None:
@@ -94,8 +96,7 @@ async def _stop(port: IListeningPort) -> None:
         await stopping
 
 
-def _url(address: Any, secure: bool) -> str:
-    scheme = "https" if secure else "http"
+def _url(address: Any, scheme: str) -> str:
     if isinstance(address, IPv4Address | IPv6Address):
         host = {"0.0.0.0": "localhost", "::": "localhost", "": "localhost"}.get(address.host, address.host)  # noqa: S104 - shown, not bound
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}/"

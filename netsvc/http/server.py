@@ -1,9 +1,7 @@
 """The factory of HTTP connections: what they share, how many there may be, and how they are brought to an end."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
-from ipaddress import ip_network
 from math import ceil
 from typing import cast
 
@@ -11,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
 from zope.interface import implementer
 
+from netsvc.core.admission import Admission
 from netsvc.core.identity import Identity
 from netsvc.errors import Forbidden, NetsvcError
 from netsvc.http.channel import HttpChannel
@@ -76,8 +75,7 @@ class HttpFactory:
     :param clock: the reactor, or a Clock in tests.
     :param authenticate: called for each request to a route that is not public: who acts? Raises NotAuthenticated.
     :param websockets: the register of WebSockets; they are not drained here.
-    :param connections: the most connections, WebSockets included; 0 is no cap.
-    :param connections_per_address: the most from one IP address; 0 is no cap. UNIX sockets have none.
+    :param admission: counts the connections, WebSockets included, and perhaps those of other protocols; None is no cap.
     :param deflate: agrees with WebSocket clients on compression, None for none.
     :param wall_clock: seconds since the Unix epoch, for Date.
     :ivar wheel: times all connections; its tick is a second, or less where a setting is short.
@@ -91,8 +89,7 @@ class HttpFactory:
         authenticate: Callable[[Request], "Identity | Deferred[Identity]"],
         websockets: OpenWebSockets,
         *,
-        connections: int = 0,
-        connections_per_address: int = 0,
+        admission: Admission | None = None,
         deflate: PermessageDeflate | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -116,12 +113,10 @@ class HttpFactory:
         self._clock = clock
         self._wall_clock = wall_clock
         self.heads = Heads(wall_clock())
-        self._most = connections
-        self._most_per_address = connections_per_address
+        self._admission = Admission() if admission is None else admission
         self._channels: set[HttpChannel] = set()
         self._refused: set[HttpChannel] = set()
         self._open = 0
-        self._addresses: Counter[str] = Counter()
         self._drained: Deferred[None] | None = None
         self._cut: IDelayedCall | None = None
 
@@ -150,13 +145,11 @@ class HttpFactory:
 
     def admit(self, channel: HttpChannel, peer: str) -> bool:
         """Count a new connection; False if there are as many as there may be."""
-        address = _network(peer)
         if self.wheel_slot is None:
             self.expired()
-        if (self._most and self._open >= self._most) or (self._most_per_address and peer != "unix" and self._addresses[address] >= self._most_per_address):
+        if not self._admission.admit(peer):
             return False
         self._open += 1
-        self._addresses[address] += 1
         self._channels.add(channel)
         return True
 
@@ -200,11 +193,8 @@ class HttpFactory:
         return not all(self._hosts.same_site(value, host, request.secure) for name, value in request.headers if name == b"origin")
 
     def _forget_address(self, peer: str) -> None:
-        address = _network(peer)
         self._open -= 1
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        self._admission.left(peer)
         self._look_whether_empty()
 
     def _look_whether_empty(self) -> None:
@@ -243,8 +233,3 @@ class HttpFactory:
                 self._cut.cancel()
                 self._cut = None
             self._drained.callback(None)
-
-
-def _network(peer: str) -> str:
-    """What an address counts for: IPv4 itself, IPv6 its /64 network, of which one machine has all addresses."""
-    return str(ip_network((peer, 64), strict=False)) if ":" in peer else peer

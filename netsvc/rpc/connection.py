@@ -1,6 +1,7 @@
 """A connection that speaks JSON-RPC 2.0 both ways, whatever carries its messages."""
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -12,11 +13,11 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget, Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Procedure
-from netsvc.errors import Overloaded
+from netsvc.errors import InvalidRequest, NetsvcError, Overloaded
 from netsvc.interfaces import ISink
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.pace import Bounds, PacedSocket
-from netsvc.wire.jsonrpc import Failed, Incoming, parse_incoming
+from netsvc.wire.jsonrpc import ABSENT, Failed, Incoming, Request, parse_incoming
 
 __all__ = ["Belonging", "CallUnderWay", "Framing", "RpcConnection", "RpcService", "Serving"]
 
@@ -57,6 +58,10 @@ class CallUnderWay(Protocol):
 class Serving(Protocol):
     """What a connection that serves procedures to others is for those others."""
 
+    @property
+    def busy(self) -> bool:
+        """It serves something, or owes an answer."""
+
     def received(self, message: Incoming) -> bool:
         """A message that may be about a call that was sent; False if it is not."""
 
@@ -65,6 +70,9 @@ class Serving(Protocol):
 
     def login(self, identity: Identity) -> None:
         """It acts as somebody else now."""
+
+    def retire(self, then: Callable[[], None]) -> None:
+        """Serve no further call, and call `then` when those that it has are answered, perhaps now."""
 
     def lost(self) -> None:
         """It is over."""
@@ -239,7 +247,10 @@ class RpcConnection(PacedSocket):
         if transport is not None:
             # Also if bytes wait: these are the last but for the answers.
             transport.write(self.frame(DRAINING % return_after))
-            self.finish(close)
+            if self.serving is None:
+                self.finish(close)
+            else:
+                self.serving.retire(partial(self.finish, close))
 
     def connected(self, connection: Any) -> None:
         """Messages may come and go from now on."""
@@ -254,7 +265,25 @@ class RpcConnection(PacedSocket):
             incoming = parse_incoming(message)
             if incoming is not None and self.serving.received(incoming):
                 return
-        answer = self._service.dispatcher.handle(message, self)
+        self._settle(self._service.dispatcher.handle(message, self), message)
+
+    def request(self, request: Request) -> None:
+        """A call or notification, by a transport that has no JSON for it."""
+        if self.serving is not None and request.id is ABSENT and self.serving.received(Incoming("2.0", request.method, request.params)):
+            return
+        self._settle(self._service.dispatcher.carry_out(request, self))
+
+    def response(self, message: Incoming) -> None:
+        """A response, likewise; one that nobody waits for is dropped."""
+        if self.serving is None or not self.serving.received(message):
+            self._service.dispatcher.refuse(InvalidRequest(), self)
+            self._log_stray(message)
+
+    def refuse(self, error: NetsvcError, identifier: bytes = b"null") -> None:
+        """Answer what is no message, under the JSON of an id if it has one; it costs what any such does."""
+        self._send(self._service.dispatcher.refuse(error, self, identifier))
+
+    def _settle(self, answer: "bytes | Deferred[bytes | None] | None", message: str = "") -> None:
         if type(answer) is bytes:
             self._send(answer)
         elif isinstance(answer, Deferred):
@@ -275,9 +304,12 @@ class RpcConnection(PacedSocket):
     def _refuse(self, answer: bytes, message: str) -> None:
         incoming = parse_incoming(message) if isinstance(answer, Failed) and answer.code in _NO_CALL else None
         if incoming is not None and incoming.is_response:
-            self.log.debug("{peer} answers what it was not asked, or has answered already: {id}", peer=self.peer, id=bytes(incoming.id)[:40])
+            self._log_stray(incoming)
             return
         self._send(answer)
+
+    def _log_stray(self, response: Incoming) -> None:
+        self.log.debug("{peer} answers what it was not asked, or has answered already: {id}", peer=self.peer, id=bytes(response.id)[:40])
 
     def disconnected(self, code: int, reason: str) -> None:
         """The connection is over."""

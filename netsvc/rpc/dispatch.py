@@ -85,18 +85,26 @@ class Dispatcher:
         assert isinstance(parsed, Failed)
         return self._charged(parsed, caller)
 
+    def carry_out(self, request: Request, caller: Caller) -> "Answer | Deferred[Answer]":
+        """Likewise one call or notification that came by another codec; its id, if it has one, is JSON."""
+        return self._one(request, caller, None)
+
     def not_utf8(self, caller: Caller) -> Failed:
         """The answer to bytes that are no UTF-8."""
         return self._charged(failure(Malformed("not valid UTF-8")), caller)
 
-    def _charged(self, failed: Failed, caller: Caller) -> Failed:
+    def _charged(self, failed: Failed, caller: Caller, identifier: bytes = b"null") -> Failed:
         """The answer to what is no call: `failed`, or that there have been too many."""
         try:
             caller.budget.charge(FAULT_COST)
         except RateLimited as error:
             self._slow_down(caller)
-            return failure(error)
+            return failure(error, identifier)
         return failed
+
+    def refuse(self, error: NetsvcError, caller: Caller, identifier: bytes = b"null") -> Failed:
+        """The answer to what is no message; it costs what any such does."""
+        return self._charged(failure(error, identifier), caller, identifier)
 
     def _find_charged(self, method: str, caller: Caller) -> Procedure:
         """A procedure; the name of none costs as much as a call."""

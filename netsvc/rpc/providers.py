@@ -1,5 +1,6 @@
 """Programs that serve procedures over their connection, and the names that they serve."""
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -130,13 +131,14 @@ class Provider:
     :ivar names: the procedures that it serves.
     """
 
-    __slots__ = ("_calls", "_connection", "_held", "_providers", "names")
+    __slots__ = ("_calls", "_connection", "_held", "_providers", "_retired", "names")
 
     def __init__(self, providers: Providers, connection: RpcConnection) -> None:
         self._providers = providers
         self._connection = connection
         self._calls: dict[int, RemoteCall | _Abandoned] = {}
         self._held = 0
+        self._retired: Callable[[], None] | None = None
         self.names: dict[str, RemoteProcedure] = {}
 
     # The calls
@@ -145,6 +147,11 @@ class Provider:
     def load(self) -> int:
         """The calls that it has, those included that nobody waits for any more."""
         return len(self._calls)
+
+    @property
+    def busy(self) -> bool:
+        """See Serving."""
+        return bool(self.names or self._calls)
 
     @property
     def free(self) -> bool:
@@ -219,6 +226,9 @@ class Provider:
 
     def ready(self) -> None:
         """It may be free: give it what waits."""
+        if self._retired is not None and not self._calls:
+            retired, self._retired = self._retired, None
+            retired()
         for procedure in tuple(self.names.values()):
             if procedure.waiting:
                 procedure.pull()
@@ -234,9 +244,17 @@ class Provider:
         """Serve a name no longer."""
         self._providers.left(self.names.pop(name), self)
 
+    def retire(self, then: Callable[[], None]) -> None:
+        """See Serving."""
+        for name in tuple(self.names):
+            self.withdraw(name)
+        self._retired = then
+        self.ready()
+
     def lost(self) -> None:
         """See Serving: its calls go to others, or fail."""
         self._held += 1
+        self._retired = None
         for name in tuple(self.names):
             self.withdraw(name)
         calls, self._calls = self._calls, {}

@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from netsvc.core.admission import Admission
 from netsvc.core.identity import Identity
 from netsvc.http.channel import HttpChannel
 from netsvc.http.messages import Request, Response
@@ -181,8 +182,7 @@ class ChannelCase(SynchronousTestCase):
             self.clock,
             lambda request: self.authenticate(request),
             self.websockets,
-            connections=self.connections,
-            connections_per_address=self.connections_per_address,
+            admission=Admission(self.connections, self.connections_per_address),
             wall_clock=lambda: 784111777.0 + self.clock.seconds(),
         )
         self.client = Client(self.factory)

@@ -1,0 +1,486 @@
+"""RPC connections on plain streams, TCP or UNIX sockets: what is read, what is written, when it ends. See `netsvc.http.websocket` for the like."""
+
+import socket as _socket
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, socket
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IProtocol, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from netsvc.core.admission import Admission
+from netsvc.core.credentials import Guest
+from netsvc.core.identity import Identity
+from netsvc.errors import NetsvcError, NotAuthenticated, Overloaded
+from netsvc.http.transport import DirectTransport, direct
+from netsvc.http.watchers import Watchers
+from netsvc.http.wheel import TimingWheel
+from netsvc.interfaces import ISink
+from netsvc.rpc.connection import RpcConnection, RpcService
+from netsvc.rpc.stream_settings import StreamSettings
+from netsvc.wire.jsonrpc import notification
+
+__all__ = ["Reader", "StreamConnection", "StreamFactory", "StreamRpc"]
+
+_log = Logger()
+
+# The life of a connection. It never goes back.
+_OPEN = 0
+_LAST = 1  # the client has said all; it ends when what is under way is answered
+_ENDING = 2  # nothing is taken or sent any more
+_LOST = 3
+
+_LINGER = 2.0
+"""Seconds for which one that was closed is read from, so that the other end can see the last words."""
+
+CONNECTION_COST = 1.0
+"""What it costs of a rate budget to connect."""
+
+_PER_TURN = 200
+"""Connections that are told in one reactor turn to end."""
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""There are no pings, so the kernel has to find out that the other end is gone: after a minute."""
+
+
+def closing(code: int, reason: str | NetsvcError) -> bytes:
+    """The last words to a client, as a JSON-RPC message. The codes are those of WebSockets (RFC 6455, section 7.4)."""
+    words = {"reason": reason.detail, **reason.data} if isinstance(reason, NetsvcError) else {"reason": reason}
+    return notification("server.closing", msgspec.json.encode({"code": code, **words}))
+
+
+class Reader(Protocol):
+    """Takes bytes, gives messages.
+
+    :ivar over: nothing that follows is read.
+    """
+
+    @property
+    def over(self) -> bool:
+        """See above."""
+
+    def feed(self, data: bytes) -> Sequence[Any]:
+        """What is complete, in order: messages, and a NetsvcError for what is none."""
+
+    def end(self) -> Sequence[Any]:
+        """Likewise, of what was begun when the other end stopped sending."""
+
+
+class StreamRpc(RpcConnection):
+    """An RPC connection on a stream."""
+
+    __slots__ = ()
+
+    def received(self, message: Any) -> None:
+        """Act on what the reader gave."""
+        raise NotImplementedError
+
+    def unreadable(self, error: NetsvcError) -> None:
+        """Say what is wrong with what was no message."""
+        raise NotImplementedError
+
+    @property
+    def under_way(self) -> int:
+        """The calls that are not answered."""
+        return self._in_flight
+
+    @property
+    def at_rest(self) -> bool:
+        """It may be closed without a loss: it waits for nothing, follows nothing and serves nothing."""
+        return not (self._in_flight or self._waits or self.kept() or (self.serving is not None and self.serving.busy))
+
+    def _ended(self) -> None:
+        RpcConnection._ended(self)
+        if not self._in_flight and self._transport is not None:
+            self._transport.settled()
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, ISink)
+class StreamConnection:
+    """One stream: the protocol and owner of its transport, and what carries a StreamRpc.
+
+    :param factory: whose settings it keeps to.
+    :param reader: of what comes in.
+    """
+
+    __slots__ = (
+        "_application",
+        "_delivering",
+        "_factory",
+        "_heard",
+        "_paused",
+        "_reader",
+        "_stalled",
+        "_state",
+        "_transport",
+        "_waiting",
+        "_watchers",
+        "wheel_slot",
+    )
+
+    def __init__(self, factory: "StreamFactory", reader: Reader) -> None:
+        self._factory = factory
+        self._reader = reader
+        self._transport: DirectTransport
+        self._application: StreamRpc | None = None
+        self._watchers = Watchers()
+        self._state = _OPEN
+        self._paused = False
+        self._delivering = False
+        self._stalled = False
+        self._waiting: Sequence[Any] = ()  # read, not delivered; what one read of the transport held at the most
+        self._heard = factory.seconds()
+        self.wheel_slot: int | None = None
+
+    # IProtocol
+
+    def makeConnection(self, transport: Any) -> None:  # noqa: N802
+        """See IProtocol."""
+        self._transport = direct(transport)
+        self._transport.owner = self
+        handle = getattr(transport, "getHandle", lambda: None)()
+        if isinstance(handle, socket) and self.peer != "unix":
+            handle.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE:
+                if (option := getattr(_socket, name, None)) is not None:
+                    handle.setsockopt(IPPROTO_TCP, option, value)
+        self.connectionMade()
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """See IProtocol."""
+        factory = self._factory
+        try:
+            application = factory.begin(self)
+        except NetsvcError as error:
+            self._state = _ENDING
+            self._transport.write(factory.framed(closing(1013, error)))
+            self._transport.loseConnection()
+            return
+        self._application = application
+        factory.wheel.add(self, factory.settings.login_timeout if application.identity is None else factory.interval)
+        application.connected(self)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """See IProtocol."""
+        if self._state == _OPEN:
+            self._heard = self._factory.seconds()
+            self._take(self._reader.feed(data))
+
+    def readConnectionLost(self) -> None:  # noqa: N802
+        """See IHalfCloseableProtocol: the client has said all. It still gets its answers."""
+        if self._state == _OPEN:
+            self._take(self._reader.end())
+            if self._state == _OPEN:
+                self._state = _LAST
+            self.settled()
+        elif self._state == _ENDING:
+            self._transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:  # noqa: N802
+        """See IHalfCloseableProtocol: our own doing."""
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        """See IProtocol."""
+        self._over(1006, "the connection broke")
+        self._state = _LOST
+        self._factory.wheel.cancel(self)
+        self._factory.remove(self)
+
+    # What comes in
+
+    def _take(self, messages: Sequence[Any]) -> None:
+        if self._paused or self._delivering:
+            self._waiting = [*self._waiting, *messages]
+        else:
+            self._deliver(messages)
+
+    def _deliver(self, messages: Sequence[Any]) -> None:
+        """Act on what was read, in order, until the application pauses."""
+        self._delivering = True
+        for done, message in enumerate(messages, 1):
+            application = self._application
+            if application is None:
+                break
+            try:
+                if isinstance(message, NetsvcError):
+                    self._unreadable(application, message, done == len(messages))
+                else:
+                    application.received(message)
+            except Exception:
+                _log.failure("An RPC connection failed; peer {peer}", peer=self.peer)
+                self.close(1011, "internal error")
+            if self._paused:
+                self._waiting = [*messages[done:], *self._waiting]
+                break
+        self._delivering = False
+        if self._waiting and not self._paused:
+            self._deliver_waiting()  # a callback made the transport read more meanwhile
+
+    def _deliver_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, ()
+        self._deliver(waiting)
+
+    def _unreadable(self, application: StreamRpc, error: NetsvcError, last: bool) -> None:
+        application.unreadable(error)
+        if last and self._reader.over:
+            self.close(1009, error.detail)
+
+    def pause(self) -> None:
+        """Read no more. No further message is delivered until `resume`, those already read included."""
+        if not self._paused:
+            self._paused = True
+            if self._state < _ENDING:
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Deliver what was read before the pause, then read on."""
+        if not self._paused:
+            return
+        self._paused = False
+        self._heard = self._factory.seconds()  # the silence was ours
+        if not self._delivering:
+            self._deliver_waiting()
+        if not self._paused and self._state == _OPEN:
+            self._transport.resume_reading()
+        self.settled()
+
+    def settled(self) -> None:
+        """Nothing is under way any more; if nothing can follow, that is the end."""
+        application = self._application
+        if self._state == _LAST and not self._waiting and not self._delivering and application is not None and not application.under_way:
+            self._over(1000, "")
+            self._end()
+            self._transport.loseConnection()
+
+    # ISink
+
+    @property
+    def peer(self) -> str:
+        """The client's IP address as text, or ``unix``."""
+        return self._transport.peer
+
+    @property
+    def full(self) -> bool:
+        """Bytes wait, or nothing can be sent any more."""
+        return self._state >= _ENDING or self._transport.full
+
+    @property
+    def raw_send(self) -> Any:
+        """The transport's own; see ISink."""
+        return self._transport.raw_send
+
+    def write(self, data: bytes) -> None:
+        """Send wire bytes; they are dropped once the connection ends."""
+        if self._state < _ENDING:
+            self._transport.write(data)
+
+    def rest(self, data: bytes, offset: int) -> None:
+        """Take over data[offset:] after raw_send took less than all."""
+        self._transport.rest(data, offset)
+
+    def watch(self, watcher: Any) -> None:
+        """Call the watcher's sink_full and sink_drained from now on."""
+        self._watchers.add(watcher)
+
+    def unwatch(self, watcher: Any) -> None:
+        """Stop calling it; no error if it was not watching."""
+        self._watchers.remove(watcher)
+
+    # TransportOwner
+
+    def transport_full(self) -> None:
+        """See TransportOwner."""
+        self._watchers.full()
+
+    def transport_drained(self) -> None:
+        """See TransportOwner."""
+        if self._state < _ENDING:
+            self._watchers.drained(self)
+
+    def transport_shed(self) -> None:
+        """See TransportOwner: what waits would precede any last words, so there are none."""
+        self.abort("keeps too much waiting")
+
+    # The end
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say why, and end. The codes are those of WebSockets (RFC 6455, section 7.4)."""
+        if self._state >= _ENDING:
+            return
+        application = self._application
+        if application is not None:
+            application.send(closing(code, reason))
+        self._over(code, reason)
+        self._end()
+        # Closing both directions with unread bytes in the kernel would reset the connection, and the last words would be lost.
+        self._transport.lose_write_connection()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def send_away(self, return_after: float) -> None:
+        """The server is stopping: tell the client when to come back, take no further message, and end when what is under way is answered."""
+        if self._application is not None:
+            self._application.draining(return_after, partial(self.close, 1001, "the server is stopping"))
+
+    def abort(self, why: str) -> None:
+        """End now."""
+        self._over(1006, why)
+        self._state = max(self._state, _ENDING)
+        self._transport.abortConnection()
+
+    def _end(self) -> None:
+        self._state = _ENDING
+        self._waiting = ()
+        self._factory.wheel.add(self, _LINGER if not self._transport.full else self._factory.settings.write_timeout)
+
+    def _over(self, code: int, reason: str) -> None:
+        """Tell the application, once."""
+        application, self._application = self._application, None
+        if application is not None:
+            if self._state < _ENDING:
+                self._state = _ENDING
+            application.disconnected(code, reason)
+            self._watchers.clear()
+
+    def expired(self) -> None:
+        """See WheelEntry: time to look after it."""
+        factory = self._factory
+        application = self._application
+        if application is None:
+            self._transport.abortConnection()
+            return
+        if self._transport.full:
+            if self._transport.stalled() and self._stalled:
+                self.abort("takes no bytes")
+                return
+            self._stalled = True
+            factory.wheel.add(self, factory.settings.write_timeout)
+            return
+        self._stalled = False
+        if application.identity is None:
+            self.close(1008, "nobody has logged in")
+        elif application.at_rest and not self._paused and factory.seconds() - self._heard >= factory.settings.idle_timeout:
+            self.close(1000, "idle for too long")
+        else:
+            factory.wheel.add(self, factory.interval)
+
+
+@implementer(IProtocolFactory)
+class StreamFactory:
+    """Makes the connections of any number of listeners of one kind.
+
+    :param settings: [lines] or [amp].
+    :param service: what all RPC connections share.
+    :param admission: counts connections of all protocols.
+    :param clock: the reactor, or a Clock in tests.
+    :param reader: makes a reader, of the bytes that a message may have.
+    :param application: what runs on a connection.
+    :ivar draining: the server is stopping.
+    """
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        service: RpcService,
+        admission: Admission,
+        clock: IReactorTime,
+        reader: Callable[[int], Reader],
+        application: type[StreamRpc],
+    ) -> None:
+        self.settings = settings
+        self.seconds = clock.seconds
+        self.draining = False
+        self.interval = min(settings.idle_timeout, settings.write_timeout)
+        """Seconds between two looks at a connection."""
+        self.wheel = TimingWheel(clock, min(1.0, self.interval / 2, settings.login_timeout / 2))
+        self._service = service
+        self._admission = admission
+        self._clock = clock
+        self._reader = reader
+        self._application = application
+        self.framed = application.framing
+        self._connections: set[StreamConnection] = set()
+        self._gone: Deferred[None] = Deferred()
+        self._cut: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """The connections that are open."""
+        return len(self._connections)
+
+    def doStart(self) -> None:  # noqa: N802
+        """See IProtocolFactory."""
+
+    def doStop(self) -> None:  # noqa: N802
+        """See IProtocolFactory."""
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol:  # noqa: N802
+        """See IProtocolFactory."""
+        return StreamConnection(self, self._reader(self.settings.message))
+
+    def begin(self, connection: StreamConnection) -> StreamRpc:
+        """What runs on a new connection: in the name of a guest, or of nobody where guests are not allowed.
+
+        :raises Overloaded: there are too many, or too many come in at once.
+        :raises RateLimited: the guest's budget is spent.
+        """
+        if self.draining or not self._admission.admit(connection.peer):
+            raise Overloaded("there are as many connections as there may be", retry_after=next(self._service.budgets.return_times(1)))
+        self._connections.add(connection)
+        application = self._application(self._service, self._visitor(connection.peer), connection.peer)
+        application.budget.charge(CONNECTION_COST)
+        application.budget.admit()
+        return application
+
+    def _visitor(self, peer: str) -> Identity | None:
+        try:
+            found = self._service.logins.login(Guest(), peer)
+        except NotAuthenticated:
+            return None
+        assert isinstance(found, Identity), "a guest without a name needs nothing looked up"
+        return found
+
+    def remove(self, connection: StreamConnection) -> None:
+        """Its transport is gone."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._admission.left(connection.peer)
+            self._look_whether_gone()
+
+    def drain(self, seconds: float) -> "Deferred[None]":
+        """Send every client away: each is told when to come back, is answered what is under way, and is closed, or cut after so many seconds.
+
+        Call it once.
+
+        :returns: fires when none is left.
+        """
+        self.draining = True
+        self._cut = self._clock.callLater(seconds, self._cut_all)
+        connections = list(self._connections)
+        self._tell(connections, self._service.budgets.return_times(len(connections)))
+        self._look_whether_gone()
+        return self._gone
+
+    def _tell(self, connections: list[StreamConnection], times: Iterator[float]) -> None:
+        for connection, return_after in zip(connections[-_PER_TURN:], times, strict=False):
+            connection.send_away(return_after)
+        del connections[-_PER_TURN:]
+        if connections:
+            self._clock.callLater(0, self._tell, connections, times)
+
+    def _cut_all(self) -> None:
+        self._cut = None
+        for connection in tuple(self._connections):
+            connection.abort("the server is stopping")
+
+    def _look_whether_gone(self) -> None:
+        if self.draining and not self._connections and not self._gone.called:
+            if self._cut is not None:
+                self._cut.cancel()
+                self._cut = None
+            self._gone.callback(None)

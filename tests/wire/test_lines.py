@@ -1,0 +1,54 @@
+"""Lines of JSON: read in any pieces, bounded, never joined."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+
+from netsvc.errors import Malformed, TooLarge
+from netsvc.wire.lines import LineReader, line_frame
+
+
+class LineTests(TestCase):
+    """LineReader and line_frame."""
+
+    def test_frame(self) -> None:
+        """A message is one line, whatever space is in its JSON."""
+        self.assertEqual(line_frame(b'{"a":\n 1}'), b'{"a":  1}\n')
+
+    def test_ends(self) -> None:
+        """LF or CRLF; empty lines are none; the last one needs no end."""
+        reader = LineReader(100)
+        self.assertEqual(reader.feed(b"a\r\n\n \r\nb\nc"), ["a\r", "b"])
+        self.assertEqual(reader.end(), ["c"])
+        self.assertEqual(reader.feed(b"d\n"), [])
+        self.assertEqual(LineReader(100).end(), [])
+
+    def test_not_utf8(self) -> None:
+        """Is an error in its place, and the next line is read."""
+        found = LineReader(100).feed(b"a\n\xff\nb\n")
+        self.assertEqual((found[0], found[2]), ("a", "b"))
+        self.assertIsInstance(found[1], Malformed)
+
+    def test_too_long(self) -> None:
+        """A line beyond the bound is an error as soon as it is seen, also before its end; lines before it count, nothing after it."""
+        for pieces in ([b"a\n12345678901\nb\n"], [b"a\n1234", b"5678", b"901"]):
+            reader = LineReader(10)
+            found = [item for piece in pieces for item in reader.feed(piece)]
+            self.assertEqual(found[0], "a")
+            self.assertIsInstance(found[1], TooLarge)
+            self.assertEqual(found[2:], [])
+            self.assertTrue(reader.over)
+            self.assertEqual(reader.feed(b"c\n") + reader.end(), [])
+        self.assertEqual(LineReader(10).feed(b"1234567890\n"), ["1234567890"])
+
+    @given(st.lists(st.text().filter(lambda text: "\n" not in text and text.strip(" \t\r"))), st.lists(st.integers(1, 20)))
+    def test_any_pieces(self, lines: list[str], cuts: list[int]) -> None:
+        """However the bytes are cut, the lines are the same."""
+        data = "".join(f"{line}\n" for line in lines).encode()
+        reader = LineReader(10_000)
+        found = []
+        for cut in cuts:
+            found += reader.feed(data[:cut])
+            data = data[cut:]
+        found += reader.feed(data) + reader.end()
+        self.assertEqual(found, lines)
