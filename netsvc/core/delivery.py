@@ -20,9 +20,10 @@ from zope.interface import implementer
 
 from netsvc.core.events import Event, event_of
 from netsvc.core.records import Row
+from netsvc.core.ring import Room, cost_of
 from netsvc.interfaces import IFormat, ISink, ISinkWatcher, IStore
 
-__all__ = ["Cohort", "Delivery", "Fanout", "Follower", "Room"]
+__all__ = ["Cohort", "Delivery", "Fanout", "Follower"]
 
 STORE_READ = 200
 """Events read from the store at once, at the most, for a follower that the ring has left behind."""
@@ -32,75 +33,6 @@ FIRST_READ = 32
 
 RETRY = 1.0
 """Seconds until a failed store read is tried again."""
-
-_EVENT_COST = 500
-"""Bytes that an event costs in a ring besides its text: the objects, and the frame around the text."""
-
-
-def _cost(event: Event) -> int:
-    # The text is there twice, as a string and in a frame. The string's size tells wide characters from ASCII, its length does not.
-    size = 2 * (event.text or "").__sizeof__()
-    return _EVENT_COST + size + 150 * (sum(map(len, event.reactions.values())) if event.reactions else 0)
-
-
-class Room:
-    """What is in memory of a room that somebody follows.
-
-    :ivar head: the newest seq known to be committed.
-    :ivar first: the oldest seq that retention has left.
-    :ivar base: the seq before the ring's first event: ``events[i].seq == base + 1 + i``.
-    """
-
-    __slots__ = ("base", "cost", "events", "fanouts", "first", "head", "name")
-
-    def __init__(self, name: str, first: int = 1, head: int = 0) -> None:
-        self.name = name
-        self.first = first
-        self.head = head
-        self.base = head
-        self.events: list[Event] = []
-        self.cost = 0
-        self.fanouts: dict[IFormat, Fanout] = {}
-
-    def append(self, event: Event) -> None:
-        """Take over a committed event; it enters the ring if the room is followed."""
-        seq = event.seq
-        if seq <= self.head:
-            # The store told of it already when the room was looked up: whoever joined since is past it.
-            return
-        self.head = seq
-        if self.fanouts:
-            self.events.append(event)
-            self.cost += _cost(event)
-        else:
-            self.clear(seq)
-
-    def clear(self, base: int) -> None:
-        """Forget the ring of a room that nobody follows; what comes next is base + 1."""
-        self.events.clear()
-        self.cost = 0
-        self.base = base
-
-    def after(self, seq: int, limit: int) -> list[Event] | None:
-        """Up to `limit` events behind `seq`, None if the ring does not reach back that far."""
-        start = seq - self.base
-        return self.events[start : start + limit] if start >= 0 else None
-
-    def trim(self, keep: int) -> int:
-        """Drop what is beyond the newest `keep` events and no cohort needs any more; returns the cost that this freed."""
-        excess = len(self.events) - keep
-        if excess <= 0:
-            return 0
-        excess = min(excess, min((fanout.lowest(self.head) for fanout in self.fanouts.values()), default=self.head) - self.base)
-        if excess <= 0:
-            return 0
-        freed = sum(map(_cost, self.events[:excess]))
-        del self.events[:excess]
-        self.base += excess
-        self.cost -= freed
-        for fanout in self.fanouts.values():
-            fanout.trim(self.base)
-        return freed
 
 
 class Cohort:
@@ -440,11 +372,18 @@ class Delivery:
             for fanout in room.fanouts.values():
                 self._dirty[fanout] = None
 
+    def prepend(self, room: Room, events: list[Event]) -> None:
+        """Older events of a room that is followed, those right before its ring, as far as they fit: who comes back later finds them there."""
+        before = room.cost
+        room.prepend(events[max(0, len(events) + len(room.events) - self.ring_events) :])
+        self.cost += room.cost - before
+        self._rings[room] = None
+
     def replace(self, room: Room, event: Event) -> None:
         """An older event of a room in memory is another now: whoever has not had it yet gets it as it is now."""
         index = event.seq - room.base - 1
         if 0 <= index < len(room.events):
-            growth = _cost(event) - _cost(room.events[index])
+            growth = cost_of(event) - cost_of(room.events[index])
             room.events[index] = event
             room.cost, self.cost = room.cost + growth, self.cost + growth
             for format, fanout in room.fanouts.items():

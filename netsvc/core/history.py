@@ -3,9 +3,9 @@
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 
-from netsvc.core.delivery import Room
 from netsvc.core.events import Event, cursor_of, event_of, parse_cursor
 from netsvc.core.records import Row
+from netsvc.core.ring import Room
 from netsvc.errors import InvalidParams
 from netsvc.interfaces import IStore
 

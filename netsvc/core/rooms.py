@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.access import Right, absent
-from netsvc.core.delivery import Delivery, Follower, Room
+from netsvc.core.delivery import Delivery, Follower
 from netsvc.core.events import Event, cursor_of, parse_cursor, timestamp
 from netsvc.core.history import Histories, History, check_limit, position
 from netsvc.core.identity import Identity
@@ -18,6 +18,8 @@ from netsvc.core.names import fold_room_name
 from netsvc.core.permissions import Permissions
 from netsvc.core.posting import Posting
 from netsvc.core.records import RoomInfo
+from netsvc.core.returning import Returning
+from netsvc.core.ring import Room
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.core.states import RoomState, RoomStates
 from netsvc.core.typing_notices import TypingNotices
@@ -160,6 +162,7 @@ class Rooms:
         self._histories = Histories(store)
         self.permissions = Permissions(store.accesses, clock.seconds, rooms.places_cached)
         self.delivery = Delivery(store, clock, rooms.fanout_slice, rooms.chunk, rooms.ring_events, rooms.ring_bytes)
+        self._returning = Returning(store, self._histories, self.delivery)
         self.posting = Posting(store, clock, rooms, limits, self._states, self.delivery, create)
         self.posting.check = self.permissions.check
         self.posting.founded = self.permissions.founded
@@ -197,7 +200,7 @@ class Rooms:
             self._states.release(state)
             return failure
 
-        reading = loaded.addCallback(lambda _: self._histories.read(state.room, behind, None, limit))
+        reading = loaded.addCallback(lambda _: self._returning.read(state.room, behind, limit))
         joining: Deferred[Membership] = reading.addCallback(permitted)
         return joining.addErrback(failed)
 

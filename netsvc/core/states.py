@@ -5,9 +5,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from netsvc.core.delivery import Room
 from netsvc.core.presence import Presence
 from netsvc.core.records import RoomInfo
+from netsvc.core.ring import Room
 from netsvc.interfaces import IStore
 
 __all__ = ["RoomState", "RoomStates"]

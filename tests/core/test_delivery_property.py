@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from netsvc.core.delivery import _cost
 from netsvc.core.identity import Identity
 from netsvc.core.records import RoomInfo, Row
+from netsvc.core.ring import cost_of
 from netsvc.core.rooms import Member, Membership, Rooms
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.errors import StoreUnavailable
@@ -349,7 +349,7 @@ class Delivery(RuleBasedStateMachine):
             self.heads[room] = room.head
             if not self.rooms.delivery._dirty:
                 assert len(room.events) <= ROOMS.ring_events
-            assert room.cost == sum(map(_cost, room.events))
+            assert room.cost == sum(map(cost_of, room.events))
             assert room.base + len(room.events) == room.head
             for fanout in room.fanouts.values():
                 assert not fanout.frames or fanout.base >= room.base
