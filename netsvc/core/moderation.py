@@ -58,6 +58,18 @@ class Target(NamedTuple):
     user: bool
 
 
+class _Deed(NamedTuple):
+    """What is done to somebody, as its event tells it.
+
+    :ivar until: when it ends, milliseconds since the Unix epoch; 0 if it has no end.
+    """
+
+    action: str
+    reason: str = ""
+    until: int = 0
+    value: str | None = None
+
+
 class _Extra(msgspec.Struct, omit_defaults=True):
     """The members of a moderation event."""
 
@@ -107,7 +119,7 @@ class Moderation:
                 raise Conflict(f"{target.name} is banned from {room}: unban first")
             if place.role:
                 return Moderated(room, False)
-            return await self._place(identity, room, access, target, place._replace(role="member", banned=0), "invite")
+            return await self._place(identity, room, access, target, place._replace(role="member", banned=0), _Deed("invite"))
 
         return self._alone(room, work)
 
@@ -122,7 +134,7 @@ class Moderation:
             access, target, place = await self._below(identity, room, name)
             if not place.role and all(who_of(each) != target.key for each in self._rooms.identities(room)):
                 raise NotFound(f"{target.name} is not in {room}", parameter="name")
-            return await self._place(identity, room, access, target, place._replace(role=""), "kick", reason)
+            return await self._place(identity, room, access, target, place._replace(role=""), _Deed("kick", reason))
 
         return self._alone(room, work)
 
@@ -140,7 +152,7 @@ class Moderation:
             banned = Place("", place.muted, until, tuple(dict.fromkeys((*place.networks, *networks)))[-_NETWORKS:])
             if banned == place:
                 return Moderated(room, False)
-            return await self._place(identity, room, access, target, banned, "ban", reason, until)
+            return await self._place(identity, room, access, target, banned, _Deed("ban", reason, until))
 
         return self._alone(room, work)
 
@@ -155,7 +167,7 @@ class Moderation:
                 place = access.place(target.key)
             if not place.banned:
                 return Moderated(room, False)
-            return await self._place(identity, room, access, target, place._replace(banned=0, networks=()), "unban")
+            return await self._place(identity, room, access, target, place._replace(banned=0, networks=()), _Deed("unban"))
 
         return self._alone(room, work)
 
@@ -168,7 +180,7 @@ class Moderation:
             access, target, place = await self._below(identity, room, name)
             if place.muted == until:
                 return Moderated(room, False)
-            return await self._place(identity, room, access, target, place._replace(muted=until), "mute", reason, until)
+            return await self._place(identity, room, access, target, place._replace(muted=until), _Deed("mute", reason, until))
 
         return self._alone(room, work)
 
@@ -179,7 +191,7 @@ class Moderation:
             access, target, place = await self._below(identity, room, name)
             if not place.muted:
                 return Moderated(room, False)
-            return await self._place(identity, room, access, target, place._replace(muted=0), "unmute")
+            return await self._place(identity, room, access, target, place._replace(muted=0), _Deed("unmute"))
 
         return self._alone(room, work)
 
@@ -203,7 +215,7 @@ class Moderation:
                 if target.key != who_of(identity) and identity.rank < EVERYWHERE:
                     raise Forbidden(f"{target.name} owns {room}, too: only an admin may change that")
                 self._keep_an_owner(identity, access, room)
-            return await self._place(identity, room, access, target, place._replace(role=role, banned=0), "role", value=role)
+            return await self._place(identity, room, access, target, place._replace(role=role, banned=0), _Deed("role", value=role))
 
         return self._alone(room, work)
 
@@ -218,7 +230,7 @@ class Moderation:
                 return Moderated(room, False)
             if place.role == "owner":
                 self._keep_an_owner(identity, access, room)
-            return await self._place(identity, room, access, Target(key, identity.name, True), place._replace(role=""), "leave")
+            return await self._place(identity, room, access, Target(key, identity.name, True), place._replace(role=""), _Deed("leave"))
 
         return self._alone(room, work)
 
@@ -354,16 +366,14 @@ class Moderation:
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)
 
-    async def _place(
-        self, identity: Identity, room: str, access: RoomAccess, target: Target, place: Place, action: str, reason: str = "", until: int = 0, value: str = ""
-    ) -> Moderated:
+    async def _place(self, identity: Identity, room: str, access: RoomAccess, target: Target, place: Place, deed: _Deed) -> Moderated:
         """Give somebody a place."""
         if target.key not in access.places and place != NOWHERE and len(access.places) >= self._settings.places:
             raise TooLarge(f"{len(access.places)} people have a place in {room}; [rooms] places sets the bound")
-        draft = Draft(room, "moderation", identity.name, self._now, reason or None)
-        draft.extra = _extra(action, target.name, value or None, timestamp(until) if 0 < until < FOREVER else None)
+        draft = Draft(room, "moderation", identity.name, self._now, deed.reason or None)
+        draft.extra = _extra(deed.action, target.name, deed.value, timestamp(deed.until) if 0 < deed.until < FOREVER else None)
         change = AccessChange(None, {target.key: place})
-        outcome, _ = await self._append(identity, draft, access, change, action, target)
+        outcome, _ = await self._append(identity, draft, access, change, deed.action, target)
         return outcome
 
     async def _append(

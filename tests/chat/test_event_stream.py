@@ -9,6 +9,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred, fail
 
 from netsvc.chat.event_stream import EventStream
+from netsvc.core.rooms import Member
 from netsvc.errors import StoreUnavailable
 from tests.chat.events_case import BOB, SSE, EventsUrlCase
 from tests.http.channels import Client
@@ -54,6 +55,21 @@ class StreamTests(EventsUrlCase):
         for block in found:
             self.assertEqual((sorted(block), block["id"]), (["data", "id"], block["data"]["cursor"]))
         return [block["data"]["seq"] for block in found]
+
+    def test_lost_before_it_begins(self) -> None:
+        """Who loses the room while the answer waits for its turn on the connection is told nothing of it."""
+        self.post("secret")
+        ready = EventStream.ready
+
+        def lose(stream: EventStream, member: Member, opening: bytes) -> None:
+            ready(stream, member, opening)
+            self.rooms.expel("lobby", lambda identity: "ban")
+
+        with mock.patch.object(EventStream, "ready", lose):
+            self.assertEqual(self.stream("?limit=5"), [])
+        self.assertEqual(self.client.ended, "closed")
+        self.client.lose()
+        self.assert_nothing_left()
 
     def test_head(self) -> None:
         """Nobody on the way shall keep or hold back a stream; its bytes are not chunked, so that they are the same for all."""

@@ -147,6 +147,13 @@ class Proving(LoginsCase):
         self.assertRaises(Conflict, self.login, Guest("Alice"))
         self.assertRaises(InvalidParams, self.login, Guest("<b>"))
 
+    def test_networks_of_guests(self) -> None:
+        """A guest has the network it comes from, unless that is this host; a user has none."""
+        networks = {peer: self.login(Guest("ann"), peer).network for peer in (PEER, "2001:db8::1:2", "127.0.0.1", "::1", "unix")}
+        self.assertEqual(networks, {PEER: PEER, "2001:db8::1:2": "2001:db8::/64", "127.0.0.1": "", "::1": "", "unix": ""})
+        self.assertEqual(self.logins.visitor(PEER).network, PEER)
+        self.assertEqual(self.login(Token("nst_bot")).network, "")
+
     def test_guests_later(self) -> None:
         """While the store is asked whether a name is a user's, the answer is a Deferred."""
         self.accounts.held = []

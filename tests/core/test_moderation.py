@@ -1,8 +1,12 @@
 """Moderation: who may change what of a room, what it changes, and the event of each change."""
 
+from unittest import mock
+
+from twisted.internet.defer import CancelledError
+
 from netsvc.core.identity import Identity
 from netsvc.core.settings import RoomsSettings
-from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, TooLarge
+from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable, TooLarge
 from tests.core.moderation_case import ANN, BOB, EVE, MEG, MOD, ROOT, ModerationTestCase
 
 
@@ -280,3 +284,71 @@ class RoomTests(ModerationTestCase):
         self.assertEqual(names(BOB), [("a0", "secret", True), ("a1", "secret", True), more])
         self.assertEqual(len(names(ROOT, limit=200)), 12)
         self.assertEqual(names(ANN, limit=0), [more])
+
+
+class TroubleTests(ModerationTestCase):
+    """Stores that fail, callers that lose patience, several at once."""
+
+    def test_store_failure(self) -> None:
+        """What cannot be stored does not hold, and nobody loses anything by it."""
+        _, member, _ = self.join(who=BOB, room="den")
+        self.store.broken = "disk full"
+        self.refused(StoreUnavailable, "ban", MOD, "bob")
+        self.store.broken = ""
+        self.assertTrue(member.there)
+        self.post(who=BOB, room="den")
+        self.do("ban", MOD, "bob")
+        self.assertFalse(member.there)
+
+    def test_a_caller_who_loses_patience(self) -> None:
+        """What was begun is done: the event, the change, and its effect on those who are there."""
+        _, member, _ = self.join(who=BOB, room="den")
+        done = self.moderation.ban(MOD, "den", "bob", "", None)
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.turn()
+        self.assertEqual(self.newest()[0]["action"], "ban")
+        self.assertFalse(member.there)
+        self.denied(Forbidden, self.rooms.post, BOB, "den", "hi")
+        self.assertEqual(self.moderation._locks, {})
+
+    def test_a_bug_behind_a_caller_who_has_lost_patience(self) -> None:
+        """An error that nobody waits for any more is logged."""
+        done = self.moderation.ban(MOD, "den", "bob", "", None)
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.rooms.expel = mock.Mock(side_effect=RuntimeError("a bug"))  # type: ignore[method-assign]
+        self.turn()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_one_after_the_other(self) -> None:
+        """Moderations of one room are made in the order in which they were asked for, each knowing of those before."""
+        asked = [
+            self.moderation.invite(MOD, "den", "bob"),
+            self.moderation.role(ANN, "den", "bob", "owner"),
+            self.moderation.role(ANN, "den", "ann", "member"),
+            self.moderation.invite(ANN, "den", "bob"),
+            self.moderation.role(BOB, "den", "ann", "moderator"),
+        ]
+        self.turn(20)
+        self.failureResultOf(asked.pop(3), Forbidden)
+        self.assertEqual([self.successResultOf(each).changed for each in asked], [True] * 4)
+        self.assertEqual(self.roster(), {"ann": "moderator", "bob": "owner", "meg": "member", "mod": "moderator"})
+        self.assertEqual(self.moderation._locks, {})
+
+    def test_the_last_owner(self) -> None:
+        """Two owners who step down at the same moment leave one of them."""
+        self.do("role", ANN, "bob", "owner")
+        first, second = self.moderation.leave(ANN, "den"), self.moderation.leave(BOB, "den")
+        self.turn(20)
+        self.successResultOf(first)
+        self.failureResultOf(second, Conflict)
+
+    def test_a_ban_survives_the_cache(self) -> None:
+        """What is forgotten in memory is still in the store."""
+        self.do("ban", MOD, "bob")
+        self.rooms.permissions.forget()
+        self.denied(Forbidden, self.rooms.post, BOB, "den", "hi")
+        again = self.make_rooms()
+        self.successResultOf(again.permissions.start())
+        self.denied(Forbidden, again.post, BOB, "den", "hi")

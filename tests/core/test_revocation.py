@@ -27,6 +27,16 @@ class Watching(LoginsCase):
         self.assertEqual(self.closed, ["this token is unknown, expired or revoked"])
         self.assertEqual(second, self.closed)
 
+    def test_who_wants_to_know(self) -> None:
+        """Whoever remembers something of the accounts is told when they have changed, once for each change."""
+        told: list[bool] = []
+        self.logins.changed = lambda: told.append(True)
+        self.clock.advance(4)
+        self.assertEqual(told, [])
+        self.accounts.local.remove_user("bot")
+        self.clock.advance(4)
+        self.assertEqual(told, [True])
+
     def test_removed_user(self) -> None:
         """Removing a user closes connections by token, session and password."""
         identity = self.watched(Password("alice", PASSWORD))
