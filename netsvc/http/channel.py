@@ -15,7 +15,7 @@ from netsvc.http.bodies import Stream
 from netsvc.http.deadline import ANSWER, BODY, END, IDLE, OPEN, SILENCE, WRITE, Deadline
 from netsvc.http.errors import HttpError
 from netsvc.http.intake import Intake
-from netsvc.http.messages import BUDGETED, Request, Response, Upgrade
+from netsvc.http.messages import BUDGETED, WAITED, Request, Response, Upgrade
 from netsvc.http.ratelimit import rate_lines
 from netsvc.http.requestlog import log_access
 from netsvc.http.transport import DirectTransport, direct
@@ -277,6 +277,8 @@ class HttpChannel:
         try:
             flags = request.flags
             if (flags and flags != BUDGETED) or self._last or response.headers:
+                if response.status == 429 and self._held_back(request, response):
+                    return
                 self._conclude(request)
                 head, body = render(factory.heads, request, response)
             else:
@@ -297,6 +299,16 @@ class HttpChannel:
             self._transport.write(body)
         if request.flags or factory.access_log:
             self._done(request, response.status, len(body))
+
+    def _held_back(self, request: Request, response: Response) -> bool:
+        """Have a client that takes no heed of refusals wait for its next one, and read nothing from it meanwhile."""
+        if request.flags & (BUDGETED | WAITED) != BUDGETED:
+            return False
+        pause = request.budget.pause
+        if pause:
+            request.flags |= WAITED
+            self._begin(request).wait(self._factory.later(pause, response))
+        return bool(pause)
 
     def _conclude(self, request: Request) -> None:
         """Say CLOSE in a request whose answer ends the connection."""

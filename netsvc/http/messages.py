@@ -23,6 +23,7 @@ __all__ = [
     "NO_ROUTE",
     "NO_VARIABLES",
     "TEXT",
+    "WAITED",
     "Answer",
     "Handler",
     "Headers",
@@ -43,6 +44,9 @@ BYTES = b"application/octet-stream"
 
 BUDGETED = 1 << 9
 """A flag beside those of netsvc.wire.http1 and netsvc.http.intake: the answer tells what is left of `Request.budget`."""
+
+WAITED = 1 << 10
+"""Likewise: the answer has been held back long enough."""
 
 _MAX_PARAMETERS = 100
 """Fields in one query string (or form)."""

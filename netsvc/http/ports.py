@@ -19,8 +19,15 @@ from netsvc.http.transport import DirectServer, DirectUnixServer
 
 __all__ = ["DirectPort", "DirectReactor", "DirectUnixPort"]
 
-LISTEN_BACKLOG = 1024
+LISTEN_BACKLOG = 4096
 """Connections that may wait to be accepted; Twisted's 50 makes a burst of reconnecting clients wait for their SYN to be sent again."""
+
+
+ACCEPTS = 64
+"""Connections accepted in one reactor turn. Twisted's number grows with each turn in which there are more, so that in a storm those who are
+in already would wait for all who come."""
+
+_accepts: Any = property(lambda port: ACCEPTS, lambda port, number: None, doc="See IListeningPort's implementation in Twisted: it does not grow.")
 
 
 class DirectPort(tcp.Port):
@@ -31,6 +38,7 @@ class DirectPort(tcp.Port):
     """
 
     transport = DirectServer
+    numberAccepts = _accepts  # noqa: N815 - Twisted's name
     poller: Poller | None = None
     outbound: Outbound | None = None
 
@@ -38,6 +46,7 @@ class DirectPort(tcp.Port):
 class DirectUnixPort(unix.Port):
     """A listening UNIX socket whose connections are DirectUnixServers. See DirectPort."""
 
+    numberAccepts = _accepts  # noqa: N815 - Twisted's name
     poller: Poller | None = None
     outbound: Outbound | None = None
     transport = DirectUnixServer  # type: ignore[assignment]  # unix.Server also passes descriptors

@@ -7,6 +7,7 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from netsvc.core.admission import Admission
@@ -142,6 +143,10 @@ class HttpFactory:
         """See WheelEntry: renew the Date of the heads, with each tick for as long as there are connections."""
         self.heads.set_date(self._wall_clock())
         self.wheel.add(self, 0)
+
+    def later(self, seconds: float, response: Response) -> "Deferred[Response]":
+        """An answer that is not there before some time is over."""
+        return deferLater(self._clock, seconds, lambda: response)
 
     def admit(self, channel: HttpChannel, peer: str) -> bool:
         """Count a new connection; False if there are as many as there may be."""

@@ -14,7 +14,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.http.poller import Poller
-from netsvc.http.ports import LISTEN_BACKLOG, DirectPort, DirectReactor, DirectUnixPort
+from netsvc.http.ports import ACCEPTS, LISTEN_BACKLOG, DirectPort, DirectReactor, DirectUnixPort
 from netsvc.http.transport import DirectServer, DirectUnixServer
 
 
@@ -49,6 +49,14 @@ class PortTests(SynchronousTestCase):
         self.assertEqual((type(port), port.transport, port.port, port.interface), (DirectPort, DirectServer, 8080, "127.0.0.1"))
         self.assertEqual(port.backlog, LISTEN_BACKLOG)
         self.assertIsInstance(port.poller, Poller)
+
+    def test_accepts(self) -> None:
+        """A storm does not make it accept more at a time."""
+        for endpoint in ("tcp:8080", "unix:path"):
+            self.listening.clear()
+            port = self.listen(endpoint)
+            port.numberAccepts += 20
+            self.assertEqual(port.numberAccepts, ACCEPTS)
 
     def test_larger_backlog(self) -> None:
         """Who asks for more room gets it."""

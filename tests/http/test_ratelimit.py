@@ -2,7 +2,7 @@
 
 from twisted.internet.defer import succeed
 
-from netsvc.core.limits import Budget, Budgets
+from netsvc.core.limits import REFUSALS, Budget, Budgets
 from netsvc.core.settings import LimitsSettings
 from netsvc.http.bodies import Stream
 from netsvc.http.messages import Answer, Request, Response
@@ -54,6 +54,31 @@ class FieldsTests(ChannelCase):
         rest = [(200, f'"calls";r={remaining};t=10') for remaining in (4, 3, 2, 1, 0)]
         self.assertEqual(seen, [*rest[:3], (200, None), *rest[3:], (429, '"calls";r=0;t=10')])
         self.assertEqual(answer.fields["retry-after"], "10")
+
+    def test_who_takes_no_heed(self) -> None:
+        """After many refusals in a second the next has to be waited for, and nothing is read meanwhile; whoever leaves is not waited for."""
+        budget = self.budget()
+        budget.charge(5.0)
+
+        def charge(request: Request) -> Answer:
+            request.charged(budget)
+            budget.charge(1.0)
+            raise AssertionError
+
+        self.routes.add("GET", "/", charge, public=True)
+        client = Client(self.factory)
+        client.send(request("/") * (REFUSALS + 2))
+        self.assertEqual(len(client.answers()), REFUSALS)
+        client.send(request("/"))
+        self.assertFalse(client.reading)
+        self.clock.pump([0.005] * 6)
+        self.assertEqual([answer.status for answer in client.answers()], [429] * 3)
+        self.assertTrue(client.reading)
+        calls = len(self.clock.getDelayedCalls())
+        client.send(request("/") * 9)
+        self.assertEqual(len(self.clock.getDelayedCalls()), calls + 1)
+        client.lose()
+        self.assertEqual(len(self.clock.getDelayedCalls()), calls)
 
     def test_endless(self) -> None:
         """Where budgets are endless there is nothing to tell."""
