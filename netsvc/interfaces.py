@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:  # the records belong to the core, which is above this module
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from netsvc.core.access import RoomAccess
     from netsvc.core.events import Event
     from netsvc.core.places import Standing
     from netsvc.core.query import Query, SearchPage
-    from netsvc.core.records import Draft, RoomInfo, Row, SessionRecord, StoredAnswer, TokenRecord, UserRecord
+    from netsvc.core.records import Draft, Outline, RoomInfo, Row, SessionRecord, StoredAnswer, TokenRecord, UserRecord
 
 __all__ = ["IAccounts", "IFormat", "IRoomAccesses", "ISink", "ISinkWatcher", "IStore", "IWebSocketApplication"]
 
@@ -66,6 +66,18 @@ class IStore(Interface):
 
     def remember(scope: str, key: str, digest: bytes, answer: bytes, expires: int) -> "Deferred[None]":
         """Store the answer of a key until `expires` (ms)."""
+
+    def mark_read(name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
+        """Note that a user has read a room up to `seq`, unless that is further already; where the mark stands then.
+
+        :param at: the time (ms). Beyond `most` marks of one user those made longest ago go.
+        """
+
+    def read_marks(name: str) -> "Deferred[dict[str, int]]":
+        """A user's marks, by room. They go with the user."""
+
+    def outlines(after: "Mapping[str, int]", limit: int) -> "Deferred[dict[str, Outline]]":
+        """Of each of these rooms that there is: its head, and the newest `limit` events behind the seq given, without texts."""
 
     def prune(now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
         """Remove events older than `max_age` ms and beyond the newest `max_events` of a room, and expired keys, sessions and bans.

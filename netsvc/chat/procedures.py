@@ -13,6 +13,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.posting import Posted
 from netsvc.core.procedures import Call, procedure
+from netsvc.core.read_marks import Marked, UnreadList
 from netsvc.core.rooms import Joined, Member, Membership, Present, RoomList, Rooms
 from netsvc.errors import InvalidRequest, TooLarge
 from netsvc.interfaces import IFormat
@@ -58,7 +59,7 @@ class _Left(msgspec.Struct):
 
 
 class ChatProcedures:
-    """``chat.join|leave|post|edit|delete|react|typing|history|rooms|who``.
+    """``chat.join|leave|post|edit|delete|react|typing|mark_read|unread|history|rooms|who``.
 
     :param rooms: the rooms.
     :param formats: how a connection that joins is told of events, by its framing.
@@ -109,6 +110,17 @@ class ChatProcedures:
     def typing(self, call: Call, room: str) -> Deferred[Empty]:
         """Say that you are writing: those in the room get ``chat.typing``, at most once in 3 s; nothing is stored."""
         return self._rooms.typing.tell(call.caller, room).addCallback(lambda _: Empty())
+
+    @procedure("chat.mark_read", role="guest")
+    def mark_read(self, call: Call, room: str, seq: int) -> Deferred[Marked]:
+        """Say that you have read a room up to event `seq`; the answer is how far you have read, which never goes back."""
+        return self._rooms.read_marks.mark(call.caller, room, seq)
+
+    @procedure("chat.unread", role="guest", cost=5)
+    def unread(self, call: Call) -> Deferred[UnreadList]:
+        """What is new since you have read: in rooms where you have said how far, and in those that this connection is in."""
+        keys = call.connection.keys() if call.connection is not None else ()
+        return self._rooms.read_marks.unread(call.caller, [key[1] for key in keys if isinstance(key, tuple) and key[0] == "room"])
 
     @procedure("chat.join", role="guest")
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:

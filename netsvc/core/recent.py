@@ -1,7 +1,7 @@
 """A mapping of bounded size."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
 __all__ = ["Recent"]
@@ -41,6 +41,10 @@ class Recent(Generic[K, V]):
         self._items.move_to_end(key)
         if len(self._items) > self._most:
             self._items.popitem(last=False)
+
+    def items(self) -> Iterable[tuple[K, V]]:
+        """All, those used longest ago first. Does not count as a use."""
+        return self._items.items()
 
     def forget(self, key: K) -> None:
         """Remove a value; no error if there is none."""

@@ -8,7 +8,7 @@ import msgspec
 from netsvc.core.places import AccessChange
 from netsvc.errors import NetsvcError
 
-__all__ = ["Amendment", "Draft", "Key", "RoomInfo", "Row", "SessionRecord", "StoredAnswer", "TokenRecord", "UserRecord"]
+__all__ = ["Amendment", "Draft", "Key", "Load", "Outline", "RoomInfo", "Row", "SessionRecord", "StoredAnswer", "TokenRecord", "UserRecord"]
 
 
 class Key(NamedTuple):
@@ -120,6 +120,17 @@ class RoomInfo(NamedTuple):
     first: int
     head: int
     at: int
+
+
+class Outline(NamedTuple):
+    """What is new in a room.
+
+    :ivar head: its newest seq.
+    :ivar rows: events behind a position, the newest first, without their texts.
+    """
+
+    head: int
+    rows: list[Row]
 
 
 class StoredAnswer(NamedTuple):

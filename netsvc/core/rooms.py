@@ -17,6 +17,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.permissions import Permissions
 from netsvc.core.posting import Posting
+from netsvc.core.read_marks import ReadMarks
 from netsvc.core.records import RoomInfo
 from netsvc.core.returning import Returning
 from netsvc.core.ring import Room
@@ -147,6 +148,7 @@ class Rooms:
     :param create: the least role that may start a room.
     :ivar delivery: delivers their events.
     :ivar posting: appends to them; ``post`` and ``appender`` are its.
+    :ivar read_marks: how far everybody has read in them.
     :ivar typing: passes on who is writing in them.
     :ivar permissions: who may do what in them; to be started before the first call comes.
     """
@@ -167,6 +169,7 @@ class Rooms:
         self.posting.check = self.permissions.check
         self.posting.founded = self.permissions.founded
         self.typing = TypingNotices(self._states, self.permissions.check, clock)
+        self.read_marks = ReadMarks(store, self.permissions.check, self.permissions.unreadable, clock, rooms)
         self.appender = self.posting.appender
         self.post = self.posting.post
 

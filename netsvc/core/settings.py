@@ -42,6 +42,9 @@ class RoomsSettings(msgspec.Struct, frozen=True, kw_only=True):
     emoji: Annotated[Size, Meta(ge=1), Help("Longest emoji of a reaction, in bytes of UTF-8")] = 64
     reactions: Annotated[int, Meta(ge=0), Help("Different reactions to one message")] = 20
     reactions_per_message: Annotated[int, Meta(ge=0), Help("Reactions to one message in all")] = 500
+    read_marks: Annotated[int, Meta(ge=1), Help("Rooms for which it is kept how far one person has read; those marked longest ago go")] = 1000
+    guests_marks: Annotated[int, Meta(ge=1), Help("Such notes that are kept for all guests together, in memory only")] = 10_000
+    unread: Annotated[int, Meta(ge=1), Help("Newest events of a room among which chat.unread counts")] = 200
     ring_events: Annotated[int, Meta(ge=16), Help("Newest events of a room kept ready in memory")] = 1024
     ring_bytes: Annotated[Size, Meta(ge=64 * 1024), Help("Memory for the ready events of all rooms together")] = 64 * 1024 * 1024
     fanout_slice: Annotated[int, Meta(ge=1), Help("Clients written to in one reactor turn; the rest follow in the next")] = 2000

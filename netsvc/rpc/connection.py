@@ -225,6 +225,10 @@ class RpcConnection(PacedSocket):
         belongings = self._belongings
         return len(belongings) - (key in belongings) if belongings else 0
 
+    def keys(self) -> list[Hashable]:
+        """The keys of all that is kept."""
+        return list(self._belongings or ())
+
     def login(self, identity: Identity) -> None:
         """Act as `identity` from now on."""
         service = self._service

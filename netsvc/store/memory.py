@@ -1,6 +1,6 @@
 """The same interfaces in memory: for tests, and for rooms that need not outlive the process. Nothing but retention bounds it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from netsvc.core.query import Query, SearchPage
-from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
+from netsvc.core.records import Draft, Outline, RoomInfo, Row, StoredAnswer
 from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.interfaces import IStore
 from netsvc.store.searching import search_everything
@@ -16,6 +16,7 @@ from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
 from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
+from netsvc.store.sqlite.marks import Mark, mark_read, read_marks
 from netsvc.store.sqlite.opening import memory_connection
 from netsvc.store.sqlite.pruning import kept
 from netsvc.store.sqlite.schema import new_epoch
@@ -84,6 +85,7 @@ class MemoryStore:
         self.broken = ""
         self.epoch = epoch or new_epoch()
         connection = memory_connection()
+        self._connection = connection
         self.local_accounts = Accounts(connection)
         self.accounts = DeferredAccounts(self._ask, self._tell)
         self._accesses = RoomAccesses(connection)
@@ -209,6 +211,25 @@ class MemoryStore:
             return fail(error)
         self._answers[scope, key] = _Kept(digest, expires, answer)
         return succeed(None)
+
+    def mark_read(self, name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
+        """Note how far a user has read."""
+        error = self._write_error()
+        return fail(error) if error is not None else succeed(mark_read(self._connection, [Mark(name, room, seq, at, most)])[0])
+
+    def read_marks(self, name: str) -> "Deferred[dict[str, int]]":
+        """A user's marks."""
+        return self._read(read_marks(self._connection, name))
+
+    def outlines(self, after: Mapping[str, int], limit: int) -> "Deferred[dict[str, Outline]]":
+        """What is new in each of these rooms."""
+        found = {}
+        for name, seq in after.items():
+            room = self._rooms.get(name)
+            if room is not None:
+                rows = room.slice(max(seq, room.head - limit), room.head)
+                found[name] = Outline(room.head, [row._replace(text=None) for row in reversed(rows)])
+        return self._read(found)
 
     def prune(self, now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
         """Remove what retention does not keep; the rooms whose `first` has moved."""

@@ -251,6 +251,40 @@ class StoreContract:
         self.assertIsNotNone(self.outcome(self.store.recall(key().scope, "long", NOW)))
         self.assertEqual(self.bounds(), (1, 2))
 
+    def test_read_marks(self) -> None:
+        """A mark never goes back; everybody has their own, so many and no more; those of a user go with the user."""
+
+        def mark(name: str, room: str, seq: int, at: int = NOW, most: int = 10) -> int:
+            return int(self.outcome(self.store.mark_read(name, room, seq, at, most)))
+
+        self.assertEqual([mark("ada", "r", 3), mark("ada", "r", 2), mark("ada", "s", 0), mark("bob", "r", 7)], [3, 3, 0, 7])
+        self.assertEqual(self.outcome(self.store.read_marks("ada")), {"r": 3, "s": 0})
+        self.assertEqual(self.outcome(self.store.read_marks("nobody")), {})
+        mark("ada", "t", 1, NOW + 1)
+        mark("ada", "r", 1, NOW + 2)
+        mark("ada", "u", 1, NOW + 3, 2)
+        self.assertEqual(self.outcome(self.store.read_marks("ada")), {"r": 3, "u": 1})
+
+    def test_many_read_marks(self) -> None:
+        """Marks that are made at once all are."""
+        waiting = [self.store.mark_read("ada", f"r{number}", number, NOW, 100) for number in range(20)]
+        self.assertEqual([self.outcome(one) for one in waiting], list(range(20)))
+        self.assertEqual(len(self.outcome(self.store.read_marks("ada"))), 20)
+
+    def test_outlines(self) -> None:
+        """What is new in rooms: the newest events behind a position, without texts, newest first; absent rooms are left out."""
+        self.fill("a", 5)
+        self.fill("b", 2)
+        self.append(Draft("c", "message", "ada", NOW, "hi", '{"x":1}'))
+        found = self.outcome(self.store.outlines({"a": 1, "b": 2, "c": 0, "absent": 0}, 3))
+        self.assertEqual(sorted(found), ["a", "b", "c"])
+        self.assertEqual([(found[room].head, [row.seq for row in found[room].rows]) for room in "abc"], [(5, [5, 4, 3]), (2, []), (1, [1])])
+        self.assertEqual(found["c"].rows, [Row(1, NOW, "message", "ada", None, '{"x":1}')])
+        many = {f"r{number}": 0 for number in range(120)} | {"a": 4, "b": 9}
+        found = self.outcome(self.store.outlines(many, 3))
+        self.assertEqual({room: len(outline.rows) for room, outline in found.items()}, {"a": 1, "b": 0})
+        self.assertEqual(self.outcome(self.store.outlines({}, 3)), {})
+
     def test_probe(self) -> None:
         """A probe says that writes succeed, as often as it is asked."""
         self.assertIsNone(self.outcome(self.store.probe()))
@@ -275,6 +309,9 @@ class StoreContract:
             self.store.remember("s", "k", b"", b"", NOW),
             self.store.prune(NOW, None, 1),
             self.store.probe(),
+            self.store.mark_read("ada", "r", 1, NOW, 1),
+            self.store.read_marks("ada"),
+            self.store.outlines({"r": 0}, 1),
             accounts.find_user("ada"),
             accounts.remove_session(b"d"),
         ):

@@ -167,6 +167,36 @@ class TypingTests(MessageCase):
         self.assertEqual(refused.exception.code, -32003)
 
 
+class UnreadTests(MessageCase):
+    """chat.mark_read, chat.unread."""
+
+    def test_unread(self) -> None:
+        """What others have said since one has read is counted, in rooms with a mark and in those that the connection is in."""
+        for text in ("one", "two @bob", "three"):
+            self.ann.call("chat.post", room=self.room, text=text)
+        expected = {"room": self.room, "read": 0, "head": 3, "unread": 3, "mentions": 1, "more": False}
+        self.assertEqual(self.bob.call("chat.unread"), {"rooms": [expected]})
+        self.assertEqual(self.bob.call("chat.mark_read", room=self.room, seq=2), {"room": self.room, "seq": 2})
+        self.bob.call("chat.leave", room=self.room)
+        self.assertEqual(self.bob.call("chat.unread")["rooms"], [{**expected, "read": 2, "unread": 1, "mentions": 0}])
+        self.assertEqual(self.refused(self.bob, "chat.mark_read", seq=4), -32003)
+
+    def test_outlives_the_process(self) -> None:
+        """A user's marks are kept, and hold on every connection; a room that is not for one any more is not told of."""
+        credentials = {"Authorization": f"Bearer {self.add_user('fred')}"}
+        owner = {"Authorization": f"Bearer {self.add_user('gina')}"}
+        mine = f"{self.room}-gina"
+        post_rpc(self.url, "chat.post", {"room": mine, "text": "one"}, owner)
+        post_rpc(self.url, "chat.mark_read", {"room": mine, "seq": 1}, credentials)
+        post_rpc(self.url, "chat.post", {"room": mine, "text": "two @fred"}, owner)
+        self.daemon.kill()
+        self.daemon.start()
+        found = post_rpc(self.url, "chat.unread", {}, credentials)["rooms"]
+        self.assertEqual(found, [{"room": mine, "read": 1, "head": 2, "unread": 1, "mentions": 1, "more": False}])
+        post_rpc(self.url, "room.set", {"room": mine, "access": "secret"}, owner)
+        self.assertEqual(post_rpc(self.url, "chat.unread", {}, credentials), {"rooms": []})
+
+
 class MentionTests(MessageCase):
     """Answers and mentions."""
 

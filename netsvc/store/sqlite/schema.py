@@ -48,6 +48,11 @@ STEPS: Final[Steps] = (
         "CREATE INDEX room_places_networks ON room_places (room) WHERE networks != ''",
         "CREATE TRIGGER users_places AFTER DELETE ON users BEGIN DELETE FROM room_places WHERE who = old.name; END",
     ),
+    (
+        # at: when it was made, for the oldest to go when there are too many
+        "CREATE TABLE read_marks (name TEXT NOT NULL, room TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (name, room)) WITHOUT ROWID",
+        "CREATE TRIGGER users_read_marks AFTER DELETE ON users BEGIN DELETE FROM read_marks WHERE name = old.name; END",
+    ),
 )
 """Step n leads from version n - 1 to version n. A step that has been released is never changed: what is to be otherwise is a new step."""
 

@@ -1,7 +1,8 @@
 """The store on SQLite: one thread writes, a few read, and the reactor waits for neither."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,9 +13,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netsvc.core.query import Query, SearchPage
-from netsvc.core.records import Draft, RoomInfo, Row, StoredAnswer
+from netsvc.core.records import Draft, Outline, RoomInfo, Row, StoredAnswer
 from netsvc.errors import StoreUnavailable
 from netsvc.interfaces import IStore
+from netsvc.store.gathering import Gathering
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import reads
 from netsvc.store.sqlite.access import RoomAccesses
@@ -23,6 +25,7 @@ from netsvc.store.sqlite.checkpoints import WalBound
 from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
 from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
 from netsvc.store.sqlite.indexing import Indexer
+from netsvc.store.sqlite.marks import Mark, mark_read, outlines, read_marks
 from netsvc.store.sqlite.opening import OpenState, connect, open_state
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.pruning import pruning
@@ -37,6 +40,9 @@ __all__ = ["SqliteStore"]
 R = TypeVar("R")
 
 _FINISHED: Final = object()
+
+_OUTLINES: Final = 50
+"""Rooms looked at by one read."""
 
 
 @implementer(IStore)
@@ -66,8 +72,8 @@ class SqliteStore:
         self._searching: Searching | None = None
         self._readers = ReaderPool(())
         self._troubled = False
-        self._remembering = False
-        self._to_remember: list[tuple[Answer, Deferred[None]]] = []
+        self._answers: Gathering[Answer, None] = Gathering(self._remember)
+        self._marks: Gathering[Mark, int] = Gathering(self._mark_read)
         self.epoch = ""
         self.accounts = DeferredAccounts(self._ask, self._tell)
         self.accesses = DeferredRoomAccesses(self._ask_access)
@@ -153,27 +159,18 @@ class SqliteStore:
 
     def remember(self, scope: str, key: str, digest: bytes, answer: bytes, expires: int) -> "Deferred[None]":
         """Store the answer of a key until `expires` (ms). What comes while others are stored shares the next transaction."""
-        done: Deferred[None] = Deferred()
-        self._to_remember.append((Answer(scope, key, digest, answer, expires), done))
-        if not self._remembering:
-            self._remember_next()
-        return done
+        return self._answers.add(Answer(scope, key, digest, answer, expires))
 
-    def _remember_next(self) -> None:
-        batch, self._to_remember = self._to_remember, []
-        self._remembering = bool(batch)
-        if batch:
-            answers = [answer for answer, _ in batch]
-            self._write(lambda: self._writer().remember(answers)).addBoth(self._remembered, [done for _, done in batch])
+    def _remember(self, answers: list[Answer]) -> "Deferred[Sequence[Exception | None]]":
+        writing = self._write(lambda: self._writer().remember(answers))
+        return writing.addCallback(lambda errors: [errors.get(index) for index in range(len(answers))])
 
-    def _remembered(self, errors: "dict[int, StoreUnavailable] | Failure", waiting: "list[Deferred[None]]") -> None:
-        self._remember_next()
-        for index, done in enumerate(waiting):
-            error = errors if isinstance(errors, Failure) else errors.get(index)
-            if error is None:
-                done.callback(None)
-            else:
-                done.errback(error)
+    def mark_read(self, name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
+        """Note how far a user has read; where the mark stands then."""
+        return self._marks.add(Mark(name, room, seq, at, most))
+
+    def _mark_read(self, marks: list[Mark]) -> "Deferred[Sequence[int | Exception]]":
+        return self._write(lambda: mark_read(self._open_state().writer, marks))
 
     def prune(self, now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
         """Remove what retention does not keep; the rooms whose `first` has moved."""
@@ -221,6 +218,21 @@ class SqliteStore:
     def recall(self, scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
         """The stored answer of an idempotency key that has not expired at `now` (ms)."""
         return self._read(lambda connection: reads.recall(connection, scope, key, now))
+
+    def read_marks(self, name: str) -> "Deferred[dict[str, int]]":
+        """A user's marks."""
+        return self._read(lambda connection: read_marks(connection, name))
+
+    def outlines(self, after: Mapping[str, int], limit: int) -> "Deferred[dict[str, Outline]]":
+        """What is new in each of these rooms."""
+        return Deferred.fromCoroutine(self._outlines(list(after.items()), limit))
+
+    async def _outlines(self, after: list[tuple[str, int]], limit: int) -> dict[str, Outline]:
+        found: dict[str, Outline] = {}
+        for start in range(0, len(after), _OUTLINES):
+            # One after the other, for others have their turn between.
+            found.update(await self._read(partial(outlines, after=after[start : start + _OUTLINES], limit=limit)))
+        return found
 
     # Threads
 
