@@ -36,17 +36,13 @@ class _Shared:
         """Both; started once, a daemon that a test has stopped anew."""
         if self._browser is None:
             self._browser = self._stack.enter_context(browser())
+            atexit.register(self._stack.close)  # only now: what it needs to close is closed at the end of the process, too
         if self._daemon is None or not self._daemon.running:
             self._daemon = self._stack.enter_context(Daemon(overrides=["limits.rate=off"]))
         return self._browser, self._daemon
 
-    def close(self) -> None:
-        """End both."""
-        self._stack.close()
-
 
 _shared = _Shared()
-atexit.register(_shared.close)
 
 
 class PageCase(SynchronousTestCase):

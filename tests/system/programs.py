@@ -1,5 +1,6 @@
 """Other people's programs, as clients of the daemon: wscat, curl, Chromium."""
 
+import atexit
 import json
 import os
 import re
@@ -7,7 +8,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +142,23 @@ class Curl:
         return answer
 
 
+@cache
+def _playwright() -> Any:
+    """The one playwright of this process: a second one cannot be started beside it."""
+    try:
+        running = sync_playwright().start()
+    except Exception as error:  # its driver is a program of its own; this is all it raises
+        skip_or_fail(f"playwright cannot start (libatomic1 is missing for one): {error}")
+    atexit.register(running.stop)
+    return running
+
+
 @contextmanager
 def browser() -> Iterator[Any]:
     """A Chromium without a window, driven by playwright."""
     program = require_program("chromium", "chromium-browser", "google-chrome")
-    with ExitStack() as stack:
-        try:
-            playwright = stack.enter_context(sync_playwright())
-        except Exception as error:  # its driver is a program of its own; this is all it raises
-            skip_or_fail(f"playwright cannot start (libatomic1 is missing for one): {error}")
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"])
-        stack.callback(chromium.close)
+    chromium = _playwright().chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"])
+    try:
         yield chromium
+    finally:
+        chromium.close()

@@ -18,9 +18,27 @@ KILLS = 3
 PAUSE = 0.1
 ROUNDS_BETWEEN = 6
 
+# Only what is in view is in the document: scroll from the beginning of the log to its end, and collect. A row that is there twice is found twice.
 ROWS = """
-() => [...document.querySelectorAll("#rows > li.message")].map((row) =>
-  [Number(row.dataset.seq ?? 0), row.querySelector("p.text").textContent, row.classList.contains("pending")])
+async () => {
+  const log = document.getElementById("log");
+  const frame = () => new Promise(requestAnimationFrame);
+  const shown = () => [...document.querySelectorAll("#rows > li.message:not(.pending)")];
+  const rows = () => shown().map((row) => [Number(row.dataset.seq), row.querySelector(".text").textContent]);
+  for (let i = 0; i < 200 && document.querySelector("#rows > .start") === null; i += 1) {
+    log.scrollTop = 0;
+    await frame();
+  }
+  const found = [];
+  for (let top = 0; ; top += log.clientHeight / 2) {
+    log.scrollTop = top;
+    await frame();
+    await frame();
+    const known = new Set(found.map(([seq]) => seq));
+    found.push(...rows().filter(([seq]) => !known.has(seq)));
+    if (top > log.scrollHeight) return found;
+  }
+}
 """
 
 
@@ -231,9 +249,7 @@ class TalkTests(SynchronousTestCase):
         """The page shows exactly this."""
 
         def shown() -> list[tuple[int, str]]:
-            # The page keeps what fits its window of the log: scroll back to its beginning.
-            page.evaluate("() => { document.getElementById('log').scrollTop = 0; }")
-            return [(seq, text) for seq, text, pending in page.evaluate(ROWS) if not pending]
+            return [(seq, text) for seq, text in page.evaluate(ROWS)]
 
         try:
             eventually(lambda: shown() == expected, DEADLINE, "the page to show the whole log")
