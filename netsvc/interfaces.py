@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the records belong to the core, which is above this module
 
     from netsvc.core.access import RoomAccess
     from netsvc.core.events import Event
-    from netsvc.core.places import Standing
+    from netsvc.core.places import Place
     from netsvc.core.query import Query, SearchPage
     from netsvc.core.records import Draft, Outline, RoomInfo, Row, SessionRecord, StoredAnswer, TokenRecord, UserRecord
 
@@ -96,14 +96,14 @@ class IRoomAccesses(Interface):
     Every Deferred fires on the reactor's thread; a failure is StoreUnavailable.
     """
 
-    def restricted() -> "Deferred[list[str]]":
-        """The rooms in which somebody may be refused to read or write: those that are not public, or have somebody muted or banned."""
+    def restricted() -> "Deferred[dict[str, str]]":
+        """The rooms in which somebody may be refused to read or write: not public, or somebody is muted or banned; each with its access."""
 
     def access(room: str) -> "Deferred[RoomAccess]":
         """All that is stored of a room; that of a room of which nothing is stored is empty."""
 
-    def standings(key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Standing]]":
-        """Of these rooms (None: of all) those that are not public, or where whoever has this key has a place or this network is banned."""
+    def places(key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Place]]":
+        """Whoever has this key: their places in these rooms (None: in all), ``banned`` also where their network is (empty: none)."""
 
 
 class IAccounts(Interface):

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from netsvc.core.events import timestamp
 from netsvc.core.identity import RANKS, Identity
-from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings, Standing
+from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings
 from netsvc.errors import Forbidden, NetsvcError, NotFound
 
 __all__ = [
@@ -138,9 +138,13 @@ def refusal(access: RoomAccess, room: str, identity: Identity, right: Right, now
     return None
 
 
-def may_read(standing: Standing, now: int) -> bool:
-    """Whether one who is no admin may read a room; `refusal` says the same of Right.READ."""
-    return standing.place.banned <= now and (standing.access == "public" or bool(standing.place.role))
+def may_read(access: str, place: Place, now: int) -> bool:
+    """Whether one who is no admin may read a room; `refusal` says the same of Right.READ.
+
+    :param access: one of ACCESS.
+    :param place: theirs, ``banned`` also if it is their network that is.
+    """
+    return place.banned <= now and (access == "public" or bool(place.role))
 
 
 def _until(when: int) -> str:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from netsvc.core.access import EVERYWHERE, Right, RoomAccess, may_read, refusal, who_of
 from netsvc.core.identity import Identity
-from netsvc.core.places import Standing
+from netsvc.core.places import Place
 from netsvc.interfaces import IRoomAccesses
 
 __all__ = ["Permissions"]
@@ -26,11 +26,13 @@ class Permissions:
     :param accesses: where it is stored.
     :param seconds: the clock's time, seconds since the Unix epoch.
     :param most: places in all rooms that are kept in memory; each room counts as one more.
-    :ivar restricted: the rooms in which somebody may be refused to read or write.
+    :ivar restricted: the rooms in which somebody may be refused to read or write, each with its access.
     """
 
     def __init__(self, accesses: IRoomAccesses, seconds: Callable[[], float], most: int) -> None:
-        self.restricted: set[str] = set()
+        self.restricted: dict[str, str] = {}
+        self._closed: dict[str, str] = {}
+        """Of these the ones that are not public."""
         self._accesses = accesses
         self._seconds = seconds
         self._most = most
@@ -42,7 +44,11 @@ class Permissions:
 
     def start(self) -> "Deferred[None]":
         """Learn which rooms are restricted. StoreUnavailable, by way of the Deferred: it cannot be read."""
-        return self._accesses.restricted().addCallback(self.restricted.update)
+        return self._accesses.restricted().addCallback(self._started)
+
+    def _started(self, restricted: dict[str, str]) -> None:
+        self.restricted = restricted
+        self._closed = {room: access for room, access in restricted.items() if access != "public"}
 
     @property
     def now(self) -> int:
@@ -110,10 +116,11 @@ class Permissions:
 
     def changed(self, room: str, access: RoomAccess) -> None:
         """Something of a room was stored anew: `access` is what there is now. It is looked up at its next use, like all that is kept."""
-        if access.restricts():
-            self.restricted.add(room)
-        else:
-            self.restricted.discard(room)
+        for rooms, belongs in ((self.restricted, access.restricts()), (self._closed, access.settings.access != "public")):
+            if belongs:
+                rooms[room] = access.settings.access
+            else:
+                rooms.pop(room, None)
         if room in self._loading:
             self._stale.add(room)
         self._drop(room)
@@ -144,18 +151,22 @@ class Permissions:
 
     def unreadable(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, str]]":
         """Of these rooms (None: of all) those that somebody may not read, each with its access: of those that are secret not even the name."""
-        if identity.rank >= EVERYWHERE:
+        if identity.rank >= EVERYWHERE or not self.restricted:
             return succeed({})
-        return self.views(identity, rooms).addCallback(lambda views: {room: access for room, (access, readable) in views.items() if not readable})
-
-    def views(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, tuple[str, bool]]]":
-        """Of these rooms (None: of all) the access, and whether somebody may read them; those that are not named are public and may be read."""
         asked = None if rooms is None else [room for room in rooms if room in self.restricted]
-        if not self.restricted or asked == []:
+        if asked == []:
             return succeed({})
 
-        def judged(standings: dict[str, Standing]) -> dict[str, tuple[str, bool]]:
-            now, everywhere = self.now, identity.rank >= EVERYWHERE
-            return {room: (standing.access, everywhere or may_read(standing, now)) for room, standing in standings.items()}
+        def judged(places: dict[str, Place]) -> dict[str, str]:
+            now, restricted, closed = self.now, self.restricted, self._closed
+            # There may be very many rooms and few places.
+            unreadable = dict(closed) if asked is None else {room: closed[room] for room in asked if room in closed}
+            for room, place in places.items():
+                access = restricted.get(room, "public")
+                if may_read(access, place, now):
+                    unreadable.pop(room, None)
+                else:
+                    unreadable[room] = access
+            return unreadable
 
-        return self._accesses.standings(who_of(identity), identity.network, asked).addCallback(judged)
+        return self._accesses.places(who_of(identity), identity.network, asked).addCallback(judged)

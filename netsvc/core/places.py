@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["DEFAULTS", "FOREVER", "NOWHERE", "AccessChange", "Place", "RoomSettings", "Standing"]
+__all__ = ["DEFAULTS", "FOREVER", "NOWHERE", "AccessChange", "Place", "RoomSettings"]
 
 FOREVER = 2**53 - 1
 """A time in ms that never comes."""
@@ -56,14 +56,3 @@ class AccessChange(NamedTuple):
 
     settings: RoomSettings | None = None
     places: Mapping[str, Place] = {}
-
-
-class Standing(NamedTuple):
-    """What of a room concerns one who looks at it from outside.
-
-    :ivar access: as in RoomSettings.
-    :ivar place: theirs, ``banned`` also if it is their network that is.
-    """
-
-    access: str
-    place: Place

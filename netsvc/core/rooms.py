@@ -303,9 +303,10 @@ class Rooms:
         shown: list[RoomSummary] = []
         while True:
             infos: list[RoomInfo] = await self._store.rooms(after, limit + 1)
-            views = await self.permissions.views(identity, [info.name for info in infos])
+            unreadable = await self.permissions.unreadable(identity, [info.name for info in infos])
             for info in infos:
-                access, readable = views.get(info.name, ("public", True))
+                readable = info.name not in unreadable
+                access = self.permissions.restricted.get(info.name, "public") if readable else unreadable[info.name]
                 if access == "secret" and not readable:
                     continue
                 if len(shown) == limit:

@@ -34,7 +34,7 @@ class Found(msgspec.Struct):
     behind: int
 
 
-def nothing_hidden(identity: Identity) -> "Deferred[dict[str, str]]":
+def nothing_hidden(identity: Identity, rooms: list[str] | None) -> "Deferred[dict[str, str]]":
     """Where every room is public."""
     return succeed({})
 
@@ -43,10 +43,10 @@ class Searches:
     """Finds messages.
 
     :param store: the log.
-    :param hidden: the rooms that somebody may not read, each with its access.
+    :param hidden: those of some rooms (None: of all) that somebody may not read, each with its access.
     """
 
-    def __init__(self, store: IStore, hidden: "Callable[[Identity], Deferred[dict[str, str]]]" = nothing_hidden) -> None:
+    def __init__(self, store: IStore, hidden: "Callable[[Identity, list[str] | None], Deferred[dict[str, str]]]" = nothing_hidden) -> None:
         self._store = store
         self._hidden = hidden
 
@@ -72,7 +72,7 @@ class Searches:
         def allowed(hidden: Mapping[str, str]) -> "Deferred[SearchPage]":
             return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
 
-        return self._hidden(identity).addCallback(allowed).addCallback(self._found, query, before)
+        return self._hidden(identity, list(query.rooms) or None).addCallback(allowed).addCallback(self._found, query, before)
 
     def _exist(self, names: list[str], hidden: Mapping[str, str]) -> "Deferred[None]":
         """NotFound if one of these rooms does not exist, or is secret; Forbidden if it may not be read else."""

@@ -7,7 +7,7 @@ from zope.interface import implementer
 from netsvc.core.access import Right, RoomAccess
 from netsvc.core.identity import Identity
 from netsvc.core.permissions import Permissions
-from netsvc.core.places import FOREVER, Place, RoomSettings, Standing
+from netsvc.core.places import FOREVER, Place, RoomSettings
 from netsvc.errors import Forbidden, NotFound, StoreUnavailable
 from netsvc.interfaces import IRoomAccesses
 
@@ -27,7 +27,7 @@ class SlowAccesses:
     def __init__(self) -> None:
         self.asked: list[tuple[object, Deferred[RoomAccess]]] = []
 
-    def restricted(self) -> "Deferred[list[str]]":
+    def restricted(self) -> "Deferred[dict[str, str]]":
         """Which."""
         return self._ask("restricted")  # type: ignore[return-value]
 
@@ -35,8 +35,8 @@ class SlowAccesses:
         """What."""
         return self._ask(room)
 
-    def standings(self, key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Standing]]":
-        """How."""
+    def places(self, key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Place]]":
+        """Where."""
         return self._ask((key, network, rooms))  # type: ignore[return-value]
 
     def _ask(self, question: object) -> "Deferred[RoomAccess]":
@@ -59,7 +59,7 @@ class PermissionsTests(SynchronousTestCase):
         self.store = SlowAccesses()
         self.permissions = Permissions(self.store, lambda: 1000.0, 4)
         started = self.permissions.start()
-        self.store.answer("restricted", ["den", "den2", "den3"])
+        self.store.answer("restricted", {"den": "members", "den2": "members", "den3": "public"})
         self.successResultOf(started)
 
     def waiting(self, identity: Identity, room: str = "den", right: Right = Right.READ) -> "Deferred[None]":
@@ -148,15 +148,15 @@ class PermissionsTests(SynchronousTestCase):
     def test_unreadable(self) -> None:
         """Of some rooms or all those that somebody may not read; none for admins, and nothing is asked where nothing can be."""
         asking = self.permissions.unreadable(BOB, ["lobby", "den", "den2"])
-        den = Standing("secret", Place("member"))
-        self.store.answer(("bob", "", ["den", "den2"]), {"den": den, "den2": den._replace(place=Place())})
-        self.assertEqual(self.successResultOf(asking), {"den2": "secret"})
+        self.store.answer(("bob", "", ["den", "den2"]), {"den": Place("member")})
+        self.assertEqual(self.successResultOf(asking), {"den2": "members"})
         asking = self.permissions.unreadable(Identity("Eve", ("guest",), guest=True, network="n"))
-        standings = {"lobby": Standing("public", Place("", 0, FOREVER)), "den3": Standing("members", Place("owner"))}
-        self.store.answer(("?eve", "n", None), standings)
-        self.assertEqual(self.successResultOf(asking), {"lobby": "public"})
+        self.store.answer(("?eve", "n", None), {"den3": Place("", 0, FOREVER), "den2": Place("", FOREVER)})
+        self.assertEqual(self.successResultOf(asking), {"den": "members", "den2": "members", "den3": "public"})
+        self.permissions.changed("den", RoomAccess(RoomSettings("secret")))
+        self.permissions.changed("den2", RoomAccess())
+        asking = self.permissions.unreadable(BOB)
+        self.store.answer(("bob", "", None), {"den3": Place("", 0, 1_000_000), "lobby": Place("owner")})
+        self.assertEqual(self.successResultOf(asking), {"den": "secret"})
         self.assertEqual(self.successResultOf(self.permissions.unreadable(BOB, ["lobby"])), {})
-        asking = self.permissions.views(ROOT, ["den"])
-        self.store.answer(("root", "", ["den"]), {"den": Standing("secret", Place())})
-        self.assertEqual(self.successResultOf(asking), {"den": ("secret", True)})
         self.assertEqual(self.successResultOf(self.permissions.unreadable(ROOT)), {})

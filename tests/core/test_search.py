@@ -26,7 +26,7 @@ class SearchesTests(SynchronousTestCase):
         self.asked: list[Identity] = []
         self.searches = Searches(self.store, self.hidden)
 
-    def hidden(self, identity: Identity) -> "Deferred[dict[str, str]]":
+    def hidden(self, identity: Identity, rooms: list[str] | None) -> "Deferred[dict[str, str]]":
         """The hook of the rules of access."""
         self.asked.append(identity)
         return succeed({"secret": "secret", "club": "members"})

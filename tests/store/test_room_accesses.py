@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings, Standing
+from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings
 from netsvc.core.records import Draft
 from netsvc.errors import Conflict, StoreUnavailable
 from netsvc.interfaces import IRoomAccesses
@@ -58,15 +58,15 @@ class RoomAccessesContract:
         for room in ("r", "absent"):
             access = self.outcome(self.store.accesses.access(room))
             self.assertEqual((access.settings, access.places, access.restricts()), (DEFAULTS, {}, False))
-        self.assertEqual(self.outcome(self.store.accesses.restricted()), [])
-        self.assertEqual(self.outcome(self.store.accesses.standings("ann", "10.0.0.1", None)), {})
+        self.assertEqual(self.outcome(self.store.accesses.restricted()), {})
+        self.assertEqual(self.outcome(self.store.accesses.places("ann", "10.0.0.1", None)), {})
 
     def test_the_founder_owns(self) -> None:
         """The user whose event is a room's first owns it; not who comes later, not a guest, not who is no user (any more)."""
         self.append(self.founding("ann"), self.founding("bob"), self.founding("bob", "other", founds=False), self.founding("gone", "third"))
         self.append(self.founding("bob"))
         self.assertEqual([self.places(room) for room in ("r", "other", "third")], [{"ann": Place("owner")}, {}, {}])
-        self.assertEqual(self.outcome(self.store.accesses.restricted()), [])
+        self.assertEqual(self.outcome(self.store.accesses.restricted()), {})
 
     def test_a_conflict_founds_nothing(self) -> None:
         """An event that is not appended gives nobody a room."""
@@ -101,34 +101,36 @@ class RoomAccessesContract:
         self.append(*(self.founding("ann", room) for room in ("a", "b", "c", "d", "e")))
         self.append(self.change("a", RoomSettings("members")), self.change("b", RoomSettings(topic="t"), bob=Place("member")))
         self.append(self.change("c", bob=Place("", NOW)), self.change("d", g_eve=Place("", 0, FOREVER)))
-        self.assertEqual(sorted(self.outcome(self.store.accesses.restricted())), ["a", "c", "d"])
+        self.assertEqual(self.outcome(self.store.accesses.restricted()), {"a": "members", "c": "public", "d": "public"})
         self.append(self.change("a", DEFAULTS), self.change("d", g_eve=NOWHERE))
-        self.assertEqual(self.outcome(self.store.accesses.restricted()), ["c"])
+        self.assertEqual(self.outcome(self.store.accesses.restricted()), {"c": "public"})
 
-    def test_standings(self) -> None:
-        """What of some rooms, or of all, concerns a user, a guest, a guest's network."""
+    def test_places_of_one(self) -> None:
+        """The places of a user, a guest, a guest's network, in some rooms or in all."""
         self.append(*(self.founding("ann", room) for room in ("a", "b", "c", "d")))
         networks = ("10.0.0.1", "2001:db8::/64")
-        self.append(self.change("a", RoomSettings("secret")), self.change("b", g_eve=Place("", 0, NOW + 5, networks)), self.change("c", bob=Place("member")))
+        banned = Place("", 0, NOW + 5, networks)
+        self.append(self.change("a", RoomSettings("secret")), self.change("b", g_eve=banned), self.change("c", bob=Place("member")))
 
-        def standings(who: str, network: str, rooms: list[str] | None) -> dict[str, Standing]:
-            return self.outcome(self.store.accesses.standings(who, network, rooms))
+        def places(who: str, network: str, rooms: list[str] | None) -> dict[str, Place]:
+            return self.outcome(self.store.accesses.places(who, network, rooms))
 
-        self.assertEqual(standings("bob", "", None), {"a": Standing("secret", NOWHERE), "c": Standing("public", Place("member"))})
-        self.assertEqual(standings("bob", "", ["a", "b", "absent"]), {"a": Standing("secret", NOWHERE)})
-        self.assertEqual(standings("ann", "", ["a", "d"]), {"a": Standing("secret", Place("owner")), "d": Standing("public", Place("owner"))})
-        self.assertEqual(standings("?eve", "", ["b"]), {"b": Standing("public", Place("", 0, NOW + 5, networks))})
-        self.assertEqual(standings("?eve", "10.0.0.1", ["b"])["b"].place.banned, NOW + 5)
+        self.assertEqual(places("bob", "", None), {"c": Place("member")})
+        self.assertEqual(places("bob", "", ["a", "b", "absent"]), {})
+        self.assertEqual(places("ann", "", ["a", "d"]), {"a": Place("owner"), "d": Place("owner")})
+        self.assertEqual(places("?eve", "", ["b"]), {"b": banned})
+        self.assertEqual(places("?eve", "10.0.0.1", ["b"]), {"b": banned})
         for network in networks:
-            self.assertEqual(standings("?new", network, ["b", "c"]), {"b": Standing("public", Place("", 0, NOW + 5))})
-        self.assertEqual(standings("?new", "10.0.0.11", ["b"]), {})
-        self.assertEqual(standings("bob", "", []), {})
+            self.assertEqual(places("?new", network, ["b", "c"]), {"b": Place("", 0, NOW + 5)})
+            self.assertEqual(places("?new", network, None), {"b": Place("", 0, NOW + 5)})
+        self.assertEqual(places("?new", "10.0.0.11", ["b"]), {})
+        self.assertEqual(places("bob", "", []), {})
 
-    def test_standings_in_many_rooms(self) -> None:
+    def test_places_in_many_rooms(self) -> None:
         """Any number of rooms may be asked for."""
         names = [f"room{number}" for number in range(450)]
         self.append(*(self.change(name, bob=Place("member")) for name in names))
-        self.assertEqual(sorted(self.outcome(self.store.accesses.standings("bob", "", names))), sorted(names))
+        self.assertEqual(sorted(self.outcome(self.store.accesses.places("bob", "", names))), sorted(names))
 
     def test_a_user_who_is_removed(self) -> None:
         """With a user all the user's places go: the next of that name inherits nothing. A guest of that name keeps what it has."""
@@ -171,7 +173,7 @@ class RoomAccessesContract:
         """A store that has been stopped refuses."""
         accesses = self.store.accesses
         self.outcome(self.store.stop())
-        for refused in (accesses.restricted(), accesses.access("r"), accesses.standings("ann", "", None)):
+        for refused in (accesses.restricted(), accesses.access("r"), accesses.places("ann", "", None)):
             self.assertRaises(StoreUnavailable, self.outcome, refused)
 
 
@@ -213,5 +215,5 @@ class SqliteRoomAccessesTests(RoomAccessesContract, SynchronousTestCase):
         bad.text = "\ud800"
         self.append(bad, draft())
         self.assertIsInstance(bad.error, StoreUnavailable)
-        self.assertEqual(self.outcome(self.store.accesses.restricted()), [])
+        self.assertEqual(self.outcome(self.store.accesses.restricted()), {})
         self.assertEqual(self.outcome(self.store.room("r")).head, 1)

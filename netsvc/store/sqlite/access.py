@@ -1,11 +1,11 @@
 """What is stored of rooms besides their logs, on a connection: their settings, and who has which place in them."""
 
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Final
 
 from netsvc.core.access import GUEST_MARK, RoomAccess
-from netsvc.core.places import DEFAULTS, NOWHERE, AccessChange, Place, RoomSettings, Standing
-from netsvc.store.sqlite.transactions import Value, rows_of
+from netsvc.core.places import DEFAULTS, NOWHERE, AccessChange, Place, RoomSettings
+from netsvc.store.sqlite.transactions import rows_of
 
 __all__ = ["RoomAccesses"]
 
@@ -15,6 +15,7 @@ _ROOMS: Final = 200
 _PLACES: Final = "SELECT {}, role, muted, banned, networks FROM room_places WHERE "
 _PLACES_OF_ROOM: Final = _PLACES.format("who") + "room = ?"
 _PLACES_OF_ONE: Final = _PLACES.format("room") + "who = ?"
+_BANS_OF_NETWORK: Final = "SELECT room, banned FROM room_places WHERE networks != '' AND instr(' ' || networks || ' ', ' ' || ? || ' ')"
 _PUT: Final = "INSERT INTO room_places (room, who, role, muted, banned, networks) SELECT ?, ?, ?, ?, ?, ?"
 
 
@@ -27,10 +28,11 @@ class RoomAccesses:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def restricted(self) -> list[str]:
-        """The rooms that are not public, or where somebody is or was muted or banned. Costs by their number."""
-        query = "SELECT room FROM room_settings WHERE access != 'public' UNION SELECT room FROM room_places WHERE muted > 0 OR banned > 0"
-        return [room for (room,) in rows_of(self._connection, query)]
+    def restricted(self) -> dict[str, str]:
+        """The rooms that are not public, or where somebody is or was muted or banned, with their access. Costs by their number."""
+        found = {room: "public" for (room,) in rows_of(self._connection, "SELECT DISTINCT room FROM room_places WHERE muted > 0 OR banned > 0")}
+        found.update(rows_of(self._connection, "SELECT room, access FROM room_settings WHERE access != 'public'"))
+        return found
 
     def access(self, room: str) -> RoomAccess:
         """All that is stored of a room."""
@@ -38,28 +40,22 @@ class RoomAccesses:
         places = rows_of(self._connection, _PLACES_OF_ROOM, (room,))
         return RoomAccess(RoomSettings._make(rows[0]) if rows else DEFAULTS, ((who, _place(*place)) for who, *place in places))
 
-    def standings(self, key: str, network: str, rooms: list[str] | None) -> dict[str, Standing]:
-        """Of these rooms (None: of all) those that are not public, or where whoever has this key has a place or this network is banned."""
+    def places(self, key: str, network: str, rooms: list[str] | None) -> dict[str, Place]:
+        """Whoever has this key: their places in these rooms (None: in all), ``banned`` also where their network is (empty: none)."""
         if rooms is None:
-            return self._standings(key, network, "", ())
-        found: dict[str, Standing] = {}
+            return self._places(key, network, "", ())
+        found: dict[str, Place] = {}
         for start in range(0, len(rooms), _ROOMS):
             some = rooms[start : start + _ROOMS]
-            found.update(self._standings(key, network, f" AND room IN ({', '.join('?' * len(some))})", tuple(some)))
+            found.update(self._places(key, network, f" AND room IN ({', '.join('?' * len(some))})", tuple(some)))
         return found
 
-    def _standings(self, key: str, network: str, among: str, rooms: tuple[str, ...]) -> dict[str, Standing]:
-        def ask(query: str, *parameters: Value) -> list[tuple[Any, ...]]:
-            return rows_of(self._connection, query + among, (*parameters, *rooms))
-
-        kinds = dict(ask("SELECT room, access FROM room_settings WHERE access != 'public'"))
-        places = {room: _place(*place) for room, *place in ask(_PLACES_OF_ONE, key)}
-        if network:
-            bans = ask("SELECT room, banned FROM room_places WHERE networks != '' AND instr(' ' || networks || ' ', ' ' || ? || ' ')", network)
-            for room, banned in bans:
-                place = places.get(room, NOWHERE)
-                places[room] = place._replace(banned=max(place.banned, int(banned)))
-        return {room: Standing(kinds.get(room, "public"), places.get(room, NOWHERE)) for room in kinds.keys() | places.keys()}
+    def _places(self, key: str, network: str, among: str, rooms: tuple[str, ...]) -> dict[str, Place]:
+        found = {room: _place(*place) for room, *place in rows_of(self._connection, _PLACES_OF_ONE + among, (key, *rooms))}
+        for room, banned in rows_of(self._connection, _BANS_OF_NETWORK + among, (network, *rooms)) if network else ():
+            place = found.get(room, NOWHERE)
+            found[room] = place._replace(banned=max(place.banned, banned))
+        return found
 
     def own(self, room: str, user: str) -> None:
         """Make a user the owner of a new room. No error if there is no such user any more."""

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netsvc.core.access import RoomAccess
-from netsvc.core.places import Standing
+from netsvc.core.places import Place
 from netsvc.interfaces import IRoomAccesses
 from netsvc.store.sqlite.access import RoomAccesses
 
@@ -33,14 +33,14 @@ class DeferredRoomAccesses:
     def __init__(self, read: RunOnRoomAccesses) -> None:
         self._read = read
 
-    def restricted(self) -> "Deferred[list[str]]":
-        """The rooms that are not public, or have somebody muted or banned."""
+    def restricted(self) -> "Deferred[dict[str, str]]":
+        """The rooms that are not public, or have somebody muted or banned, with their access."""
         return self._read(lambda accesses: accesses.restricted())
 
     def access(self, room: str) -> "Deferred[RoomAccess]":
         """All that is stored of a room."""
         return self._read(lambda accesses: accesses.access(room))
 
-    def standings(self, key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Standing]]":
-        """Of these rooms (None: of all) those that are not public, or where whoever has this key has a place or this network is banned."""
-        return self._read(lambda accesses: accesses.standings(key, network, rooms))
+    def places(self, key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Place]]":
+        """Whoever has this key: their places in these rooms (None: in all), ``banned`` also where their network is."""
+        return self._read(lambda accesses: accesses.places(key, network, rooms))
