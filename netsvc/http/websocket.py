@@ -118,7 +118,7 @@ class WebSocketConnection:
         self._heard = False
         self._paused = False
         self._delivering = False
-        self._waiting: Sequence[tuple[int, Any]] = ()  # read, not delivered; what one read of the transport held at the most
+        self._waiting: Sequence[tuple[int, Any]] = ()  # read, not delivered
         self._pong: bytes | None = None  # the payload of the newest ping that was not answered yet
         self._watchers: ISinkWatcher | dict[ISinkWatcher, None] | None = None  # most connections have one or none
         self.wheel_slot: int | None = None
@@ -215,7 +215,10 @@ class WebSocketConnection:
         self._paused = False
         self._heard = True  # the silence was ours
         if not self._delivering:
-            self._deliver_waiting()
+            waiting, self._waiting = self._waiting, ()
+            self._deliver(waiting)
+            if self._reader.pending and not self._paused:
+                self._read(b"")
         if not self._paused and self._state != _LOST:
             self._transport.resume_reading()
 
@@ -299,13 +302,22 @@ class WebSocketConnection:
         if self._state > _CLOSING:
             return
         self._heard = True
-        events = self._reader.feed(data)
-        if self._reader.overhead and not self._affords():
-            return
         if self._paused or self._delivering:
-            self._waiting = [*self._waiting, *events]
+            self._reader.pending += data
         else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Deliver what is in these bytes, and behind what is left of earlier ones, until the application pauses."""
+        reader = self._reader
+        while True:
+            events = reader.feed(data)
+            if reader.overhead and not self._affords():
+                return
             self._deliver(events)
+            if not (reader.pending and events) or self._paused:
+                return
+            data = b""
 
     def _affords(self) -> bool:
         """Count what was read beyond messages; if that is more than the client may make netsvc do, end with 1008, read no more, and give False."""
@@ -335,15 +347,9 @@ class WebSocketConnection:
             except Exception:
                 self._application_failed()
             if self._paused:
-                self._waiting = [*events[done:], *self._waiting]
+                self._waiting = events[done:]
                 break
         self._delivering = False
-        if self._waiting and not self._paused:
-            self._deliver_waiting()  # a callback made the transport read more meanwhile
-
-    def _deliver_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, ()
-        self._deliver(waiting)
 
     def _control(self, opcode: int, payload: Any) -> None:
         if opcode == PING:

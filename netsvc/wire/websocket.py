@@ -48,6 +48,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN = 0x80
 _MASKED = 0x80
 _SMALL = 125  # the longest payload whose length fits the second byte; also the longest of a control frame
+_MOST = 64  # events that are given at once
+_LARGE = 4096  # bytes or characters of a message behind which nothing more is given at once
 _TINY = 1024  # fragments that are shorter cost more to read than they bring
 _TEXT_HEADERS = tuple(bytes((_FIN | TEXT, size)) for size in range(_SMALL + 1))
 
@@ -221,9 +223,10 @@ class FrameReader:
     :param max_overhead: the most `overhead`; more is a violation (1008).
     :ivar overhead: frames that were read since whoever wants to bound their rate set it to 0: control frames, and fragments too short to be
         worth it.
+    :ivar pending: bytes that are not read yet: the beginning of a header or of a control frame, or what was too much for one `feed`.
     """
 
-    __slots__ = ("_deaf", "_max_overhead", "_message", "_pending", "_small", "max_message", "overhead")
+    __slots__ = ("_deaf", "_max_overhead", "_message", "_small", "max_message", "overhead", "pending")
 
     #: The bits of a frame's first byte that must be zero; an extension that is negotiated takes its own away.
     reserved_bits: ClassVar[int] = 0x70
@@ -232,7 +235,7 @@ class FrameReader:
         self.max_message = max_message
         self._max_overhead = max_overhead
         self._small = min(_SMALL, max_message)
-        self._pending = b""  # the beginning of a header, or of a control frame
+        self.pending = b""
         self._message: PartialMessage | None = None
         self._deaf = False
         self.overhead = 0
@@ -248,18 +251,21 @@ class FrameReader:
         Each is ``(TEXT, str)``, ``(BINARY, bytes)``, ``(PING, bytes)``, ``(PONG, bytes)``, ``(CLOSE, CloseReason)`` with code 1005 if the
         client gave none, or, as the last, ``(FAIL, CloseReason)``: the connection is to be failed with this code (section 7.1.7). After CLOSE
         or FAIL everything is ignored. Raises nothing, whatever the bytes.
+
+        However much there is, what is given at once is small, for it may have to wait, and as objects it is many times as large: while
+        `pending` is not empty, feed b"" for more, until nothing is given.
         """
         events: list[tuple[int, Any]] = []
-        if self._pending:
-            data = self._pending + data
-            self._pending = b""
+        if self.pending:
+            data = self.pending + data
+            self.pending = b""
         position = 0
         size = len(data)
         small = self._small
         # Between fragments and after the end nothing is an ordinary message.
         ordinary = self._message is None and not self._deaf
         try:
-            while position < size:
+            while position < size and len(events) < _MOST:
                 if ordinary and size - position > 5 and data[position] == 0x81:
                     # The common case, all in one place: a whole, short, masked text message.
                     body = position + 6
@@ -271,6 +277,10 @@ class FrameReader:
                         continue
                 position = self._read_frame(data, position, events)
                 ordinary = self._message is None and not self._deaf
+                if events and len(events[-1][1]) > _LARGE:
+                    break
+            if position < size and not self._deaf:
+                self.pending = data[position:]
         except ProtocolViolation as violation:
             self._end(events, FAIL, violation.close)
         except UnicodeDecodeError:
@@ -280,7 +290,7 @@ class FrameReader:
     def _end(self, events: list[tuple[int, Any]], opcode: int, close: CloseReason) -> None:
         events.append((opcode, close))
         self._deaf = True
-        self._pending = b""
+        self.pending = b""
         self._message = None
 
     def _read_frame(self, data: bytes, position: int, events: list[tuple[int, Any]]) -> int:
@@ -338,7 +348,7 @@ class FrameReader:
         return PartialMessage(first & 0x0F)
 
     def _keep(self, data: bytes, position: int) -> int:
-        self._pending = data[position:]
+        self.pending = data[position:]
         return len(data)
 
     def _check_header(self, first: int, second: int) -> int:

@@ -106,12 +106,68 @@ class OverheadTests(ConnectionCase):
             self.assertLess(tracemalloc.get_traced_memory()[1], 10 << 20)
         finally:
             tracemalloc.stop()
-        self.assertEqual((len(application.heard), [code for code, _ in application.ends]), (1, [1008]))
+        self.assertEqual((len(application.heard), [code for code, _ in application.ends]), (2, [1008]))
 
     def test_messages_are_free(self) -> None:
         """Whole messages are not counted here, whatever their number."""
         self.receive(*[client_frame(TEXT, b"")] * 5000)
         self.assertEqual((len(self.application.heard), self.application.ends), (5000, []))
+
+
+class WaitingTests(ConnectionCase):
+    """What was read from a client that is not read from any more."""
+
+    def pause(self, message: str) -> None:
+        """The application wants no more."""
+        self.connection.pause()
+
+    def held(self, data: bytes) -> int:
+        """Bytes of memory that this costs while the application, after the first message of it, wants no more."""
+        self.application.on_text = self.pause
+        tracemalloc.start()
+        try:
+            self.connection.dataReceived(data)
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    def test_tiny_messages(self) -> None:
+        """A read full of tiny messages waits as bytes, not as thousands of objects; all of them come in the end, in order."""
+        messages = [f"{number}" for number in range(7000)]
+        data = b"".join(client_frame(TEXT, message.encode()) for message in messages)
+        self.assertLess(self.held(data), 1.5 * len(data))
+        self.assertEqual(self.application.heard, ["0"])
+        self.connection.resume()
+        self.assertEqual(self.application.heard, ["0", "1"])
+        self.application.on_text = lambda message: None
+        self.connection.resume()
+        self.assertEqual(self.application.heard, messages)
+        self.assertTrue(self.wire.reading)
+
+    def test_inflated(self) -> None:
+        """Likewise of messages that inflate to many times their length."""
+        self.limits = msgspec.structs.replace(self.limits, max_message=1 << 20)
+        self.application, self.wire, self.connection = self.open(agreement=Agreement(b"", Deflater(3, 1, 1000), 15))
+        for size in (4000, 60_000):
+            message = b"".join(b"%d " % number for number in range(size // 5))
+            data = client_frame(TEXT, deflated(message), reserved=0x40)
+            data *= (1 << 16) // len(data)
+            self.assertLess(self.held(data), 7 * len(data))
+            heard = len(self.application.heard)
+            self.connection.resume()
+            self.assertEqual(len(self.application.heard), heard + 1)
+            self.application.on_text = lambda message: None
+            self.connection.resume()
+
+    def test_more_while_delivering(self) -> None:
+        """What arrives while messages are delivered, as over TLS, comes behind them."""
+        def more(message: str) -> None:
+            self.application.on_text = lambda message: None
+            self.connection.dataReceived(client_frame(TEXT, b"c"))
+
+        self.application.on_text = more
+        self.receive(client_frame(TEXT, b"a"), client_frame(TEXT, b"b"))
+        self.assertEqual(self.application.heard, ["a", "b", "c"])
 
 
 class UnfinishedTests(ConnectionCase):

@@ -240,14 +240,14 @@ class BoundTests(SynchronousTestCase):
         data = client_frame(TEXT, b"a" * 1000, fin=False) + client_frame(0, b"b" * 1000)
         for index in range(0, len(data), 7):
             reader.feed(data[index : index + 7])
-        self.assertEqual((reader._pending, reader._message), (b"", None))
+        self.assertEqual((reader.pending, reader._message), (b"", None))
         self.assertFalse(hasattr(reader, "__dict__"))
 
     def test_failed(self) -> None:
         """A failed reader lets go of the message it was in."""
         reader = FrameReader(LIMIT)
         reader.feed(client_frame(TEXT, b"a" * 1000, fin=False) + client_frame(3))
-        self.assertEqual((reader._pending, reader._message), (b"", None))
+        self.assertEqual((reader.pending, reader._message), (b"", None))
 
 
 class FrameTests(SynchronousTestCase):
@@ -391,7 +391,28 @@ class PropertyTests(SynchronousTestCase):
             self.assertFalse(ended and events)
             ended = ended or any(opcode in (FAIL, CLOSE) for opcode, _ in events)
             self.assertFalse(any(opcode in (FAIL, CLOSE) for opcode, _ in events[:-1]))
-            self.assertLessEqual(len(reader._pending), 131)
+            self.assertLessEqual(len(reader.pending), 131)
+
+
+class PortionTests(SynchronousTestCase):
+    """What is given at once."""
+
+    def test_portions(self) -> None:
+        """Of many messages a few are given at a time, and behind a long one nothing more; the rest is pending, and in the end all is given."""
+        for messages in ([f"{number}" for number in range(1000)], ["x" * 5000] * 10):
+            reader = FrameReader(LIMIT)
+            portions = [reader.feed(b"".join(client_frame(TEXT, message.encode()) for message in messages))]
+            while reader.pending and portions[-1]:
+                portions.append(reader.feed(b""))
+            self.assertEqual([message for portion in portions for _, message in portion], messages)
+            self.assertLess(max(sum(len(message) for _, message in portion) for portion in portions), 10_000)
+            self.assertLess(max(map(len, portions)), 100)
+
+    def test_end_at_a_portion(self) -> None:
+        """A Close that is the last of a portion ends the stream as any other."""
+        reader = FrameReader(LIMIT)
+        events = reader.feed(client_frame(TEXT) * 63 + client_frame(CLOSE) + client_frame(TEXT))
+        self.assertEqual((len(events), events[-1][0], reader.pending), (64, CLOSE, b""))
 
 
 class OverheadTests(SynchronousTestCase):
