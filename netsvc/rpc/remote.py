@@ -17,8 +17,11 @@ from netsvc.wire.jsonrpc import ABSENT, Incoming
 
 __all__ = ["CallsAbroad", "RemoteCall", "RemoteProcedure", "Server"]
 
-TRIES = 3
-"""Providers that one call is given to at the most: what ends them one after the other shall not end them all."""
+LOSSES = 3
+"""Providers that may be lost with one call: what ends them one after the other shall not end them all."""
+
+TRIES = 6
+"""Providers that one call is given to at the most."""
 
 SOON = 1.0
 """Seconds after which it is worth to call again, where a provider was lost."""
@@ -207,7 +210,7 @@ class RemoteCall:
     :ivar owner: whose turn it is when it gets its own.
     """
 
-    __slots__ = ("_abroad", "_again", "_call", "_passed_on", "_servers", "_tries", "owner", "params", "procedure", "result", "wheel_slot")
+    __slots__ = ("_abroad", "_again", "_call", "_losses", "_passed_on", "_servers", "_tries", "owner", "params", "procedure", "result", "wheel_slot")
 
     def __init__(self, procedure: RemoteProcedure, call: Call, params: msgspec.Raw, abroad: CallsAbroad) -> None:
         self.procedure = procedure
@@ -218,6 +221,7 @@ class RemoteCall:
         self._call = call
         self._abroad = abroad
         self._servers: dict[Server, int] = {}
+        self._losses = 0
         self._tries = 0
         self._again = False  # the last provider says that it may be tried elsewhere
         self._passed_on = False  # the caller has got a part of the result
@@ -284,6 +288,7 @@ class RemoteCall:
     def lost(self, server: Server) -> None:
         """A provider is gone. Another gets the call, if it is one that may be made twice and there is time."""
         del self._servers[server]
+        self._losses += 1
         if self._servers:
             return
         name = self.procedure.name
@@ -291,8 +296,8 @@ class RemoteCall:
             self.fail(ProviderGone(f"a provider of {name} was lost with the call, which may or may not have taken effect"))
         elif self._passed_on:
             self.fail(ProviderGone(f"a provider of {name} was lost, with a part of the result given", retry_after=SOON))
-        elif self._tries >= TRIES:
-            self.fail(ProviderGone(f"{TRIES} providers of {name} were lost with the call"))
+        elif self._losses >= LOSSES:
+            self.fail(ProviderGone(f"{LOSSES} providers of {name} were lost with the call"))
         elif not self.procedure.servers:
             self.fail(ProviderGone(f"nobody provides {name} any more", retry_after=SOON))
         else:
