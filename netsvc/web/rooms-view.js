@@ -54,7 +54,11 @@ export class RoomsView {
   }
 
   #renderOthers() {
+    const { marks } = this.#chat;
     const others = this.#chat.directory.filter(({ name }) => !this.#chat.rooms.has(name));
+    // Those with something new come first, else they could be beyond what is shown.
+    const news = ({ name }) => Number(marks.unreadElsewhere(name).count > 0);
+    others.sort((a, b) => news(b) - news(a));
     const wanted = this.#filter.value.trim().toLowerCase().replace(/^#/, "");
     const found = others.filter(({ name }) => name.includes(wanted));
     const shown = found.slice(0, MOST_OTHERS);
@@ -88,7 +92,7 @@ export class RoomsView {
 
   #otherRow({ name, count }) {
     const unread = this.#chat.marks.unreadElsewhere(name);
-    const fresh = unread.count > 0 ? String(unread.count) : "";
+    const fresh = unread.count > 0 ? `${unread.count}${unread.more ? "+" : ""}` : "";
     return this.#kept(name, `other ${count} ${fresh} ${unread.mentions}`, () => {
       const here = count > 0 && !fresh ? element("span", { class: "count", title: `${count} here now` }, String(count)) : null;
       const attributes = { href: pathOfRoom(name), "data-room": name, class: fresh ? "has-unread" : null };

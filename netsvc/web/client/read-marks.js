@@ -125,7 +125,7 @@ export class ReadMarks {
    */
   unreadElsewhere(name) {
     const told = this.#told.get(name);
-    return told ? { count: told.unread ?? 0, mentions: told.mentions ?? 0, more: false } : NOTHING;
+    return told ? { count: told.unread ?? 0, mentions: told.mentions ?? 0, more: told.more === true } : NOTHING;
   }
 
   /** True for an event that somebody may want to read: a line of its own, by somebody else. */

@@ -1,0 +1,153 @@
+"""Rooms and people on the chat page in Chromium: what is unread, who writes, who may, and what can be found."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.system.pages import DEADLINE, PageCase
+from tests.system.programs import eventually
+
+
+class RoomsTests(PageCase):
+    """People with accounts and guests, in rooms of their own."""
+
+    accounts = {"nora": "member", "yuki": "member", "olga": "member"}  # noqa: RUF012 - declared as a ClassVar where it is inherited from
+
+    def test_unread_and_mentions(self) -> None:
+        """Rooms that are not looked at count what is new, and say where one is named; looking ends that."""
+        side = f"{self.room}-side"
+        page = self.open("ann", stored={"netsvc.rooms": f'["{side}"]'})
+        other = page.locator("#followed li", has_text=side)
+        expect(other).to_be_visible(timeout=DEADLINE)
+        for text in ("one", "two @ann", "three @anna"):
+            self.as_("sam").call("chat.post", room=side, text=text)
+        self.see(other.locator(".badge").last, "3 unread")
+        self.see(other.locator(".badge.at"), re.compile("you are named"))
+        expect(page).to_have_title(re.compile(r"^\(3\) "))
+        other.locator("a").click()
+        self.see(page.locator("#rows > .unread"), "New messages")
+        expect(other.locator(".badge")).to_have_count(0)
+        expect(page).to_have_title(re.compile("^#"))
+
+    def read_by(self, name: str) -> int:
+        """How far somebody has read the room, as the server knows."""
+        return int(next((each["read"] for each in self.as_(name).call("chat.unread")["rooms"] if each["room"] == self.room), 0))
+
+    def test_what_was_read_elsewhere_is_not_new(self) -> None:
+        """Who has an account finds on every device what is left to read, also in rooms that this device does not know."""
+        self.say("nora", "mine")
+        first = self.open("nora")
+        self.see(first.locator("#rows .text"), "mine")
+        for text in ("one @nora", "two"):
+            self.say("sam", text)
+        self.see(first.locator("#rows .text"), ["mine", "one @nora", "two"])
+        eventually(lambda: self.read_by("nora") == 3, 10.0, "the server to be told")
+        first.context.close()
+        self.say("sam", "three")
+        second = self.open("nora", room=f"{self.room}-other")
+        link = second.locator("#others li", has=second.locator(f'[data-room="{self.room}"]'))
+        self.see(link.locator(".badge"), "1 unread")
+        link.locator("a").click()
+        expect(second.locator("#rows > .unread + .message .text")).to_have_text("three", timeout=DEADLINE)
+
+    def test_many_rooms(self) -> None:
+        """All rooms of the server are found, beyond the first page of their list, by a part of their names."""
+        person = self.as_("sam")
+        calls = [person.send("chat.post", room=f"{self.room}-{number:03}", text="x") for number in range(230)]
+        person.answer(calls[-1], 30.0)
+        page = self.open("ann")
+        expect(page.locator("#filter")).to_be_visible(timeout=DEADLINE)
+        self.see(page.locator("#others-rest"), re.compile("others: write a part"))
+        page.fill("#filter", f"{self.room}-229")
+        self.see(page.locator("#others .room-name"), f"{self.room}-229")
+        page.fill("#filter", "no such room")
+        self.see(page.locator("#others-rest"), "No room has this in its name.")
+
+    def test_who_is_writing(self) -> None:
+        """It is shown while somebody writes, and gone with their message."""
+        page = self.open("ann")
+        other = self.open("yuki")
+        other.locator("#message").press_sequentially("hel")
+        self.see(page.locator("#typing .who"), "yuki is writing")
+        expect(other.locator("#typing")).to_be_hidden()
+        other.keyboard.press("Enter")
+        self.see(page.locator("#rows .text"), "hel")
+        expect(page.locator("#typing")).to_be_hidden()
+
+    def test_search(self) -> None:
+        """What is found is shown with its words marked; a result leads to its message, also in another room; a bad query is said."""
+        self.say("sam", "the quick brown fox")
+        self.fill(200)
+        self.as_("yuki").call("chat.post", room=f"{self.room}-b", text="a brown bear")
+        page = self.open("ann")
+        page.click("#open-search")
+        page.keyboard.type("brown")
+        page.click("[data-hint='from:']")
+        page.keyboard.type("sam")
+        self.see(page.locator(".results .words"), "the quick brown fox")
+        self.see(page.locator(".results mark"), "brown")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(self.row(page, 1)).to_be_in_viewport(timeout=DEADLINE)
+        expect(page).to_have_url(re.compile("#1$"))
+        page.click("#open-search")
+        page.fill("#query", f"brown in:{self.room}-b")
+        self.see(page.locator(".results .words"), "a brown bear")
+        page.locator(".results button").click()
+        expect(page).to_have_url(re.compile(f"/{self.room}-b/#1$"))
+        self.see(page.locator("#rows .text"), "a brown bear")
+        page.click("#open-search")
+        page.fill("#query", "nothing-of-this-kind")
+        self.see(page.locator("#search-status"), "Nothing found.")
+        page.fill("#query", "before:never")
+        expect(page.locator("#query")).to_have_attribute("aria-invalid", "true", timeout=DEADLINE)
+
+    def test_a_room_is_run(self) -> None:
+        """Its owner gives it a topic, makes moderators and members, and lets nobody else in; each of it is told in the log."""
+        self.say("nora", "my room")
+        page = self.open("nora")
+        other = self.open("yuki")
+        page.click("#open-info")
+        page.fill("#info-topic", "plans for **June**")
+        page.get_by_role("button", name="Save").click()
+        self.see(other.locator("#topic"), "plans for **June**")
+        page.fill("#invite-name", "nobody-there")
+        page.press("#invite-name", "Enter")
+        self.see(page.locator(".invite-form .problem"), re.compile("nobody-there|not there"))
+        page.fill("#invite-name", "yuki")
+        page.press("#invite-name", "Enter")
+        self.see(page.locator(".roster li"), [re.compile("nora.*owner"), re.compile("yuki.*member")])
+        page.locator(".roster button", has_text="yuki").click()
+        page.get_by_role("button", name="Moderator").click()
+        self.see(page.locator(".roster li").last, re.compile("yuki.*moderator"))
+        page.select_option("#info-access", "secret")
+        page.get_by_role("button", name="Save").click()
+        self.see(other.locator("#rows > .notice").last, re.compile("made this room secret"))
+        stranger = self.open("olga")
+        self.see(stranger.locator("#room-problem"), re.compile("not there"))
+        expect(stranger.locator("#rows .text")).to_have_count(0)
+        other.click("#open-info")
+        expect(other.locator("#info-access")).to_be_disabled()
+        expect(other.locator("#info-topic")).to_be_editable()
+
+    def test_somebody_is_sent_out(self) -> None:
+        """Muted, removed and banned people are told why they cannot go on; moderators delete what others wrote."""
+        seq = self.say("nora", "my room")
+        self.say("ann", "spam")
+        page = self.open("nora")
+        guest = self.open("ann")
+        self.see(page.locator("#names .person"), [re.compile("nora"), re.compile("ann")])
+        self.act(page, seq + 1, "delete")
+        page.get_by_role("button", name="Delete", exact=True).last.click()
+        self.see(self.row(guest, seq + 1).locator(".text"), "This message was deleted.")
+        page.locator("#names button", has_text="ann").click()
+        page.fill("#person-reason", "spam")
+        page.get_by_role("button", name="Mute", exact=True).click()
+        self.see(guest.locator("#rows > .notice").last, re.compile("nora muted ann until Today, .*: spam"))
+        self.write(guest, "more spam")
+        self.see(guest.locator(".pending.failed .state span"), re.compile("muted"))
+        page.locator("#names button", has_text="ann").click()
+        page.get_by_role("button", name="Ban", exact=True).click()
+        self.see(guest.locator("#room-problem"), "You are banned from this room.")
+        guest.reload()
+        self.see(guest.locator("#room-problem"), re.compile("banned"))
