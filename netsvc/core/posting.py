@@ -284,8 +284,9 @@ class Posting:
                     event = Event(room=name, seq=seq, cursor=cursor, type=draft.type, sender=draft.sender, at=at, text=draft.text)
                 else:
                     event = event_of(epoch, name, Row(seq, draft.at, draft.type, draft.sender, draft.text, draft.extra))
-                    for row in draft.changed:
-                        self._delivery.replace(state.room, event_of(epoch, name, row))
+                    if draft.amend is not None:
+                        for row in draft.changed:
+                            self._delivery.replace(state.room, event_of(epoch, name, row))
                 self._delivery.append(state.room, event)
             # In the room before its answer, so that who has that can read it there; delivered behind it, by the flush.
             done.callback(Posted(name, seq, cursor, at, durable))

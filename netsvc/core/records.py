@@ -38,12 +38,12 @@ class Draft:
     :ivar key: the idempotency key, None if there is none.
     :ivar founds: whoever sends it is a user, who owns the room if this is its first event.
     :ivar change: what it changes of what is stored of the room besides the log, in the same transaction; None for most.
-    :ivar target: the seq of the event that it is about; of use with `amend`.
     :ivar amend: judges, and may change, what is there already, in the same transaction (see Amendment); None for most.
+    :ivar target: with `amend`, the seq of the event that it is about; else not set.
     :ivar seq: the position in the room, 1 or more, set by the store; 0 before.
     :ivar repeated: set by the store: it was said before, nothing was appended, ``seq`` and ``at`` are those of the first time.
     :ivar error: set by the store: why this draft was not appended (Conflict, StoreUnavailable, what `amend` raised).
-    :ivar changed: set by the store: the older events that it has changed, as they are now.
+    :ivar changed: set by the store if `amend` was: the older events that it has changed, as they are now.
     """
 
     __slots__ = (
@@ -65,6 +65,9 @@ class Draft:
         "type",
     )
 
+    target: int
+    changed: "Sequence[Row]"
+
     def __init__(self, room: str, type: str, sender: str, at: int, text: str | None = None, extra: str | None = None, key: Key | None = None) -> None:
         self.room = room
         self.type = type
@@ -75,9 +78,7 @@ class Draft:
         self.key = key
         self.founds = False
         self.change: AccessChange | None = None
-        self.target = 0
         self.amend: Amendment | None = None
-        self.changed: Sequence[Row] = ()
         self.seq = 0
         self.repeated = False
         self.error: NetsvcError | None = None

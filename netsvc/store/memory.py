@@ -142,7 +142,8 @@ class MemoryStore:
         draft.seq = room.head + 1
         room.at = draft.at
         room.events.append(Row(draft.seq, draft.at, draft.type, draft.sender, draft.text, draft.extra))
-        self._keep_answer(draft)
+        if key is not None:
+            self._keep_answer(draft)
 
     def _amend(self, draft: Draft) -> bool:
         """Let a draft change what is there already; whether it is to be appended."""
