@@ -6,7 +6,7 @@ import click
 
 from netsvc.cli.conversation import Conversation, TerminalPrompt
 from netsvc.cli.room_pipes import post_all, read_lines, tail
-from netsvc.cli.servers import STATUSES, ServerChoice, complain, run, server_options
+from netsvc.cli.servers import STATUSES, ServerChoice, complain, connected, run, server_options
 from netsvc.client import ClientError, Limits
 from netsvc.client.events import parse_cursor
 
@@ -63,5 +63,5 @@ def _post(server: ServerChoice, room: str, posts: tuple[str, ...], name: str | N
 async def _talk(server: ServerChoice, room: str, after: str | None, history: int, name: str | None) -> None:
     # As long as the terminal is open it is tried to be connected; messages are sent again as often.
     limits = Limits(attempts=1000, deadline=60.0)
-    async with server.client(name=name, transport="websocket", limits=limits) as rpc:
+    async with connected(server.client(name=name, transport="websocket", limits=limits)) as rpc:
         await Conversation(rpc, room, server.url, TerminalPrompt()).run(after, history)

@@ -74,12 +74,12 @@ class ChatLines:
             body.append(" (edited)", "dim")
         return Text.assemble("<", (name, _colour(event.sender)), "> ", body)
 
-    @staticmethod
-    def presence(params: dict[str, object]) -> Iterator[Text]:
-        """The lines of a chat.presence notification."""
+    def presence(self, params: dict[str, object]) -> Iterator[Text]:
+        """The lines of a chat.presence notification; the reader knows of being here."""
         for member, words in (("joined", "is here"), ("left", "has left")):
-            names = params.get(member)
-            if isinstance(names, list) and names:
+            told = params.get(member)
+            names = [name for name in told if name != self.own] if isinstance(told, list) else []
+            if names:
                 shown = ", ".join(clean_name(str(name)) for name in names[:5])
                 more = f" and {len(names) - 5} more" if len(names) > 5 else ""
                 yield _aside(f"{shown}{more} {words if len(names) == 1 else words.replace('is', 'are').replace('has', 'have')}")

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from netsvc.cli.chat_lines import ChatLines
 from netsvc.cli.output import note
-from netsvc.cli.servers import ServerChoice
+from netsvc.cli.servers import ServerChoice, connected
 from netsvc.client import Event, Gap, Limits, State
 from netsvc.client.aio import Room
 
@@ -66,9 +66,9 @@ async def tail(server: ServerChoice, room: str, after: str | None, limit: int, n
         loop.add_signal_handler(number, task.cancel)
     if _writes_to_pipe():
         # The writing end of a pipe is never readable, but in error once nobody reads: so that is noticed before there is something to write.
-        loop.add_reader(sys.stdout.fileno(), task.cancel)
+        loop.add_reader(sys.stdout.fileno(), _reader_gone, loop, task)
     try:
-        async with server.client(name=name, transport="websocket", limits=Limits(deadline=60.0)) as rpc:
+        async with connected(server.client(name=name, transport="websocket", limits=Limits(deadline=60.0))) as rpc:
             rpc.watch(_Changes())
             async with rpc.room(room, after=after, history=limit) as events:
                 async for item in events:
@@ -79,6 +79,12 @@ async def tail(server: ServerChoice, room: str, after: str | None, limit: int, n
         # Python would complain at the end that it cannot flush.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reader_gone(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> None:
+    # Once: what is done at the end must not be cancelled, too.
+    loop.remove_reader(sys.stdout.fileno())
+    task.cancel()
 
 
 def _writes_to_pipe() -> bool:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, Unpack
@@ -26,6 +27,7 @@ from netsvc.client import (
     Overloaded,
     ProviderGone,
     RateLimited,
+    State,
     TooLarge,
     UnknownProcedure,
 )
@@ -33,7 +35,7 @@ from netsvc.client.addresses import Address, Credentials
 from netsvc.client.aio import Client
 from netsvc.client.remote import Options
 
-__all__ = ["STATUSES", "ServerChoice", "complain", "run", "server_options"]
+__all__ = ["STATUSES", "ServerChoice", "complain", "connected", "run", "server_options"]
 
 WRONG_USE = 2
 UNREACHABLE = 7
@@ -147,6 +149,33 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return context.invoke(command, *args, server=ServerChoice(url, token, ca_file), **kwargs)
 
     return with_server
+
+
+@asynccontextmanager
+async def connected(rpc: Client) -> AsyncIterator[Client]:
+    """A client for as long as the block lasts. Who starts a program wants to hear at once that there is no server: only later losses are waited out.
+
+    :raises ClientError: the first attempt to connect has failed.
+    """
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def look(state: State) -> None:
+        if state.name == "waiting" and not failed.done():
+            failed.set_exception(ConnectionLost(state.reason))
+
+    stop = rpc.watch(look)
+    opening = asyncio.ensure_future(rpc.open())
+    try:
+        await asyncio.wait((opening, failed), return_when=asyncio.FIRST_COMPLETED)
+        stop()
+        if failed.done():
+            opening.cancel()
+            await failed
+        failed.cancel()
+        await opening
+        yield rpc
+    finally:
+        await rpc.close()
 
 
 def run(server: ServerChoice, program: Coroutine[Any, Any, Any]) -> Any:

@@ -85,12 +85,16 @@ class HttpCalls:
 
     def close(self) -> "Deferred[None]":
         """Close the idle connections; those that take long are left to it."""
+        closed: Deferred[None] = Deferred()
+        timer = self._clock.callLater(self._limits.close, closed.callback, None)
 
-        def closed(_: object, seconds: float = 0.0) -> None:
-            """There is nothing to be told of it."""
+        def done(_: object) -> None:
+            if timer.active():
+                timer.cancel()
+                closed.callback(None)
 
-        closing: Deferred[None] = self._pool.closeCachedConnections().addCallback(closed)
-        return closing.addTimeout(self._limits.close, self._clock, onTimeoutCancel=closed)
+        self._pool.closeCachedConnections().addBoth(done)
+        return closed
 
     def _read(self, response: Any) -> "Deferred[Any]":
         reading: Deferred[bytes] = Deferred(lambda _: body.abort())

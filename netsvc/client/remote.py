@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from netsvc.client.addresses import Address, Credentials, Proxy, proxy_for
@@ -102,8 +102,8 @@ class Remote:
     def close(self) -> "Deferred[None]":
         """End the connections; calls under way fail, rooms end."""
         self._closed = True
-        self.session.close()
-        return self._http.close()
+        closing: Deferred[None] = gatherResults([self.session.close(), self._http.close()], consumeErrors=True).addCallback(lambda _: None)
+        return closing
 
     def call(
         self, method: str, params: Any = None, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None

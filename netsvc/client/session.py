@@ -105,6 +105,7 @@ class Session:
         self._calls: dict[int, Deferred[Any]] = {}
         self._waiting: list[Deferred[None]] = []
         self._over: ClientError | None = None
+        self._leaving: Deferred[None] = succeed(None)
         self._listeners: dict[str, list[Callable[[Any], None]]] = {}
         self._watchers: list[Callable[[State], None]] = []
         self.returning: dict[str, Returning] = {}
@@ -191,10 +192,11 @@ class Session:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
-    def close(self) -> None:
-        """Disconnect and stay so."""
+    def close(self) -> "Deferred[None]":
+        """Disconnect and stay so; fires when the connection is over."""
         if self.state.name != "closed":
             self._finish(State("closed"), ConnectionLost("the client is closed"))
+        return self._leaving
 
     # The life of a connection
 
@@ -316,7 +318,7 @@ class Session:
         socket, self._socket = self._socket, None
         connecting, self._connecting = self._connecting, None
         if socket is not None:
-            socket.let_go()
+            self._leaving = socket.let_go()
         if connecting is not None:
             connecting.cancel()
         calls, self._calls = self._calls, {}

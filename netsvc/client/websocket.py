@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -69,6 +70,8 @@ class Socket(TwistedProtocol):
         self._pinged = 0.0
         self._error: ClientError | None = None
         self._closing = False
+        self._over = False
+        self._gone: list[Deferred[None]] = []
 
     def send(self, message: bytes) -> None:
         """Send a text message; dropped if the connection is ending."""
@@ -91,10 +94,15 @@ class Socket(TwistedProtocol):
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]  # of every transport of TCP and TLS
 
-    def let_go(self) -> None:
-        """Tell the owner no more, and close."""
+    def let_go(self) -> "Deferred[None]":
+        """Tell the owner no more, and close; fires when the connection is over."""
         self._owner = None
+        if self.transport is None or self._over:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._gone.append(gone)
         self.close()
+        return gone
 
     # Twisted's hooks
 
@@ -126,7 +134,11 @@ class Socket(TwistedProtocol):
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """Twisted's hook."""
         self._set_timer(None)
+        self._over = True
         self._codec.receive_eof()
+        gone, self._gone = self._gone, []
+        for each in gone:
+            each.callback(None)
         owner, self._owner = self._owner, None
         if owner is None:
             return

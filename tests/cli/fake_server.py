@@ -1,5 +1,6 @@
 """A client for the commands that has no server."""
 
+import asyncio
 from typing import Any
 
 from netsvc.cli import servers
@@ -59,6 +60,7 @@ class FakeClient:
         self.listeners: dict[str, Any] = {}
         self.state = State("online")
         self.closed = 0
+        self.unreachable: State | None = None
 
     def __call__(self, url: str, token: str | None, **options: Any) -> "FakeClient":
         """Be made."""
@@ -78,9 +80,16 @@ class FakeClient:
         self.room_items.asked = {"room": name, **asked}
         return self.room_items
 
-    def watch(self, watcher: Any) -> None:
+    def watch(self, watcher: Any) -> Any:
         """See netsvc.client."""
         self.watchers.append(watcher)
+        return lambda: self.watchers.remove(watcher)
+
+    async def open(self) -> None:
+        """See netsvc.client."""
+        if self.unreachable is not None:
+            self.watchers[-1](self.unreachable)
+            await asyncio.Event().wait()
 
     def on(self, method: str, listener: Any) -> None:
         """See netsvc.client."""

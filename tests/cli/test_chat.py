@@ -84,6 +84,13 @@ class Tailing(ServerCase):
         self.client.room_items.items = [ConnectionLost("Connection refused")]
         self.assertIn("refused", self.bad(7, "chat", "lobby", "--tail"))
 
+    def test_unreachable(self) -> None:
+        """A server that is not there at the start is not waited for."""
+        self.client.unreachable = State("waiting", 1.0, "Connection refused")
+        said = self.bad(7, "chat", "lobby", "--tail")
+        self.assertEqual(said, "netsvc: cannot reach http://127.0.0.1:8080: Connection refused\n")
+        self.assertEqual(self.client.closed, 1)
+
     def test_signals(self) -> None:
         """SIGINT and SIGTERM end it in order."""
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -117,8 +117,8 @@ class Others(LinesCase):
         self.assertIn("another", self.line(Gap("lobby", 1, 0, True)))
 
     def test_presence(self) -> None:
-        """Who came and went, some by name."""
-        shown = [line.plain for line in self.lines.presence({"joined": ["ann"], "left": ["a", "b\x1b"]})]
+        """Who came and went, some by name, oneself excepted."""
+        shown = [line.plain for line in self.lines.presence({"joined": ["ann", "bob"], "left": ["a", "b\x1b"]})]
         self.assertEqual(shown, ["-- ann is here --", "-- a, b␛ have left --"])
         (many,) = self.lines.presence({"joined": list("abcdefgh"), "left": []})
         self.assertEqual(many.plain, "-- a, b, c, d, e and 3 more are here --")

@@ -91,6 +91,8 @@ class ClientTests(SynchronousTestCase):
         self.server.tell("chat.presence", {"count": 1})
         self.server.answer(self.server.messages()[0], joined(1, 2))
         self.turn()
+        self.server.close(1000)
+        self.turn()
         self.assertEqual(task.result(), [])
         self.assertEqual([type(item) for item in heard[:2]], [dict, Event])
         self.assertEqual(heard[-1].name, "closed")

@@ -73,9 +73,11 @@ class ClientTests(SynchronousTestCase):
         leave, call = self.server.messages()
         self.assertEqual((leave["method"], call["method"], call["params"]), ("chat.leave", "room.set", {"room": "lobby", "topic": "x"}))
         self.server.answer(call)
+        self.assertNoResult(running)
+        self.server.close(1000)
+        self.ground.clock.advance(5)
         self.successResultOf(running)
         self.assertEqual([type(item) for item in heard], [dict, Event, client.State])
-        self.server.close(1000)
 
     def test_unreachable(self) -> None:
         """The block is not entered without a connection, and nothing is left behind."""

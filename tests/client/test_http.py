@@ -68,6 +68,7 @@ class Calls(HttpCase):
         self.assertTrue(self.server.over)
         self.ground.clock.advance(5)
         self.successResultOf(closing)
+        self.successResultOf(self.http.close())
         self.assertEqual([timer for timer in self.ground.clock.getDelayedCalls() if timer.active()], [])
 
 

@@ -1,0 +1,294 @@
+"""The Python client against the real daemon: with Deferreds and with asyncio, over HTTP and WebSocket, through kills and restarts."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, Untrusted
+from tests.system.daemon import Daemon, free_port
+from tests.system.test_tls import make_certificate
+
+ARITHMETIC = "[rpc]\nmodules = netsvc.examples.arithmetic\n[limits]\nrate = off\n"
+KILLS = 3
+POSTS = 30
+DEADLINE = 60
+FAST = Limits(first=0.05, longest=0.5, attempts=1000, deadline=60.0)
+
+# The same for asyncio; run in a process of its own, since this one has a reactor. What it learned is its last line.
+ASYNCIO = """
+import asyncio, json, sys
+from netsvc.client import InvalidParams, Limits
+from netsvc.client.aio import Client
+
+async def program(url):
+    learned = {}
+    async with Client(url) as rpc:
+        learned["sum"] = await rpc.math.add(2, 3)
+        try:
+            await rpc.math.add(2)
+        except InvalidParams as error:
+            learned["error"] = [error.code, error.detail]
+        many = await asyncio.gather(*(rpc.math.add(number, 1) for number in range(100)))
+        learned["many"] = many == [number + 1 for number in range(100)]
+        async with rpc.room("tea") as room:
+            posted = await rpc.using(idempotent=True).chat.post("tea", "hello")
+            async for event in room:
+                learned["event"] = [event.seq == posted["seq"], event.text]
+                break
+    learned["reactor"] = "twisted.internet.reactor" in sys.modules
+    print(json.dumps(learned))
+
+asyncio.run(program(sys.argv[1]))
+"""
+
+# Reads a room and posts to it until it has seen all that it has posted and everything before "the end".
+ASYNCIO_TALKER = """
+import asyncio, json, sys
+from netsvc.client import Limits
+from netsvc.client.aio import Client
+
+async def program(url, count):
+    limits = Limits(first=0.05, longest=0.5, attempts=1000, deadline=60.0)
+    async with Client(url, limits=limits) as rpc:
+        acked, heard = {}, []
+
+        async def post():
+            for number in range(count):
+                text = f"asyncio {number}"
+                acked[text] = (await rpc.call("chat.post", ["garden", text], idempotent=True))["seq"]
+                await asyncio.sleep(0.03)
+            print("posted", flush=True)
+
+        async with rpc.room("garden", after=sys.argv[3]) as room:
+            posting = asyncio.create_task(post())
+            async for item in room:
+                heard.append([item.seq, item.text])
+                if item.text == "the end":
+                    break
+            await posting
+        print(json.dumps({"acked": acked, "heard": heard}))
+
+asyncio.run(program(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def run_asyncio(script: str, *arguments: str) -> Any:
+    """What a script prints at its end, as JSON."""
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env={**os.environ, "NO_PROXY": "*"}, check=False)
+    assert not done.returncode, done.stderr
+    assert not done.stderr, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+class ClientCase(TestCase):
+    """A daemon with the arithmetic example."""
+
+    timeout = 120
+
+    def start(self, config: str = ARITHMETIC, **options: Any) -> Daemon:
+        """Start one."""
+        daemon = Daemon(config, **options)
+        self.addCleanup(daemon.close)
+        return daemon.start()
+
+    def pause(self, seconds: float) -> "Deferred[None]":
+        """Let time pass."""
+        return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]  # zope's interfaces
+
+
+class TwoTransports(ClientCase):
+    """The same over HTTP and WebSocket."""
+
+    async def test_deferreds(self) -> None:
+        """Results, errors, many calls at once, a room; nothing is left of it when the block ends."""
+        daemon = self.start()
+        for url in (daemon.url, daemon.websocket_url):
+            async with Client(url) as rpc:
+                self.assertEqual(await rpc.math.add(2, 3), 5)
+                self.assertEqual(await rpc.using(deadline=5).math.divide(a=1, b=4), 0.25)
+                error = await self.assertFailure(rpc.math.add(2), InvalidParams)
+                self.assertEqual((error.code, error.data["parameter"]), (-32602, "b"))
+                self.assertEqual(await gatherResults([rpc.math.add(number, 1) for number in range(100)]), list(range(1, 101)))
+                async with rpc.room("lobby") as room:
+                    posted = await rpc.using(key=f"key-{url}").chat.post("lobby", "hello")
+                    self.assertEqual(await rpc.call("chat.post", ["lobby", "hello"], key=f"key-{url}"), posted)
+                    event = await room.next()
+                    assert isinstance(event, Event)
+                    self.assertEqual((event.seq, event.text), (posted["seq"], "hello"))
+
+    def test_asyncio(self) -> "Deferred[None]":
+        """The same with asyncio, and no reactor is installed by it."""
+        daemon = self.start()
+
+        def check(learned: Any) -> None:
+            self.assertEqual((learned["sum"], learned["error"], learned["many"]), (5, [-32602, "b: missing"], True))
+            self.assertEqual((learned["event"], learned["reactor"]), ([True, "hello"], False))
+
+        runs = [deferToThread(run_asyncio, ASYNCIO, url).addCallback(check) for url in (daemon.url, daemon.websocket_url)]
+        return gatherResults(runs).addCallback(lambda _: None)
+
+    async def test_credentials(self) -> None:
+        """A token, a user with a password, a guest's name; wrong ones are told as such."""
+        daemon = self.start("[auth]\nhash_memory = 64KiB\nhash_passes = 1\n")
+        await deferToThread(self.netsvc, daemon, "correct horse", "user", "add", "ann", "--password-stdin")
+        token = await deferToThread(self.netsvc, daemon, "", "token", "issue", "ann")
+        for url in (daemon.url, daemon.websocket_url):
+            for name, options in (("ann", {"token": token}), ("ann", {"name": "ann", "password": "correct horse"})):
+                async with Client(url, **options) as rpc:  # type: ignore[arg-type]
+                    self.assertEqual((await rpc.auth.whoami())["name"], name)
+            wrong = Client(url, name="ann", password="wrong horse")
+            await self.assertFailure(wrong.call("auth.whoami"), NotAuthenticated)
+            await wrong.close()
+        async with Client(daemon.websocket_url, name="walter") as rpc:
+            self.assertEqual((await rpc.auth.whoami())["name"], "walter")
+
+    def netsvc(self, daemon: Daemon, text: str, *arguments: str) -> str:
+        """What a command says that keeps the accounts."""
+        command = [sys.executable, "-m", "netsvc.cli", *arguments, "--state", str(daemon.state), "--config", str(daemon.config)]
+        return subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=60).stdout.strip()
+
+
+class Delivery(ClientCase):
+    """Nothing is lost and nothing doubled."""
+
+    async def test_kills(self) -> None:
+        """The daemon is killed and started again while two clients, one of each kind, post and read: both read exactly what is stored."""
+        daemon = self.start()
+        async with Client(daemon.url, limits=FAST) as rpc:
+            start = await rpc.chat.post("garden", "the beginning")
+            after = start["cursor"]
+            posted_by_other = threading.Event()
+            output = deferToThread(self.read_output, self.talk(daemon, after), posted_by_other)
+            heard: list[list[Any]] = []
+            reading = Deferred.fromCoroutine(self.read(rpc, after, heard))
+            posting = Deferred.fromCoroutine(self.post(rpc))
+            for _ in range(KILLS):
+                await self.pause(0.7)
+                await deferToThread(daemon.kill)
+                await self.pause(0.2)
+                await deferToThread(daemon.start)
+            acked = await posting
+            while not posted_by_other.is_set():
+                await self.pause(0.05)
+            end = await rpc.using(idempotent=True).chat.post("garden", "the end")
+            await reading
+            other_learned = json.loads((await output)[-1])
+            stored = await self.stored(rpc, after, end["seq"])
+        self.assertEqual(heard, stored)
+        self.assertEqual(other_learned["heard"], stored)
+        texts = {text: seq for seq, text in stored}
+        self.assertEqual(len(texts), len(stored), "something is stored twice")
+        for learned in (acked, other_learned["acked"]):
+            self.assertEqual(len(learned), POSTS)
+            self.assertEqual({text: texts.get(text) for text in learned}, learned)
+        self.assertEqual([seq for seq, _ in stored], list(range(2, len(stored) + 2)))
+
+    def talk(self, daemon: Daemon, after: str) -> Any:
+        """Start the client of the other kind; gives what it prints."""
+        command = [sys.executable, "-c", ASYNCIO_TALKER, daemon.websocket_url, str(POSTS), after]
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "NO_PROXY": "*"})
+        assert other.stdout is not None
+        self.addCleanup(other.stdout.close)
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        return other.stdout
+
+    def read_output(self, stream: Any, posted: threading.Event) -> list[bytes]:
+        """The lines that the other prints; says when it has posted everything."""
+        lines = []
+        for line in stream:
+            lines.append(line)
+            posted.set()
+        posted.set()
+        return lines
+
+    async def read(self, rpc: Client, after: str, heard: list[list[Any]]) -> None:
+        """Read until the end; a gap would be a failure."""
+        async with rpc.room("garden", after=after) as room:
+            async for item in room:
+                assert isinstance(item, Event), item
+                heard.append([item.seq, item.text])
+                if item.text == "the end":
+                    return
+
+    async def post(self, rpc: Client) -> dict[str, int]:
+        """Post; what was acknowledged, and where it is."""
+        acked = {}
+        for number in range(POSTS):
+            text = f"twisted {number}"
+            acked[text] = (await rpc.call("chat.post", ["garden", text], idempotent=True))["seq"]
+            await self.pause(0.03)
+        return acked
+
+    async def stored(self, rpc: Client, after: str, last: int) -> list[list[Any]]:
+        """Everything behind a cursor."""
+        events: list[list[Any]] = []
+        while not events or events[-1][0] < last:
+            page = await rpc.chat.history(room="garden", after=after, limit=200)
+            after = page["cursor"]
+            events += [[event["seq"], event["text"]] for event in page["events"]]
+        return events
+
+    async def test_stop_and_start(self) -> None:
+        """A stop in order closes with 1001; the room goes on behind it, and a call that waits is answered."""
+        daemon = self.start()
+        async with Client(daemon.websocket_url, limits=FAST) as rpc, rpc.room("lobby") as room:
+            await rpc.chat.post("lobby", "one")
+            await deferToThread(daemon.stop)
+            waiting = rpc.chat.history("lobby")
+            await deferToThread(daemon.start)
+            self.assertEqual([event["text"] for event in (await waiting)["events"]], ["one"])
+            await rpc.chat.post("lobby", "two")
+            items = [await room.next(), await room.next()]
+            self.assertEqual([(item.seq, item.text) for item in items if isinstance(item, Event)], [(1, "one"), (2, "two")])
+
+
+class Networks(ClientCase):
+    """TLS and proxies."""
+
+    async def test_tls(self) -> None:
+        """With the certificate as CA everything works; without it, and for another name, nothing is sent."""
+        key, certificate = self.certificate()
+        port = free_port()
+        endpoint = f"ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+        self.start(listen=False, overrides=[f"http.listen={endpoint}"])
+        for scheme in ("https", "wss"):
+            for host in ("localhost", "127.0.0.1"):
+                async with Client(f"{scheme}://{host}:{port}", ca_file=certificate) as rpc:
+                    self.assertEqual(await rpc.math.add(2, 3), 5)
+                    async with rpc.room("lobby") as room:
+                        await rpc.chat.post("lobby", scheme)
+                        self.assertEqual((await room.next()).text, scheme)  # type: ignore[union-attr]
+            stranger = Client(f"{scheme}://localhost:{port}")
+            await self.assertFailure(stranger.call("math.add", [2, 3]), Untrusted)
+            await stranger.close()
+        learned = await deferToThread(self.with_ca, f"https://localhost:{port}", certificate)
+        self.assertEqual(learned, "5")
+
+    def certificate(self) -> tuple[Path, Path]:
+        """A key and a certificate."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        return make_certificate(folder)
+
+    def with_ca(self, url: str, certificate: Path) -> str:
+        """The command line, which is on asyncio, with the same certificate."""
+        command = [sys.executable, "-m", "netsvc.cli", "call", "--url", url, "--ca-file", str(certificate), "math.add", "2", "3"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    async def test_unreachable(self) -> None:
+        """Nobody listens: a call fails at once, and does not hang."""
+        rpc = Client(f"http://127.0.0.1:{free_port()}")
+        await self.assertFailure(rpc.call("math.add", [2, 3]), ConnectionLost)
+        await rpc.close()
