@@ -22,7 +22,6 @@ export class Composer {
   #room = "";
   /** @type {{kind: "reply" | "edit", event: RoomEvent} | null} */
   #mode = null;
-  #limit = TEXT_LIMIT;
 
   /**
    * @param {object} parts
@@ -50,12 +49,6 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     });
-  }
-
-  /** The most bytes of one message, as the server says. */
-  set limit(bytes) {
-    this.#limit = bytes;
-    this.#changed();
   }
 
   /** Write to another room from now on. */
@@ -122,7 +115,7 @@ export class Composer {
 
   async #submit() {
     const text = this.#field.value.trim();
-    if (text === "" || byteLength(text) > this.#limit) {
+    if (text === "" || byteLength(text) > TEXT_LIMIT) {
       this.focus();
       return;
     }
@@ -177,7 +170,7 @@ export class Composer {
       if (text === "") this.#drafts.removeItem(DRAFT + this.#room);
       else this.#drafts.setItem(DRAFT + this.#room, text);
     }
-    const left = this.#limit - byteLength(text.trim());
+    const left = TEXT_LIMIT - byteLength(text.trim());
     this.#say(limitInWords(left), left < 0);
     this.#send.disabled = left < 0 || text.trim() === "";
     this.#grow();

@@ -83,6 +83,8 @@ export class MessageActions {
     }
     this.#at = seq;
     if (this.#bar.parentElement !== row) row.append(this.#bar);
+    // Where the top of the message is out of view, the bar is at its end.
+    this.#bar.classList.toggle("below", row.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top);
   }
 
   #possible(event) {

@@ -118,6 +118,22 @@ class WebPageTests(SynchronousTestCase):
             self.assert_shows(page, expected)
         self.assertEqual(self.stored(), expected)
 
+    def test_a_stop_that_is_announced(self) -> None:
+        """The page says that the server is restarting, comes back when it was told to, and has lost nothing."""
+        self.tolerated = re.compile("WebSocket connection|ERR_CONNECTION_REFUSED")
+        self.daemon.close()
+        self.daemon = Daemon(overrides=["limits.return_within=3s"]).start()
+        self.addCleanup(self.daemon.close)
+        ann = self.open(name="ann")
+        self.write(ann, "before")
+        self.assert_shows(ann, ["before"])
+        self.daemon.stop()
+        expect(ann.locator("#banner .what")).to_have_text(re.compile("^The server is restarting"), timeout=DEADLINE)
+        self.write(ann, "meanwhile")
+        self.daemon.start()
+        self.wait_until_online(ann)
+        self.assert_shows(ann, ["before", "meanwhile"])
+
     def test_what_waits_survives_a_reload(self) -> None:
         """A page that is loaded again has what was not sent, and sends it; what the server refuses can be discarded."""
         ann = self.open(name="ann")
