@@ -17,7 +17,8 @@ from operator import attrgetter
 from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -116,6 +117,24 @@ class Call:
         given = {"data": data, "done": done, "total": total}
         self.report({name: value for name, value in given.items() if value is not None})
 
+    def run(self, method: str, *params: Any) -> "Deferred[Any]":
+        """Call another procedure as the same caller: with its permissions, at its cost, within the time that is left. Not from a blocking procedure.
+
+            await call.run("chat.post", "stock", f"{call.caller.name} took {count} nuts")
+
+        :param params: by position.
+        :return: fires with the result, or fails with the NetsvcError that the caller would have got.
+        """
+        return fail(InvalidRequest("this call was not made through a server"))
+
+    @property
+    def clock(self) -> IReactorTime:
+        """Time: ``seconds()`` and ``callLater``, in tests a Clock.
+
+        :raises InvalidRequest: the call was not made through a server.
+        """
+        raise InvalidRequest("this call was not made through a server")
+
     def report(self, members: dict[str, Any]) -> None:
         """Send the caller ``rpc.progress`` with these members and the id of its call. Errors are those of `progress`."""
 
@@ -172,7 +191,8 @@ class Procedure:
 
     :ivar name: as called; `doc`: its docstring, cleaned; `documentation`: the same, taken apart.
     :ivar rank: the least rank that may call it; `cost`: its price.
-    :ivar plain: it may be called with its arguments alone, at once; `slow`: it may take long, and be cancelled by its caller.
+    :ivar plain: it may be called with its arguments alone, at once; `slow`: it may take long, and be cancelled by its caller;
+        `scarce`: it takes up something of which there is little meanwhile, a thread or a provider.
     :ivar remote: it runs in another program, to which nothing is a call any more once its caller is gone.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
     """
@@ -195,6 +215,7 @@ class Procedure:
         "plain",
         "rank",
         "result",
+        "scarce",
         "slow",
     )
 
@@ -210,6 +231,7 @@ class Procedure:
         if self._is_coroutine and self.blocking:
             raise StartError(f"procedure {self.name}: a coroutine runs on the reactor's thread, so it cannot be blocking")
         self.slow = self._is_coroutine or self.blocking
+        self.scarce = self.blocking
         self.plain = False
         self.anonymous = declaration.anonymous
         self.doc = inspect.getdoc(function) or ""

@@ -41,7 +41,7 @@ class Dispatcher:
     :param settings: [rpc].
     :param answers: those of calls with an idempotency key.
     :param run_blocking: runs a callable with arguments in a thread, returns a Deferred; raises Overloaded when too many wait.
-    :param slow_calls: calls of one caller under way that may take long.
+    :param slow_calls: calls of one caller under way that take up a thread or a provider.
     """
 
     log = Logger()
@@ -56,7 +56,7 @@ class Dispatcher:
         slow_calls: int = 256,
     ) -> None:
         self.registry = registry
-        self._clock = clock
+        self.clock = clock
         self._settings = settings
         self._answers = answers
         self._run_blocking = run_blocking
@@ -118,7 +118,7 @@ class Dispatcher:
         """A caller was refused for its rate: one that goes on all the same is read from no faster than refusals are made."""
         pause = caller.budget.pause
         if pause and caller.connection is not None:
-            caller.connection.rest(pause, self._clock)
+            caller.connection.rest(pause, self.clock)
 
     def _one(self, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         try:
@@ -170,8 +170,8 @@ class Dispatcher:
 
         :raises Overloaded: the caller has as many slow calls under way as it may.
         """
-        if procedure.slow and call.budget.slow_calls >= self._slow_calls:
-            raise Overloaded(f"{self._slow_calls} calls that may take long are under way already; [limits] slow_calls sets the bound")
+        if procedure.slow and procedure.scarce and call.budget.slow_calls >= self._slow_calls:
+            raise Overloaded(f"{self._slow_calls} calls of threads and providers are under way already; [limits] slow_calls sets the bound")
         if call.key is not None and call.identity is not None and "key" not in procedure.fields:
             return self._once(procedure, arguments, call).addCallback(recalled)
         if procedure.blocking:
@@ -241,7 +241,7 @@ class Dispatcher:
             self._defaults.add(call)
         else:
             seconds = self.allowed(call.asked)
-            call.ends = self._clock.seconds() + seconds
+            call.ends = self.clock.seconds() + seconds
             self.deadlines.add(call, seconds)
         if procedure.slow:
             call.begin(procedure)
@@ -269,6 +269,10 @@ class Dispatcher:
             else:
                 batch.answered(result, index, parsed.id)
         return batch.outcome()
+
+
+def _unchanged(result: Any) -> Any:
+    return result
 
 
 class InternalError(NetsvcError):
@@ -327,10 +331,26 @@ class _Pending(Call):
             payload = self._dispatcher.encode({**members, "id": self._request.id})
             self.connection.progress(notification("rpc.progress", payload), "data" in members)
 
+    def run(self, method: str, *params: Any) -> "Deferred[Any]":
+        """See Call."""
+        caller = JointCaller(self)
+        running = self._dispatcher.run(method, list(params), caller, self.remaining(), _unchanged)
+
+        def ended(outcome: Any) -> Any:
+            caller.answered()
+            return outcome
+
+        return running.addBoth(ended)
+
+    @property
+    def clock(self) -> IReactorTime:
+        """See Call."""
+        return self._dispatcher.clock
+
     def begin(self, procedure: Procedure) -> None:
         """It may take long: count it, and have its connection know it."""
         self.procedure = procedure
-        self.budget.slow_calls += 1
+        self.budget.slow_calls += procedure.scarce
         if self.connection is not None:
             self.connection.began(self)
 
@@ -345,7 +365,7 @@ class _Pending(Call):
 
     def _ended(self) -> None:
         if self.procedure is not None:
-            self.budget.slow_calls -= 1
+            self.budget.slow_calls -= self.procedure.scarce
             if self.connection is not None:
                 self.connection.ended(self)
         if self.due:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Coroutine, Generator
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw
@@ -12,7 +13,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budgets
 from netsvc.core.procedures import Call, Registry, procedure
 from netsvc.core.settings import LimitsSettings
-from netsvc.errors import Forbidden, InvalidParams, Malformed, NotAuthenticated, RateLimited, StartError, UnknownProcedure
+from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, RateLimited, StartError, UnknownProcedure
 from netsvc.examples import arithmetic
 
 MEMBER = Identity("alice", ("member",))
@@ -109,6 +110,18 @@ class ParamsTests(TestCase):
     def test_no_json_inside_of_the_params(self) -> None:
         """A surrogate without its other half is a syntax error, though nobody has looked into the string before."""
         self.assertRaises(Malformed, self.arguments, "sample.plain", b'{"count":1,"word":"\\ud800"}')
+
+
+class CallTests(TestCase):
+    """A call that no server has made."""
+
+    def test_by_hand(self) -> None:
+        """Its caller waits for ever and hears nothing; it has no clock and calls nobody."""
+        call = Call(None, "127.0.0.1", Budgets(LimitsSettings(), lambda: 0.0).of(None, "127.0.0.1"))
+        self.assertEqual(call.remaining(), inf)
+        call.progress([1], done=1, total=2)
+        self.failureResultOf(call.run("math.add", 1, 2), InvalidRequest)
+        self.assertRaises(InvalidRequest, getattr, call, "clock")
 
 
 class RegistryTests(TestCase):

@@ -79,6 +79,12 @@ class Slow:
         self.counted += step
         return self.counted
 
+    @procedure("slow.outer", role="guest")
+    async def outer(self, call: Call, method: str, params: list[Any]) -> list[Any]:
+        """Calls another one."""
+        started = call.clock.seconds()
+        return [await call.run(method, *params), call.clock.seconds() - started]
+
     @procedure("slow.secret", role="admin")
     def secret(self) -> int:
         """Not for guests."""
@@ -409,6 +415,24 @@ class DispatchTests(TestCase):
         self.dispatcher.handle(messages[0], keyed)
         answer = self.dispatcher.handle(messages[1], keyed)
         self.assertEqual(json.loads(self.successResultOf(answer))["error"]["code"], -32004)  # type: ignore[arg-type]
+
+    def outer(self, method: str, *params: Any, **members: Any) -> Any:
+        """What is answered when a procedure calls another one."""
+        answer = self.send("slow.outer", [method, params], **members)
+        self.clock.pump([0.5] * 8)
+        return json.loads(self.successResultOf(answer) if isinstance(answer, Deferred) else answer)
+
+    def test_calls_within_calls(self) -> None:
+        """A procedure calls another as its caller: at its cost, with its permissions and errors, and within its time."""
+        left = self.caller.budget.left
+        self.assertEqual(self.outer("slow.count", 2, "lobby")["result"], [2, 0.0])
+        self.assertEqual(left - self.caller.budget.left, 2)
+        self.assertEqual(self.outer("slow.secret")["error"]["code"], -32002)
+        self.assertEqual(self.outer("slow.count", "x")["error"]["code"], -32602)
+        self.assertEqual(self.outer("no.such")["error"]["code"], -32601)
+        self.assertEqual(self.outer("slow.bug")["error"]["code"], -32603)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.outer("slow.wait", deadline=3)["error"]["code"], -32007)
 
     def test_before_login(self) -> None:
         """Without an identity only a login is possible."""
