@@ -49,6 +49,9 @@ _NOTE_SHARD: Final = (
     "INSERT INTO shards (number, oldest, newest) VALUES (?, ?, ?) ON CONFLICT (number) DO UPDATE SET oldest = excluded.oldest, newest = excluded.newest"
 )
 
+_MISSING: Final = ("no such table", "no such column", "vtable constructor failed")
+"""How SQLite's errors of no particular code begin that say that part of the index is gone."""
+
 _EVERY: Final = "m"
 """A tag of every message, so that there is something to look for when only dates are given."""
 
@@ -284,7 +287,7 @@ def remove(path: Path) -> None:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that the file is no index as it should be: to be made anew."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(_MISSING)
 
 
 def _tags(message: Message) -> str:

@@ -94,7 +94,7 @@ class SqliteStore:
         self._state = state = state._replace(readers=(*state.readers, following))
         self._readers = readers = ReaderPool(state.readers)
         wal = WalBound(state.writer, state.files.database, self._readers, settings.wal, settings.busy_timeout)
-        self._searching = searching = Searching(lambda: Indexer(state.files.search, state.epoch, readers, settings), self._handover)
+        self._searching = searching = Searching(lambda: Indexer(state.files.search, state.epoch, readers, settings), self._handover, settings.search_queue)
         self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads, searching.appended)
         return state
 

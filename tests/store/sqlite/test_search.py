@@ -4,12 +4,14 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.core.query import SearchPage, parse_query
 from netsvc.core.records import Draft
-from netsvc.errors import InvalidParams, StoreUnavailable
+from netsvc.errors import InvalidParams, Overloaded, StoreUnavailable
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import indexing, searching
 from netsvc.store.sqlite.checkpoints import WalBound
@@ -281,9 +283,9 @@ class SearchingTests(SynchronousTestCase):
         self.open()
         self.addCleanup(lambda: self.reactor.wait(self.store.stop()))
 
-    def open(self) -> None:
+    def open(self, **settings: Any) -> None:
         """Open the store."""
-        self.reactor, self.store = open_store(self.directory)
+        self.reactor, self.store = open_store(self.directory, **settings)
 
     def say(self, *texts: str) -> None:
         """Append messages."""
@@ -353,6 +355,20 @@ class SearchingTests(SynchronousTestCase):
         """Take a table away."""
         with closing(sqlite3.connect(self.directory / "search.db")) as index:
             index.execute("DROP TABLE text_0")
+
+    def test_too_many(self) -> None:
+        """More searches than may be under way are told to try again; who has lost patience is passed over."""
+        self.reactor.wait(self.store.stop())
+        self.open(search_queue=3)
+        self.say("w")
+        query = parse_query("w")
+        searches = [self.store.search(query, None, 5, frozenset()) for _ in range(4)]
+        self.failureResultOf(searches[3], Overloaded)
+        searches[1].addErrback(lambda failure: failure.trap(CancelledError))
+        searches[1].cancel()
+        for search in (searches[0], searches[2]):
+            self.assertEqual(len(self.reactor.wait(search).hits), 1)
+        self.assertEqual(self.texts("w"), ["w"])
 
     def test_no_index(self) -> None:
         """Where there can be no index, posts and reading go on, and a search says why it cannot be answered."""
