@@ -25,7 +25,7 @@ class Budget:
     """What one caller may still spend, as a virtual scheduling time (GCRA): one float, no timer.
 
     :ivar full_at: when the budget is full again, seconds of the clock.
-    :ivar slow_calls: the caller's calls under way that may take long.
+    :ivar slow_calls: the caller's calls under way that take up a thread or a provider.
     """
 
     __slots__ = ("_budgets", "_patient_at", "full_at", "slow_calls")

@@ -23,7 +23,7 @@ class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
     arrivals_lag: Annotated[Duration, Meta(gt=0), Help("While the reactor is further behind than this, nobody else comes in: 503 and -32008 say when")] = 2.0
     return_within: Annotated[Duration, Meta(ge=0), Help("Clients sent away, at a stop or an overload, are told to return at times spread over this")] = 30.0
     in_flight: Annotated[int, Meta(ge=1), Help("Calls of one WebSocket under way; at this many netsvc reads no further from it")] = 64
-    slow_calls: Annotated[int, Meta(ge=1), Help("Calls of one identity under way in coroutines, threads or providers; no more are begun")] = 256
+    slow_calls: Annotated[int, Meta(ge=1), Help("Calls of one identity, or address of guests, under way in threads and at providers; beyond, -32008")] = 256
     append_queue: Annotated[int, Meta(ge=1), Help("Posts waiting for the store; at this many netsvc reads no further from those who post")] = 4096
     append_batch: Annotated[int, Meta(ge=1), Help("Posts in one transaction at the most")] = 1024
     outbound: Annotated[Size, Meta(ge=0), Help("Bytes kept for all clients that do not read; beyond, the worst of them are closed; 0 is no bound")] = (
