@@ -163,8 +163,8 @@ class ChatProcedures:
         """A connection may not be in a room any more."""
         connection = member.connection
         connection.release(("room", room))
-        # Not as a notification that a slow client may miss: it would wait for events for ever.
-        connection.sink.write(connection.frame(notification("chat.left", msgspec.json.encode(_Left(room, why)))))
+        # Also to a slow client: it would wait for events for ever.
+        connection.send(notification("chat.left", msgspec.json.encode(_Left(room, why))))
 
     @procedure("chat.leave", role="guest")
     def leave(self, call: Call, room: str) -> Deferred[Empty]:

@@ -400,6 +400,38 @@ class LosingTests(EveryWayTestCase):
             self.assertEqual("login" in str(connection.messages()), not kept)
             socket.disconnected(1000, "")
 
+    def test_a_client_that_does_not_read(self) -> None:
+        """It is told when it reads, behind what came before and before nothing of the room."""
+        socket, connection = self.follow(STANDINGS["user"])
+        connection.messages()
+        connection.window = 10
+        for _ in range(3):
+            self.rooms.post(OWNER, "den", "before")
+            self.turn()
+        self.change("ban", "bob", "", None)
+        self.rooms.post(OWNER, "den", "felled")
+        self.turn()
+        connection.read()
+        self.turn()
+        heard = connection.messages()
+        self.assertEqual((heard[0]["params"]["text"], heard[-1]["method"]), ("before", "chat.left"))
+        self.assertNotIn("felled", str(heard))
+        socket.disconnected(1000, "")
+
+    def test_a_batch(self) -> None:
+        """Who gives up the room that the same batch joins has all its answers, and follows nothing."""
+        self.close("members")
+        socket, connection = self.connect(STANDINGS["member"])
+        calls = [("chat.join", ["den"]), ("room.leave", ["den"]), ("chat.history", ["den"])]
+        socket.text(json.dumps([{"jsonrpc": "2.0", "id": number, "method": name, "params": params} for number, (name, params) in enumerate(calls)]))
+        self.turn()
+        told = connection.messages()
+        answers = next(each for each in told if isinstance(each, list))
+        self.assertEqual(sorted(each["id"] for each in answers), [0, 1, 2])
+        self.assertEqual([each["method"] for each in told if isinstance(each, dict)], ["chat.left"])
+        self.assertEqual(socket.kept(), 0)
+        socket.disconnected(1000, "")
+
     def test_login_with_what_is_not_in_memory(self) -> None:
         """Nothing is delivered until it is known whether the new identity may read."""
         self.close("members")
