@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ ARITHMETIC = "[rpc]\nmodules = netsvc.examples.arithmetic\n[limits]\nrate = off\
 KILLS = 3
 POSTS = 30
 DEADLINE = 60
+DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 FAST = Limits(first=0.05, longest=0.5, attempts=1000, deadline=60.0)
 
 # The same for asyncio; run in a process of its own, since this one has a reactor. What it learned is its last line.
@@ -252,6 +254,29 @@ class Delivery(ClientCase):
             await rpc.chat.post("lobby", "two")
             items = [await room.next(), await room.next()]
             self.assertEqual([(item.seq, item.text) for item in items if isinstance(item, Event)], [(1, "one"), (2, "two")])
+
+
+class Documentation(ClientCase):
+    """docs/client.md."""
+
+    def test_programs(self) -> "Deferred[None]":
+        """Its programs run as they are printed, and say what they should."""
+        daemon = self.start()
+        programs = re.findall(r"<!-- program -->\n```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+        said = ["5\n0.25\n-32602 b: missing\n", "5\n5\n", "hello from Python\nto go on from here: after = "]
+        self.assertEqual(len(programs), len(said))
+
+        def check(output: str, words: str) -> None:
+            self.assertIn(words, output)
+
+        return gatherResults(
+            [deferToThread(self.run_program, daemon, program).addCallback(check, words) for program, words in zip(programs, said, strict=True)]
+        )
+
+    def run_program(self, daemon: Daemon, program: str) -> str:
+        """What a program prints, in the daemon's place instead of the usual one."""
+        program = program.replace("127.0.0.1:8080", f"127.0.0.1:{daemon.port}")
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=True).stdout
 
 
 class Networks(ClientCase):

@@ -64,7 +64,7 @@ class CommandsTests(SynchronousTestCase):
 
     def run_block(self, block: str, daemon: Daemon) -> None:
         """Run it where the daemon was started, with this venv and the daemon's port in place of those written down."""
-        script = re.sub(r"netsvc (call|status)", rf"netsvc \1 --url {daemon.url}", block)
+        script = re.sub(r"netsvc (call|chat|status)", rf"netsvc \1 --url {daemon.url}", block)
         script = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/").replace("127.0.0.1:8080", f"127.0.0.1:{daemon.port}")
         environ = {**os.environ, "NO_PROXY": "*"}
         command = ["bash", "-euo", "pipefail", "-c", script]
