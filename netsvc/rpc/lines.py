@@ -1,5 +1,6 @@
 """``[lines]``: JSON-RPC 2.0 in both directions, one message or batch in each line."""
 
+import re
 from typing import Any
 
 from netsvc.errors import NetsvcError
@@ -7,6 +8,9 @@ from netsvc.rpc.streams import StreamRpc
 from netsvc.wire.lines import line_frame
 
 __all__ = ["LineConnection"]
+
+_HTTP = re.compile(r"[A-Za-z]+ .* HTTP/[0-9.]+\s*", re.DOTALL)
+"""A request line (RFC 9112, section 3): what a browser sends first, whatever a page has it send then."""
 
 
 class LineConnection(StreamRpc):
@@ -18,8 +22,11 @@ class LineConnection(StreamRpc):
     frame = staticmethod(line_frame)
 
     def received(self, message: Any) -> None:
-        """A line."""
-        self.text(message)
+        """A line; but one of HTTP ends it, or any web page could have a browser post calls to this port."""
+        if _HTTP.fullmatch(message):
+            self._transport.close(1002, "this is no HTTP server")
+        else:
+            self.text(message)
 
     def unreadable(self, error: NetsvcError) -> None:
         """An error that belongs to no call; it costs what any does."""

@@ -87,6 +87,21 @@ class StreamCase(ProviderTestCase):
         return map(json.loads, data.splitlines())
 
 
+class Watcher:
+    """Wants to know."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def sink_full(self) -> None:
+        """See ISinkWatcher."""
+        self._told.append("full")
+
+    def sink_drained(self) -> None:
+        """See ISinkWatcher."""
+        self._told.append("drained")
+
+
 class LineTests(StreamCase):
     """Messages in lines."""
 
@@ -125,6 +140,40 @@ class LineTests(StreamCase):
         self.assertEqual(transport.value(), b"")
         self.clock.pump([1.0] * 5)
         self.assertTrue(transport.cut)
+
+    def test_http(self) -> None:
+        """A browser that some page has post to this port gets nowhere: its first line ends the connection."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"POST / HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nContent-Length: 99\r\n\r\n" + self.call("local.long"))
+        (last,) = self.heard(transport)
+        self.assertEqual(last["params"]["code"], 1002)
+        self.assertEqual(self.local.running, [])
+
+    def test_bugs(self) -> None:
+        """Something that goes wrong in netsvc ends the connection, not the daemon."""
+        protocol, transport = self.connect()
+        self.service.dispatcher.handle = None  # type: ignore[assignment,method-assign]
+        protocol.dataReceived(self.call("local.plain") + self.call("local.plain"))
+        (last,) = self.heard(transport)
+        self.assertEqual(last["params"]["code"], 1011)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_sink(self) -> None:
+        """Rooms write to it as to any sink: bytes that are shared, the rest of what was not taken, and watchers that want to know."""
+        protocol, transport = self.connect()
+        self.assertEqual(protocol.raw_send(b"abc"), 3)
+        protocol.rest(b"abcdef", 3)
+        self.assertEqual(transport.value(), b"abcdef")
+        told: list[str] = []
+        watcher = Watcher(told)
+        for _ in range(2):
+            protocol.watch(watcher)
+        protocol._transport.pauseProducing()
+        protocol._transport.resumeProducing()
+        protocol.unwatch(watcher)
+        protocol.unwatch(watcher)
+        protocol._transport.pauseProducing()
+        self.assertEqual(told, ["full", "drained"])
 
     def test_login(self) -> None:
         """auth.login works as on a WebSocket; a guest may choose a name."""
