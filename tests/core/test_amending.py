@@ -6,6 +6,7 @@ from netsvc.core.events import Event
 from netsvc.core.identity import Identity
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NetsvcError, NotFound, TooLarge
 from tests.core.fakes import FakeSink, LineFormat
+from tests.core.moderation_case import ANN, MEG, MOD, ModerationTestCase
 from tests.core.rooms_case import ALICE, BOB, GUEST, OTHER_GUEST, RoomsTestCase
 
 ROOT = Identity("root", ("admin",))
@@ -343,3 +344,48 @@ class MentionTests(AmendingTestCase):
         self.assertEqual([self.successResultOf(post).seq for post in posts], [2, 3, 4, 5, 6])
         self.assertEqual([text for _, text in self.shown()], ["hi", "a", "@room b", "c", "@room d", "e"])
         self.assertEqual(self.rooms.posting._gates, {})
+
+
+class PermissionTests(ModerationTestCase):
+    """What room roles, mutes and bans mean for all this."""
+
+    def test_moderators(self) -> None:
+        """They delete what others have said, whoever it was; members only their own."""
+        posting = self.rooms.posting
+        for who in (ANN, MEG, BOB):
+            self.post(who=who, room="den")
+        head = self.head()
+        self.denied(Forbidden, posting.delete, MEG, "den", head)
+        for seq in (head - 2, head - 1, head):
+            self.result(posting.delete(MOD, "den", seq))
+        self.assertEqual([event["from"] for event in self.newest(3)], ["mod"] * 3)
+
+    def test_muted(self) -> None:
+        """Who is muted changes nothing but this: what they said they can take back."""
+        posting, seq = self.rooms.posting, self.head() + 1
+        self.post(who=BOB, room="den")
+        self.do("mute", MOD, "bob")
+        self.denied(Forbidden, posting.edit, BOB, "den", seq, "x")
+        self.denied(Forbidden, posting.edit, BOB, "den", seq, "@room x")
+        self.denied(Forbidden, posting.react, BOB, "den", seq, "+", True)
+        self.denied(Forbidden, posting.post, BOB, "den", "x", None, seq)
+        self.denied(Forbidden, self.rooms.typing.tell, BOB, "den")
+        self.result(self.rooms.read_marks.mark(BOB, "den", seq))
+        self.result(posting.delete(BOB, "den", seq))
+
+    def test_banned_and_secret(self) -> None:
+        """Who is banned does nothing here; for whom a room does not exist, nothing in it does."""
+        posting, seq = self.rooms.posting, self.head() + 1
+        self.post(who=BOB, room="den")
+        self.result(self.rooms.read_marks.mark(BOB, "den", seq))
+        for error in (Forbidden, NotFound):
+            if error is Forbidden:
+                self.do("ban", MOD, "bob")
+            else:
+                self.do("set", ANN, None, "secret")
+            self.denied(error, posting.edit, BOB, "den", seq, "x")
+            self.denied(error, posting.delete, BOB, "den", seq)
+            self.denied(error, posting.react, BOB, "den", seq, "+", True)
+            self.denied(error, self.rooms.typing.tell, BOB, "den")
+            self.denied(error, self.rooms.read_marks.mark, BOB, "den", seq)
+            self.assertEqual(self.result(self.rooms.read_marks.unread(BOB, ["den"])).rooms, [])

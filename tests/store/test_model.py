@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.core.records import Draft, Key
+from netsvc.core.records import Amendment, Draft, Key, Load, Row
+from netsvc.errors import Forbidden, NotFound
 from netsvc.store.memory import MemoryStore
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite import SqliteStore
@@ -18,6 +20,30 @@ from tests.store.harness import NOW, ThreadlessReactor, now
 
 ROOMS = ("a", "b", "c")
 BAD = "\ud800"
+
+
+def _write(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
+    """Change the target and the event before it."""
+    if row is None:
+        raise NotFound("no such event")
+    draft.extra = f'{{"target":{row.seq}}}'
+    before = load(row.seq - 1)
+    return [row._replace(text=draft.text, extra=f'{{"by":{draft.seq}}}')] + ([before._replace(extra=None)] if before is not None else [])
+
+
+def _refuse(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
+    raise Forbidden("no")
+
+
+def _look(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
+    return ()
+
+
+def _known(draft: Draft, row: Row | None, load: Load) -> Sequence[Row] | int:
+    return () if row is None else row.seq
+
+
+_AMENDMENTS: tuple[Amendment, ...] = (_write, _refuse, _look, _known)
 
 posts = st.tuples(
     st.sampled_from(ROOMS),
@@ -68,6 +94,24 @@ class Histories(RuleBasedStateMachine):
             wanted = None if key is None or text == BAD else Key("scope", key[0], key[1], self.now + key[2])
             made.append(Draft(room, "message", "ada", self.now, text, key=wanted))
         return made
+
+    @rule(room=st.sampled_from(ROOMS), changes=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=4), keyed=st.booleans())
+    def amend(self, room: str, changes: list[tuple[int, int]], keyed: bool) -> None:
+        """A batch of amendments, some of what is not there, some refused, some needless."""
+        outcomes = []
+        for store in (self.store, self.model):
+            drafts = []
+            for target, kind in changes:
+                draft = Draft(room, "edit", "ada", self.now, f"edit {target}")
+                draft.target, draft.amend = target, _AMENDMENTS[kind]
+                if keyed:
+                    draft.key = Key("scope", f"{kind} {target}", b"1", self.now + 9)
+                drafts.append(draft)
+            appending = store.append(drafts)
+            self.reactor.wait(appending) if store is self.store else now(appending)
+            outcomes.append([(one.seq, one.at, one.repeated, type(one.error), one.extra) for one in drafts])
+        assert outcomes[0] == outcomes[1], outcomes
+        self.both("read_after", room, 0, 100)
 
     @rule(seconds=st.integers(1, 50))
     def wait(self, seconds: int) -> None:

@@ -79,6 +79,7 @@ class ChangeTests(MessageCase):
         self.assertNotIn("sesame", str(joined))
         self.assertEqual(self.refused(self.ann, "chat.edit", seq=2, text="x"), -32004)
         self.assertEqual(self.refused(self.ann, "chat.react", seq=2, emoji="👍", on=True), -32004)
+        self.assertEqual(self.ann.call("chat.search", query="sesame", room=self.room)["events"], [])
         with sqlite3.connect(self.daemon.state / "netsvc.db") as database:
             self.assertEqual(database.execute("SELECT count(*) FROM events WHERE text LIKE '%sesame%' OR extra LIKE '%sesame%'").fetchone(), (0,))
 

@@ -181,7 +181,7 @@ class LogWriter:
                 draft.seq = 0
             raise
         self._remember_heads(touched)
-        if batch.changed:
+        if any(batch.changed.values()):
             self._wal.outdate()
         batch.tell()
 
