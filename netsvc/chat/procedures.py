@@ -161,8 +161,10 @@ class ChatProcedures:
 
     def _left(self, member: Member, room: str, why: str) -> None:
         """A connection may not be in a room any more."""
-        connection = member.connection
-        connection.release(("room", room))
+        connection, key = member.connection, ("room", room)
+        if connection.belonging(key) is not member:
+            return  # it has joined anew meanwhile, or let go
+        connection.release(key)
         # Also to a slow client: it would wait for events for ever.
         connection.send(notification("chat.left", msgspec.json.encode(_Left(room, why))))
 

@@ -130,13 +130,11 @@ class Member:
             self._follower.stop()
             self._rooms.left(state, self.identity.name)
 
-    def expel(self, why: str) -> None:
-        """Leave, and tell the connection. No error if it has left."""
-        state = self._state
-        if state is not None:
-            self.leave()
-            if self.lost is not None:
-                self.lost(self, state.room.name, why)
+    def expel(self, room: str, why: str) -> None:
+        """Leave the room of this name, and tell the connection."""
+        self.leave()
+        if self.lost is not None:
+            self.lost(self, room, why)
 
 
 class Rooms:
@@ -220,12 +218,13 @@ class Rooms:
 
         def out(failure: Failure) -> None:
             # Also if it cannot be found out.
-            member.expel("login")
+            if member.there:
+                member.expel(room, "login")
 
         try:
             checking = self.permissions.check(member.identity, room, Right.READ)
         except NetsvcError:
-            member.expel("login")
+            member.expel(room, "login")
             return
         if checking is not None:
             member.hold()
@@ -242,10 +241,23 @@ class Rooms:
         :param room: a folded name.
         """
         state = self._states.get(room)
-        for member in list(state.members) if state is not None else ():
-            reason = why(member.identity)
-            if reason:
-                member.expel(reason)
+        members = list(state.members) if state is not None else []
+        lost = [(member, reason) for member in members if (reason := why(member.identity))]
+        # Nobody hears anything from now on, but a large room takes several turns to be told why.
+        for member, _ in lost:
+            member.leave()
+        self._tell(room, lost)
+
+    def _tell(self, room: str, lost: list[tuple[Member, str]]) -> None:
+        for member, reason in lost[: self._settings.fanout_slice]:
+            try:
+                member.expel(room, reason)
+            except Exception:
+                # One connection's fault must not keep it from the others.
+                self.log.failure("a connection could not be told that it has lost {room}", room=room)
+        rest = lost[self._settings.fanout_slice :]
+        if rest:
+            self._clock.callLater(0, self._tell, room, rest)
 
     def exists(self, room: str) -> "Deferred[bool]":
         """Whether a room (its folded name) has an event."""

@@ -5,6 +5,7 @@ from unittest import mock
 from twisted.internet.defer import CancelledError
 
 from netsvc.core.identity import Identity
+from netsvc.core.moderation import Moderation
 from netsvc.core.settings import RoomsSettings
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable, TooLarge
 from tests.core.moderation_case import ANN, BOB, EVE, MEG, MOD, ROOT, ModerationTestCase
@@ -209,6 +210,28 @@ class RoomTests(ModerationTestCase):
         self.denied(NotFound, self.rooms.post, MEG, "den", "hi")
         self.do("set", ANN, None, "public")
         self.post(who=EVE, room="den")
+
+    def test_a_large_room_is_told_in_slices(self) -> None:
+        """All of a room lose it at once, and are told so many in a turn; one whose connection has a fault does not keep it from others."""
+        self.rooms = self.make_rooms(fanout_slice=10)
+        self.moderation = Moderation(self.rooms, self.store.accounts, self.clock, self.settings)
+        told: list[int] = []
+        sinks = []
+        for number in range(25):
+            _, member, sink = self.join(who=BOB, room="den")
+            member.lost = mock.Mock(side_effect=lambda *_, number=number: 1 / 0 if number == 3 else told.append(number))
+            member.start()
+            sinks.append(sink)
+        self.moderation.set(ANN, "den", None, "members", None, None)
+        for _ in range(20):
+            self.clock.turn()
+            if told:
+                break
+        self.assertEqual(told, [number for number in range(10) if number != 3])
+        self.rooms.post(ANN, "den", "not for bob")
+        self.turn()
+        self.assertEqual((len(told), {sink.received for sink in sinks}), (24, {b""}))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_several_at_once(self) -> None:
         """Each thing that is set is an event, in the order of the params; nothing to set is nothing."""
