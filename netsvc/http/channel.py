@@ -421,6 +421,20 @@ class HttpChannel:
         waits = self._queue or intake.unread or intake.held
         return self._transport.full and not waits and intake.reader is not None and intake.reader.place == BETWEEN
 
+    def cut(self) -> None:
+        """End now what is in the making: with an answer, if it has not begun and the client takes one."""
+        if self._turn is None or self._turn.stream is not None or self._transport.full:
+            self.abort()
+        else:
+            self._give_up(Overloaded("the server is stopping", retry_after=self._factory.websockets.return_after()))
+
+    def _give_up(self, error: NetsvcError) -> None:
+        """Answer with an error in place of the handler at work."""
+        turn, self._turn = self._turn, None
+        assert turn is not None
+        turn.cancel()
+        self.answered(turn.request, error_answer(turn.request, error))
+
     # Time
 
     def _settle(self) -> None:
@@ -458,10 +472,7 @@ class HttpChannel:
         elif what in (IDLE, SILENCE):
             self._end()
         elif what == ANSWER:
-            turn, self._turn = self._turn, None
-            assert turn is not None
-            turn.cancel()
-            self.answered(turn.request, error_answer(turn.request, DeadlinePassed("the answer was not ready in time")))
+            self._give_up(DeadlinePassed("the answer was not ready in time"))
         else:
             self._intake.break_off(HttpError(408, "the request did not arrive in time"))
             self._go_on()

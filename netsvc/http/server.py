@@ -209,7 +209,7 @@ class HttpFactory:
     # The end
 
     def drain(self, patience: float | None = None) -> "Deferred[None]":
-        """Finish: idle connections are closed, others end with the answer they wait for, or are cut after `drain_timeout`.
+        """Finish: idle connections are closed, others end with the answer they wait for, or with 503 after `drain_timeout`.
 
         WebSockets are their register's to drain. New connections are still served, one request each.
 
@@ -230,7 +230,7 @@ class HttpFactory:
     def _cut_all(self) -> None:
         self._cut = None
         for channel in (*self._channels, *self._refused):
-            channel.abort()
+            channel.cut()
 
     def _look_whether_drained(self) -> None:
         if self._drained is not None and not self._drained.called and not self._channels and not self._refused:

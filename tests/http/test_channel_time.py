@@ -335,6 +335,22 @@ class DrainTests(TimedCase):
         slow.lose()
         self.successResultOf(done)
 
+    def test_cut(self) -> None:
+        """A handler that does not come to an end in the time given is answered for, with when to come again; what else is under way is cut."""
+        self.routes.add("POST", "/body", lambda request: Response(204), public=True)
+        cancelled: list[Any] = []
+        self.routes.add("GET", "/endless", lambda _: Deferred(cancelled.append), public=True)
+        self.client.send(request("/endless"))
+        half = Client(self.factory)
+        half.send(request("/body", "Content-Length: 100", method="POST") + b"x")
+        self.factory.drain(5.0)
+        self.advance(4)
+        self.assertEqual((self.client.ended, half.ended), ("", ""))
+        self.advance(1)
+        answer = self.client.answer()
+        self.assertEqual((answer.status, answer.fields["retry-after"], answer.fields["connection"]), (503, "7", "close"))
+        self.assertEqual((self.client.ended, half.ended, len(cancelled)), ("closed", "aborted", 1))
+
     def test_websockets_are_not_waited_for(self) -> None:
         """WebSockets are another's to drain."""
         self.client.send(request("/ws", *HANDSHAKE))

@@ -72,6 +72,24 @@ class StopTests(ServedCase):
         for place, seconds in enumerate(sorted(times)):
             self.assertTrue(place * RETURN / 20 <= seconds + 0.001 and seconds - 0.001 <= (place + 1) * RETURN / 20, times)
 
+    def test_what_takes_too_long(self) -> None:
+        """Requests and calls are cut in time: clients see their end, and the daemon need not give up on them."""
+        body = json.dumps(call("slow.coroutine", [30])).encode()
+        outcomes: list[tuple[list[RawAnswer], bool]] = []
+        slow = head("/rpc", "POST", f"Content-Length: {len(body)}") + body
+        waiting = threading.Thread(target=lambda: outcomes.append(exchange(self.daemon.port, slow)))
+        with RpcSocket(self.daemon.websocket_url) as program:
+            waiting.start()
+            program.send("slow.coroutine", seconds=30)
+            program.call("slow.coroutine", seconds=0.2)
+            self.stop(STOP)
+            self.assertEqual(program.closed(), 1001)
+        waiting.join(DEADLINE)
+        ((answer,), closed) = outcomes[0]
+        self.assertEqual((answer.status, closed), (503, True))
+        self.assertTrue(0 < int(answer.headers["retry-after"]) <= RETURN + 1)
+        self.assertNotIn("did not stop within", self.daemon.output()[self._logged :])
+
     def test_clients_that_do_not(self) -> None:
         """Who reads nothing, answers no Close, or is in the middle of a request delays it no longer than the set time, and no bug shows."""
         flood = frame(1, json.dumps(call("count.big", [50_000])).encode()) * 500
