@@ -71,7 +71,6 @@ class EventsUrl:
         if limit is None:
             limit = LIMIT
         if wait and request.method != "HEAD":
-            budget.admit()
             history = await self._polls.history(identity, room, after, limit, min(wait, self._longest_wait))
         else:
             history = await self._rooms.history(identity, room, None, after, limit)

@@ -1,6 +1,7 @@
 """``/rooms/<room>/events``: which answer a client wants, and what is refused."""
 
 from netsvc.chat.events_url import preferred
+from netsvc.core.arrivals import Arrivals
 from netsvc.core.settings import LimitsSettings
 from netsvc.http.errors import HttpError
 from tests.chat.events_case import SSE, EventsUrlCase
@@ -11,6 +12,15 @@ class RefusalTests(EventsUrlCase):
     """What is refused."""
 
     limits = LimitsSettings(calls_per_second=1.0, burst=30.0)
+
+    def test_too_many_at_once(self) -> None:
+        """While too many come in, a stream is told when to begin; polls go on, since they do so all the time."""
+        self.budgets.arrivals = Arrivals(LimitsSettings(arrivals=1.0), self.clock)
+        self.budgets.arrivals.admit()
+        refused = self.get("", SSE)
+        self.assertEqual((refused.status, refused.fields["retry-after"]), (503, "2"))
+        self.post("a")
+        self.assertEqual(self.get("?after=e:0&wait=5").status, 200)
 
     def test_bad_params(self) -> None:
         """Each says which parameter and what is expected; JSON and event stream alike."""
