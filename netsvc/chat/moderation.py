@@ -30,7 +30,7 @@ class RoomProcedures:
     def __init__(self, moderation: Moderation) -> None:
         self._moderation = moderation
 
-    @procedure("room.info", role="guest")
+    @procedure("room.info", role="guest", reads=True)
     def info(self, call: Call, room: str) -> Deferred[RoomDescription]:
         """What a room is like: topic, access, owners, retention, and what the caller is and may do there.
 
@@ -39,7 +39,7 @@ class RoomProcedures:
         """
         return self._moderation.info(call.caller, room)
 
-    @procedure("room.members", role="guest", cost=2)
+    @procedure("room.members", role="guest", cost=2, reads=True)
     def members(self, call: Call, room: str, after: str = "", limit: Limit = MOST) -> Deferred[Roster]:
         """Owners, moderators and members of a room by name; for moderators also who is muted or banned.
 

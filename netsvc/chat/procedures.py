@@ -116,7 +116,7 @@ class ChatProcedures:
         """Say that you have read a room up to event `seq`; the answer is how far you have read, which never goes back."""
         return self._rooms.read_marks.mark(call.caller, room, seq)
 
-    @procedure("chat.unread", role="guest", cost=5)
+    @procedure("chat.unread", role="guest", cost=5, reads=True)
     def unread(self, call: Call) -> Deferred[UnreadList]:
         """What is new since you have read: in rooms where you have said how far, and in those that this connection is in."""
         keys = call.connection.keys() if call.connection is not None else ()
@@ -175,17 +175,17 @@ class ChatProcedures:
             return succeed(Empty())
         return self._rooms.who(call.caller, room).addCallback(lambda _: Empty())
 
-    @procedure("chat.history", role="guest", cost=2)
+    @procedure("chat.history", role="guest", cost=2, reads=True)
     def history(self, call: Call, room: str, before: str | None = None, after: str | None = None, limit: Limit = 50) -> Deferred[History]:
         """Events before or after a cursor; without either, the newest."""
         return self._rooms.history(call.caller, room, before, after, limit)
 
-    @procedure("chat.rooms", role="guest", cost=2)
+    @procedure("chat.rooms", role="guest", cost=2, reads=True)
     def rooms(self, call: Call, after: str = "", limit: Limit = MOST) -> Deferred[RoomList]:
         """The rooms by name; where there are more, ask again after the last name."""
         return self._rooms.directory(call.caller, after, limit)
 
-    @procedure("chat.who", role="guest")
+    @procedure("chat.who", role="guest", reads=True)
     def who(self, call: Call, room: str) -> Deferred[Present]:
         """Who is in a room: all counted, at most 100 named."""
         return self._rooms.who(call.caller, room)

@@ -24,7 +24,7 @@ class SearchProcedures:
     def __init__(self, searches: Searches) -> None:
         self._searches = searches
 
-    @procedure("chat.search", role="guest", cost=5)
+    @procedure("chat.search", role="guest", cost=5, reads=True)
     def search(self, call: Call, query: Text, room: str | None = None, limit: Limit = 50, before: str | None = None) -> Deferred[Found]:
         """Messages with these words, newest first, in one room or in all that the caller may read.
 

@@ -145,9 +145,12 @@ class _Declaration(msgspec.Struct, frozen=True):
     cost: float
     blocking: bool
     anonymous: bool
+    reads: bool
 
 
-def procedure(name: str, *, role: str = "member", cost: float = 1.0, blocking: bool = False, anonymous: bool = False) -> Callable[[F], F]:
+def procedure(
+    name: str, *, role: str = "member", cost: float = 1.0, blocking: bool = False, anonymous: bool = False, reads: bool = False
+) -> Callable[[F], F]:
     """Declare a function or method as a procedure; a registry takes it when it is given the module or object.
 
     :param name: words joined by dots.
@@ -155,6 +158,7 @@ def procedure(name: str, *, role: str = "member", cost: float = 1.0, blocking: b
     :param cost: what a call takes from the caller's rate budget; a plain call is 1.
     :param blocking: it blocks, so run it in a thread, where it must not use its Call's connection; a ``def`` that returns a value.
     :param anonymous: may be called before a login where guests are not allowed.
+    :param reads: it changes nothing, so an idempotency key means nothing to it: its answer is not stored, and always the present one.
     :raises ValueError: a bad name or role.
     """
     if not NAME.fullmatch(name):
@@ -163,7 +167,7 @@ def procedure(name: str, *, role: str = "member", cost: float = 1.0, blocking: b
         raise ValueError(f"procedure {name}: no role {role!r}: write one of {', '.join(RANKS)}")
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Declaration(name, role, cost, blocking, anonymous))
+        setattr(function, _MARK, _Declaration(name, role, cost, blocking, anonymous, reads))
         return function
 
     return mark
@@ -192,7 +196,7 @@ class Procedure:
     :ivar name: as called; `doc`: its docstring, cleaned; `documentation`: the same, taken apart.
     :ivar rank: the least rank that may call it; `cost`: its price.
     :ivar plain: it may be called with its arguments alone, at once; `slow`: it may take long, and be cancelled by its caller;
-        `scarce`: it takes up something of which there is little meanwhile, a thread or a provider.
+        `reads`: it changes nothing; `scarce`: it takes up something of which there is little meanwhile, a thread or a provider.
     :ivar remote: it runs in another program, to which nothing is a call any more once its caller is gone.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
     """
@@ -214,6 +218,7 @@ class Procedure:
         "params",
         "plain",
         "rank",
+        "reads",
         "result",
         "scarce",
         "slow",
@@ -234,6 +239,7 @@ class Procedure:
         self.scarce = self.blocking
         self.plain = False
         self.anonymous = declaration.anonymous
+        self.reads = declaration.reads
         self.doc = inspect.getdoc(function) or ""
         try:
             self.documentation = read_docstring(self.name, self.doc)

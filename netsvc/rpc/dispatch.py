@@ -172,7 +172,7 @@ class Dispatcher:
         """
         if procedure.slow and procedure.scarce and call.budget.slow_calls >= self._slow_calls:
             raise Overloaded(f"{self._slow_calls} calls of threads and providers are under way already; [limits] slow_calls sets the bound")
-        if call.key is not None and call.identity is not None and "key" not in procedure.fields:
+        if call.key is not None and call.identity is not None and "key" not in procedure.fields and not procedure.reads:
             return self._once(procedure, arguments, call).addCallback(recalled)
         if procedure.blocking:
             return self._run_blocking(procedure.call, call, arguments)

@@ -74,7 +74,7 @@ class RemoteProcedure(Procedure):
         self.name = name
         self.rank = rank
         self.cost = 1.0
-        self.blocking = self.plain = self.anonymous = False
+        self.blocking = self.plain = self.anonymous = self.reads = False
         self.slow = self.scarce = True
         self.doc = ""
         self.schema = ProvidedSchema()

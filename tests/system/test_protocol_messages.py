@@ -118,6 +118,17 @@ class ChangeTests(MessageCase):
         self.assertEqual([answer["seq"] for answer in answers], [2, 2, 2])
         self.assertEqual(self.history()[0]["text"], "three")
 
+    def test_key_of_a_reader(self) -> None:
+        """A key makes no copy of what was read: what is deleted is not in the answer that comes again."""
+        key = {"Idempotency-Key": f"{self.room}-reader"}
+        self.ann.call("chat.post", room=self.room, text="secret")
+        texts = []
+        for _ in range(2):
+            for method, params in (("chat.history", {"room": self.room}), ("chat.search", {"query": "secret", "room": self.room})):
+                texts.append([event.get("text") for event in post_rpc(self.url, method, params, key)["events"]])
+            self.ann.call("chat.delete", room=self.room, seq=1)
+        self.assertEqual(texts, [["secret"], ["secret"], ["", None], []])
+
     def test_moderators(self) -> None:
         """Who owns a room deletes what others said in it, but does not edit it; and mentions all of it."""
         token = self.add_user("emma")
