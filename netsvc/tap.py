@@ -314,7 +314,8 @@ class Composition:
         registry.add(SystemProcedures(registry, TITLE))
         registry.add(ServerProcedures(self.health.uptime, self.counts))
         registry.add(SearchProcedures(Searches(self.store, self.rooms.permissions.unreadable)))
-        registry.add(RoomProcedures(Moderation(self.rooms, self.store.accounts, self.reactor, self.settings.section(RoomsSettings))))
+        rooms = self.settings.section(RoomsSettings)
+        registry.add(RoomProcedures(Moderation(self.rooms, self.store.accounts, self.reactor, rooms, self.logins.networks_of_visitor)))
         formats = {framing: NotificationFormat(framing) for framing in (*self.framings, line_frame, notify_box)}
         registry.add(ChatProcedures(self.rooms, formats, self.limits.rooms_per_connection))
         return registry

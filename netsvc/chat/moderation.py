@@ -117,7 +117,7 @@ class RoomProcedures:
     def ban(self, call: Call, room: str, name: str, reason: str = "", duration: Duration | None = None) -> Deferred[Moderated]:
         """Shut a user or a guest out of a room, present or not, and take their role; for moderators, about those below them.
 
-        A guest who is in the room is banned with its address network, since a guest can take another name.
+        A guest who is in the room, or who calls without logging in, is banned with its address network, since a guest can take another name.
 
         :raises NotFound: there is no such room.
         :raises Forbidden: the caller is no moderator, or not above them.

@@ -124,6 +124,10 @@ class Logins:
             return found
         return visitor
 
+    def networks_of_visitor(self, name: str) -> list[str]:
+        """Where the visitor of this name comes from, as far as that is remembered; looks through all visitors."""
+        return [visitor.network for _, visitor in self._visitors.items() if visitor.name == name and visitor.network]
+
     def _login_known(self, credentials: KnownUser | Token | Session) -> "Identity | Deferred[Identity]":
         identity = self._proved.get(credentials.id)
         if identity is not None and not (identity.expires and identity.expires <= self._clock.seconds() * 1000):

@@ -86,16 +86,20 @@ class Moderation:
     :param accounts: tells users from guests.
     :param clock: its seconds are those of the Unix epoch.
     :param settings: [rooms].
+    :param visitors: the networks of the guest of a name who sends requests without logging in.
     """
 
     log = Logger()
 
-    def __init__(self, rooms: Rooms, accounts: IAccounts, clock: IReactorTime, settings: RoomsSettings) -> None:
+    def __init__(
+        self, rooms: Rooms, accounts: IAccounts, clock: IReactorTime, settings: RoomsSettings, visitors: Callable[[str], list[str]] = lambda name: []
+    ) -> None:
         self._rooms = rooms
         self._permissions = rooms.permissions
         self._accounts = accounts
         self._clock = clock
         self._settings = settings
+        self._visitors = visitors
         self._locks: dict[str, DeferredLock] = {}
 
     # People
@@ -141,15 +145,16 @@ class Moderation:
     def ban(self, identity: Identity, room: str, name: str, reason: str, duration: float | None) -> "Deferred[Moderated]":
         """Keep somebody out for `duration` seconds, None for ever, and take their role.
 
-        A guest who is in the room at the moment is banned with its network, unless that is this host.
+        A guest who is in the room at the moment, or a visitor, is banned with its network, unless that is this host.
         """
         self._check_length("reason", reason)
         until = self._until(duration)
 
         async def work(room: str) -> Moderated:
             access, target, place = await self._below(identity, room, name)
-            networks = () if target.user else self._networks(room, target.key)
-            banned = Place("", place.muted, until, tuple(dict.fromkeys((*place.networks, *networks)))[-_NETWORKS:])
+            networks = [] if target.user else self._networks(room, target)
+            before = place.networks if place.banned > self._now else ()
+            banned = Place("", place.muted, until, tuple(dict.fromkeys((*before, *networks)))[-_NETWORKS:])
             if banned == place:
                 return Moderated(room, False)
             return await self._place(identity, room, access, target, banned, _Deed("ban", reason, until))
@@ -348,8 +353,9 @@ class Moderation:
         if len(access.owners()) == 1 and identity.rank < EVERYWHERE:
             raise Conflict(f"{room} would have no owner: make somebody else owner first")
 
-    def _networks(self, room: str, key: str) -> list[str]:
-        return [each.network for each in self._rooms.identities(room) if each.network and who_of(each) == key]
+    def _networks(self, room: str, target: Target) -> list[str]:
+        following = [each.network for each in self._rooms.identities(room) if each.network and who_of(each) == target.key]
+        return following + self._visitors(target.name)
 
     def _check_length(self, parameter: str, text: str) -> None:
         if len(text.encode(errors="replace")) > self._settings.topic:

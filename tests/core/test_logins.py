@@ -151,7 +151,9 @@ class Proving(LoginsCase):
         """A guest has the network it comes from, unless that is this host; a user has none."""
         networks = {peer: self.login(Guest("ann"), peer).network for peer in (PEER, "2001:db8::1:2", "127.0.0.1", "::1", "unix")}
         self.assertEqual(networks, {PEER: PEER, "2001:db8::1:2": "2001:db8::/64", "127.0.0.1": "", "::1": "", "unix": ""})
-        self.assertEqual(self.logins.visitor(PEER).network, PEER)
+        visitor = self.logins.visitor(PEER)
+        self.assertEqual((visitor.network, self.logins.networks_of_visitor(visitor.name), self.logins.networks_of_visitor("ann")), (PEER, [PEER], []))
+        self.assertEqual(self.logins.networks_of_visitor(self.logins.visitor("127.0.0.1").name), [])
         self.assertEqual(self.login(Token("nst_bot")).network, "")
 
     def test_guests_later(self) -> None:

@@ -122,6 +122,29 @@ class PeopleTests(ModerationTestCase):
         self.do("ban", MOD, "mallory")
         self.post(who=EVE, room="den")
 
+    def test_networks_of_a_ban_that_is_over(self) -> None:
+        """Who has the name of a guest who was banned once is not banned with that one's network; a longer ban keeps what it has."""
+        here, there = EVE, Identity("Eve", ("guest",), guest=True, network="192.0.2.2")
+        other_here = Identity("carl", ("guest",), guest=True, network=here.network)
+        self.join(who=here, room="den")
+        self.do("ban", MOD, "Eve", "", 60.0)
+        self.do("ban", MOD, "Eve", "", 120.0)
+        self.clock.advance(61.0)
+        self.denied(Forbidden, self.rooms.post, other_here, "den", "hi")
+        self.clock.advance(60.0)
+        self.join(who=there, room="den")
+        self.do("ban", MOD, "Eve")
+        self.denied(Forbidden, self.rooms.post, there, "den", "hi")
+        self.post(who=other_here, room="den")
+
+    def test_ban_of_a_visitor(self) -> None:
+        """A guest who only sends requests is banned with its network, too: its name is another when the daemon is started again."""
+        self.moderation._visitors = lambda name: ["192.0.2.9"] if name == "guest-abc234" else []
+        self.do("ban", MOD, "guest-abc234")
+        self.denied(Forbidden, self.rooms.post, Identity("guest-xyz234", ("guest",), guest=True, network="192.0.2.9"), "den", "hi")
+        self.do("unban", MOD, "guest-abc234")
+        self.post(who=Identity("guest-xyz234", ("guest",), guest=True, network="192.0.2.9"), room="den")
+
     def test_unban_of_a_guest_whose_name_is_a_users_now(self) -> None:
         """The ban of a guest can be lifted also when a user has got the name."""
         self.join(who=EVE, room="den")
