@@ -122,7 +122,8 @@ def _other(event: Event) -> Text:
         "reaction": f"{'reacts' if data.get('on', True) else 'does not react any more'} {clean_name(str(data.get('emoji', '')))} to {target}",
         "topic": f"sets the topic: {text}" if text else "takes the topic away",
         "file": f"shares {clean_name(str(data.get('name', 'a file')))}",
-        "moderation": f"{clean_name(str(data.get('action', 'moderates')))} {clean_name(str(data.get('name', '')))}".rstrip(),
+        "moderation": " ".join(clean_name(str(data[member])) for member in ("action", "name", "value") if data.get(member) is not None)
+        + (f" ({text})" if text else ""),
     }.get(event.type, f"({clean_name(event.type)}) {text}".rstrip())
     return Text.assemble("* ", (name, _colour(event.sender)), (f" {words}", "dim"))
 

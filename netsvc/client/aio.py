@@ -5,8 +5,9 @@ connections. Here that is an event loop of asyncio: none of Twisted's reactors i
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Unpack, cast
 
 from twisted.internet.defer import Deferred
@@ -18,7 +19,8 @@ from netsvc.client.limits import Limits
 from netsvc.client.loop import LoopClock, LoopEndpoint
 from netsvc.client.methods import Methods
 from netsvc.client.remote import Options, Remote, Target
-from netsvc.client.session import State
+from netsvc.client.serving import Function, Provided
+from netsvc.client.session import Progress, State
 
 __all__ = ["Client", "LoopGround", "Room", "Rooms"]
 
@@ -73,13 +75,45 @@ class Client:
         """``rpc.room("lobby")`` follows a room; ``await rpc.room.set(…)`` is the procedure ``room.set``."""
         return Rooms(self.call, self._remote)
 
-    async def call(self, method: str, params: Any = None, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        deadline: float | None = None,
+        key: str | None = None,
+        idempotent: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
         """Call a procedure; see Remote.call."""
-        return await _awaited(self._remote.call(method, params, deadline=deadline, key=key, idempotent=idempotent))
+        return await _awaited(self._remote.call(method, params, deadline=deadline, key=key, idempotent=idempotent, progress=progress))
 
-    def using(self, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None) -> Methods[Any]:
+    def using(
+        self,
+        *,
+        deadline: float | None = None,
+        key: str | None = None,
+        idempotent: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Methods[Any]:
         """The procedures, to be called with these options: ``await rpc.using(deadline=2).math.add(2, 3)``."""
-        return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent), "")
+        return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent, progress=progress), "")
+
+    async def provide(self, name: str, function: Function, schema: Any = None) -> Provided:
+        """Provide a procedure to everybody, on the WebSocket, until the client is closed or what is returned is withdrawn; see Remote.provide.
+
+        :param function: may be a coroutine function of asyncio.
+        :raises CallFailed: the server does not allow it.
+        """
+
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            return Deferred.fromFuture(asyncio.ensure_future(result)) if inspect.isawaitable(result) else result
+
+        provided = self._remote.provide(name, run, schema)
+        await _awaited(provided.provided())
+        return provided
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
         """Call `listener` with the params of each notification `method`; gives what ends that."""

@@ -12,7 +12,8 @@ from netsvc.client.feeds import Feed
 from netsvc.client.limits import Limits
 from netsvc.client.methods import Methods
 from netsvc.client.remote import Options, Remote, Target
-from netsvc.client.session import State
+from netsvc.client.serving import Function, Provided
+from netsvc.client.session import Progress, State
 
 __all__ = ["Client", "Rooms"]
 
@@ -49,14 +50,37 @@ class Client:
         return Rooms(self.call, self._remote)
 
     def call(
-        self, method: str, params: Any = None, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        deadline: float | None = None,
+        key: str | None = None,
+        idempotent: bool | None = None,
+        progress: Progress | None = None,
     ) -> "Deferred[Any]":
         """Call a procedure; see Remote.call."""
-        return self._remote.call(method, params, deadline=deadline, key=key, idempotent=idempotent)
+        return self._remote.call(method, params, deadline=deadline, key=key, idempotent=idempotent, progress=progress)
 
-    def using(self, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None) -> "Methods[Deferred[Any]]":
+    def using(
+        self,
+        *,
+        deadline: float | None = None,
+        key: str | None = None,
+        idempotent: bool | None = None,
+        progress: Progress | None = None,
+    ) -> "Methods[Deferred[Any]]":
         """The procedures, to be called with these options: ``rpc.using(deadline=2).math.add(2, 3)``."""
-        return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent), "")
+        return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent, progress=progress), "")
+
+    async def provide(self, name: str, function: Function, schema: Any = None) -> Provided:
+        """Provide a procedure to everybody, on the WebSocket, until the client is closed or what is returned is withdrawn; see Remote.provide.
+
+        :raises CallFailed: the server does not allow it.
+        """
+        provided = self._remote.provide(name, function, schema)
+        await provided.provided()
+        return provided
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
         """Call `listener` with the params of each notification `method`; gives what ends that."""

@@ -130,16 +130,19 @@ class Feed:
     # Joining
 
     def _no_connection(self, failure: Failure) -> None:
+        # Also what is no answer to a join at all.
         self.end(failure.value or ConnectionLost())
 
     def _join(self) -> None:
-        if self._error is not None or self._joining or self._session.state.name != "online":
+        if self._error is not None or self._joining or not self._session.ready:
             return
         self._joining = True
         position = self._position
         limit = self._history if position is None else RESUME
         params = {"room": self.room, "limit": limit, **({"after": position.cursor} if position is not None else {})}
-        self._session.call("chat.join", params, self._session.limits.deadline).addCallbacks(self._joined, self._not_joined, callbackArgs=(position,))
+        self._session.call("chat.join", params, self._session.limits.deadline).addCallbacks(
+            self._joined, self._not_joined, callbackArgs=(position,)
+        ).addErrback(self._no_connection)
 
     def _joined(self, answer: Any, asked: Position | None) -> None:
         self._joining = False
@@ -191,7 +194,7 @@ class Feed:
 
     def _left(self, params: Any) -> None:
         if params["room"] == self.room:
-            self.end(Forbidden(str(params.get("reason") or "removed from the room")))
+            self.end(Forbidden("no longer allowed in the room", {"detail": str(params.get("reason") or "")}))
 
     def _take(self, event: dict[str, Any]) -> None:
         position, seq = self._position, event["seq"]

@@ -16,13 +16,26 @@ from netsvc.client.errors import CallFailed, ClientError, ConnectionLost, Deadli
 from netsvc.client.feeds import Feed
 from netsvc.client.http import HttpCalls
 from netsvc.client.limits import Limits, backoff
-from netsvc.client.session import Session, State
+from netsvc.client.serving import Function, Provided
+from netsvc.client.session import Progress, Session, State
 
 __all__ = ["READING", "Options", "Remote", "Target", "Transport"]
 
 Transport = Literal["http", "websocket"]
 
-READING = ("auth.whoami", "chat.history", "chat.rooms", "chat.search", "chat.unread", "chat.who", "rpc.discover", "server.status", "system.*")
+READING = (
+    "auth.whoami",
+    "chat.history",
+    "chat.rooms",
+    "chat.search",
+    "chat.unread",
+    "chat.who",
+    "room.info",
+    "room.members",
+    "rpc.discover",
+    "server.status",
+    "system.*",
+)
 """Procedures that change nothing, so that calling them again needs nobody's leave."""
 
 _KEYED = {"chat.post": 2}
@@ -106,7 +119,14 @@ class Remote:
         return closing
 
     def call(
-        self, method: str, params: Any = None, *, deadline: float | None = None, key: str | None = None, idempotent: bool | None = None
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        deadline: float | None = None,
+        key: str | None = None,
+        idempotent: bool | None = None,
+        progress: Progress | None = None,
     ) -> "Deferred[Any]":
         """Call a procedure.
 
@@ -117,13 +137,24 @@ class Remote:
         :param key: an idempotency key, with which calling again has no further effect (a UUID).
         :param idempotent: the call may be made again; where the transport has a place for it, with a key that is made here. By default if
             there is a key, or the procedure is one of those that are known to be.
-        :return: fires with the result; fails with a ClientError.
+        :param progress: on a WebSocket: is told how far a long call is, and of parts of its result.
+        :return: fires with the result; fails with a ClientError. Cancelling it tells the server, on a WebSocket.
         """
-        return Deferred.fromCoroutine(self._call(method, params, deadline or self.limits.deadline, key, idempotent))
+        return Deferred.fromCoroutine(self._call(method, params, deadline or self.limits.deadline, key, idempotent, progress))
 
     def follow(self, room: str, after: str | None = None, history: int = 0) -> Feed:
         """Follow a room, on a WebSocket; see Feed."""
         return Feed(self.session, room, after, history)
+
+    def provide(self, name: str, function: Function, schema: Any = None) -> Provided:
+        """Provide a procedure, on the WebSocket.
+
+        :param function: is called with the params by position or by name; gives the result, a Deferred or a coroutine. A CallFailed that it
+            raises reaches the caller.
+        :param schema: see ``rpc.provide``.
+        :raises ValueError: it is provided already.
+        """
+        return Provided(self.session, name, schema, function)
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
         """Call `listener` with the params of each notification `method`; gives what ends that. Connects only for rooms and calls."""
@@ -133,7 +164,7 @@ class Remote:
         """Call `watcher` with each new state of the WebSocket; gives what ends that."""
         return self.session.watch(watcher)
 
-    async def _call(self, method: str, params: Any, deadline: float, key: str | None, idempotent: bool | None) -> Any:
+    async def _call(self, method: str, params: Any, deadline: float, key: str | None, idempotent: bool | None, progress: Progress | None) -> Any:
         if self._closed:
             raise ConnectionLost("the client is closed")
         until = self._clock.seconds() + deadline
@@ -144,7 +175,7 @@ class Remote:
             key = str(uuid4())
         await self._turn(deadline, method)
         try:
-            return await self._attempts(self._way_of(method, params, key, explicit), until, again)
+            return await self._attempts(self._way_of(method, params, key, explicit, progress), until, again)
         finally:
             self._turns.release()
 
@@ -171,7 +202,7 @@ class Remote:
         hint = error.retry_after if isinstance(error, CallFailed) else None
         return backoff(failures - 1, self.limits, self._random) + (hint or 0.0)
 
-    def _way_of(self, method: str, params: Any, key: str | None, explicit: bool) -> Callable[[float], "Deferred[Any]"]:
+    def _way_of(self, method: str, params: Any, key: str | None, explicit: bool, progress: Progress | None) -> Callable[[float], "Deferred[Any]"]:
         """How to make one attempt, of so many seconds. A key is a header, or a param: on a WebSocket it has a place only with some procedures."""
         if not self._target.websocket:
             return lambda left: self._http.call(method, params, left, key)
@@ -181,7 +212,7 @@ class Remote:
             if self._target.credentials.guest is not None:
                 raise ValueError(f"a key for {method} goes by HTTP, where one cannot be a guest of a chosen name")
             return lambda left: self._http.call(method, params, left, key)
-        return lambda left: self.session.call(method, params, left)
+        return lambda left: self.session.call(method, params, left, progress)
 
     def _sleep(self, seconds: float) -> "Deferred[None]":
         sleeping: Deferred[None] = Deferred(lambda _: timer.cancel())

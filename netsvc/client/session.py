@@ -27,11 +27,13 @@ from netsvc.client.errors import (
     lost,
 )
 from netsvc.client.limits import Limits, backoff
+from netsvc.client.serving import Serving
 from netsvc.client.websocket import Socket
 
-__all__ = ["Returning", "Session", "State"]
+__all__ = ["Progress", "Returning", "Session", "State"]
 
-METHOD_NOT_FOUND = b'{"jsonrpc":"2.0","id":%b,"error":{"code":-32601,"message":"method not found"}}'
+Progress = Callable[[dict[str, Any]], None]
+"""Is told of how far a call is, or of parts of its result: ``done``, ``total``, ``data`` …"""
 
 _NOTHING = msgspec.UNSET
 
@@ -50,6 +52,7 @@ class _Message(msgspec.Struct):
     params: Any = None
     result: Any = _NOTHING
     error: _Error | None = None
+    deadline: float | None = None
 
 
 class State(NamedTuple):
@@ -101,23 +104,33 @@ class Session:
         self._steady: IDelayedCall | None = None
         self._failures = 0
         self._return_after: float | None = None
+        self._draining = False
         self._last_id = 0
         self._calls: dict[int, Deferred[Any]] = {}
+        self._progress: dict[int, Progress] = {}
         self._waiting: list[Deferred[None]] = []
         self._over: ClientError | None = None
         self._leaving: Deferred[None] = succeed(None)
         self._listeners: dict[str, list[Callable[[Any], None]]] = {}
         self._watchers: list[Callable[[State], None]] = []
+        self.serving = Serving(clock)
+        """Carries out the server's calls of this client."""
         self.returning: dict[str, Returning] = {}
         """By name: see Returning."""
 
     # What others use
 
-    def call(self, method: str, params: Any, deadline: float) -> "Deferred[Any]":
+    @property
+    def ready(self) -> bool:
+        """Whether there is a connection on which calls are taken: a server that sends us away takes none any more."""
+        return self.state.name == "online" and not self._draining
+
+    def call(self, method: str, params: Any, deadline: float, progress: Progress | None = None) -> "Deferred[Any]":
         """Call a procedure, once there is a connection.
 
         :param params: a list, a dictionary, or None for none.
         :param deadline: in seconds.
+        :param progress: is called with the members of each ``rpc.progress`` on the way, `id` excepted.
         :return: fires with the result. Fails with what the server answered, DeadlinePassed, or ConnectionLost; then it is not known
             whether the call took effect.
         """
@@ -127,7 +140,7 @@ class Session:
         def ask(_: None) -> "Deferred[Any]":
             nonlocal begun
             begun = True
-            return self.send(method, params, max(0.001, until - self._clock.seconds()))
+            return self.send(method, params, max(0.001, until - self._clock.seconds()), progress)
 
         def late(_: object, seconds: float) -> Any:
             if begun:
@@ -141,7 +154,7 @@ class Session:
         """Fires when there is a connection; fails when there will be none. It is being made from now on."""
         if self._over is not None:
             return fail(self._over)
-        if self.state.name == "online":
+        if self.ready:
             return succeed(None)
         waiter: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
@@ -149,23 +162,28 @@ class Session:
             self._connect()
         return waiter
 
-    def send(self, method: str, params: Any, deadline: float) -> "Deferred[Any]":
+    def send(self, method: str, params: Any, deadline: float, progress: Progress | None = None) -> "Deferred[Any]":
         """Call a procedure on the present connection; the deadline is only told to the server."""
         if self._socket is None:
             return fail(ConnectionLost("not connected"))
         self._last_id += 1
         identifier = self._last_id
-        answer: Deferred[Any] = Deferred(lambda _: self._forget(identifier))
+        answer: Deferred[Any] = Deferred(lambda _: self._cancelled(identifier))
         try:
             message = msgspec.json.encode({"jsonrpc": "2.0", "id": identifier, "method": method, **_params(params), "deadline": round(deadline, 3)})
         except UnicodeEncodeError:
             return fail(ValueError("the params are not UTF-8"))
         self._calls[identifier] = answer
+        if progress is not None:
+            self._progress[identifier] = progress
         self._socket.send(message)
         return answer
 
-    def _forget(self, identifier: int) -> None:
-        self._calls.pop(identifier, None)
+    def _cancelled(self, identifier: int) -> None:
+        """Nobody waits for an answer any more: the server is told, since somebody may be working on it."""
+        if self._calls.pop(identifier, None) is not None:
+            self._progress.pop(identifier, None)
+            self.notify("rpc.cancel", {"id": identifier})
 
     def notify(self, method: str, params: Any) -> None:
         """Call a procedure without wanting an answer; nothing happens without a connection."""
@@ -204,6 +222,7 @@ class Session:
         self._become(State("connecting", 0.0, self.state.reason))
         if self.state.name != "connecting":
             return  # somebody who watches has closed it
+        self._draining = False
         socket = self._socket = Socket(self._clock, self._url, self._headers, self.limits, self)
         self._set_timer(self.limits.connect, self._too_slow)
         connecting = self._connecting = self._way.endpoint().connect(Factory.forProtocol(lambda: socket))
@@ -257,9 +276,11 @@ class Session:
             self._asked(socket, known.method, known)
             return
         try:
-            answer = self._calls.pop(int(bytes(known.id)), None)
+            identifier = int(bytes(known.id))
         except ValueError:
             return
+        answer = self._calls.pop(identifier, None)
+        self._progress.pop(identifier, None)
         if answer is None:
             return
         if known.error is not None:
@@ -269,17 +290,28 @@ class Session:
 
     def _asked(self, socket: Socket, method: str, message: _Message) -> None:
         if message.id:
-            socket.send(METHOD_NOT_FOUND % bytes(message.id))
+            self.serving.asked(bytes(message.id), method, message.params, message.deadline, socket.send)
             return
         if method == "server.draining" and isinstance(message.params, dict):
             after = message.params.get("return_after")
+            self._draining = True
             if isinstance(after, int | float):
                 self._return_after = min(max(0.0, after), self.limits.return_longest)
+        elif method == "rpc.cancel" and isinstance(message.params, dict):
+            self.serving.cancelled(msgspec.json.encode(message.params.get("id")))
+        elif method == "rpc.progress" and isinstance(message.params, dict):
+            identifier = message.params.pop("id", None)
+            progress = self._progress.get(identifier) if isinstance(identifier, int) else None
+            if progress is not None:
+                self._tell(progress, method, message.params)
         for listener in list(self._listeners.get(method, ())):
-            try:
-                listener(message.params)
-            except Exception:
-                self.log.failure("a listener to {method} failed", method=method)
+            self._tell(listener, method, message.params)
+
+    def _tell(self, listener: Callable[[Any], None], method: str, params: Any) -> None:
+        try:
+            listener(params)
+        except Exception:
+            self.log.failure("a listener to {method} failed", method=method)
 
     def ended(self, socket: Socket, code: int, reason: str, error: ClientError | None) -> None:
         """See SocketOwner."""
@@ -321,7 +353,8 @@ class Session:
             self._leaving = socket.let_go()
         if connecting is not None:
             connecting.cancel()
-        calls, self._calls = self._calls, {}
+        self.serving.stop()
+        calls, self._calls, self._progress = self._calls, {}, {}
         for answer in calls.values():
             answer.errback(ConnectionLost(f"the connection was lost before the answer: {error}"))
 

@@ -105,7 +105,8 @@ class Others(LinesCase):
             (self.other("topic", text="tea"), "ann sets the topic: tea"),
             (self.other("topic"), "ann takes the topic away"),
             (self.other("file", name="a.txt"), "ann shares a.txt"),
-            (self.other("moderation", action="kick", name="eve"), "ann kick eve"),
+            (self.other("moderation", action="kick", name="eve", text="spam"), "ann kick eve (spam)"),
+            (self.other("moderation", action="access", value="members"), "ann access members"),
             (self.other("poll\x1b", text="x"), "ann (poll␛) x"),
             (self.other("poll"), "ann (poll)"),
         ):

@@ -97,6 +97,32 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual([type(item) for item in heard[:2]], [dict, Event])
         self.assertEqual(heard[-1].name, "closed")
 
+    def test_provide(self) -> None:
+        """A procedure may be a coroutine function, or a function."""
+
+        async def weather(town: str) -> str:
+            await asyncio.sleep(0)
+            return f"rain in {town}"
+
+        async def program() -> None:
+            await rpc.provide("weather.today", weather)
+            await rpc.provide("weather.code", lambda: 7)
+
+        rpc = self.client("ws://h:1")
+        task = self.start(program())
+        self.server.accept()
+        for _ in range(2):
+            self.turn()
+            self.server.answer(self.server.messages()[0], {})
+        self.turn()
+        self.assertTrue(task.done())
+        calls = {"id": 1, "method": "weather.today", "params": ["Oslo"]}, {"id": 2, "method": "weather.today"}, {"id": 3, "method": "weather.code"}
+        for call in calls:
+            self.loop.call_soon(self.server.say, call)
+        self.turn()
+        answers = {answer["id"]: answer for answer in self.server.messages()}
+        self.assertEqual((answers[1]["result"], answers[2]["error"]["code"], answers[3]["result"]), ("rain in Oslo", -32602, 7))
+
     def test_cancel(self) -> None:
         """Cancelling who waits cancels what is waited for."""
         task = self.start(self.client("http://h:1").call("a"))

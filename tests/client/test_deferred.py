@@ -79,6 +79,20 @@ class ClientTests(SynchronousTestCase):
         self.successResultOf(running)
         self.assertEqual([type(item) for item in heard], [dict, Event, client.State])
 
+    def test_provide(self) -> None:
+        """A procedure is provided once the server has said so."""
+
+        async def program() -> Any:
+            rpc = self.client("ws://h:1")
+            return await rpc.provide("weather.today", lambda: "rain", {"summary": "The weather"})
+
+        running = Deferred.fromCoroutine(program())
+        self.server.accept()
+        self.server.answer(self.server.messages()[0], {})
+        self.successResultOf(running)
+        self.server.say({"id": 1, "method": "weather.today"})
+        self.assertEqual(self.server.messages()[0]["result"], "rain")
+
     def test_unreachable(self) -> None:
         """The block is not entered without a connection, and nothing is left behind."""
         self.ground.refuse = ConnectionRefusedError("refused")

@@ -236,6 +236,20 @@ class Returning(FeedCase):
         self.answer_join(joined(2))
         self.assertEqual(self.read(feed), [2])
 
+    def test_draining(self) -> None:
+        """A server that sends us away is not asked to let us in; the next one is, once."""
+        feed = self.follow(1, 2, 3, 4, 5, history=5)
+        self.server.messages()
+        self.server.tell("server.draining", {"return_after": 2})
+        self.assertEqual(self.read(feed), [1, 2, 3, 4])
+        self.assertEqual(self.server.messages(), [])
+        self.server.close(1001)
+        self.clock.advance(2)
+        self.server.accept()
+        self.assertEqual(len(joins := self.server.messages()), 1)
+        self.server.answer(joins[0], joined(5))
+        self.assertEqual(self.read(feed), [5])
+
     def test_left_while_waiting(self) -> None:
         """Who leaves before that does not join any more."""
         feed = Feed(self.session, "lobby")
@@ -260,7 +274,7 @@ class Returning(FeedCase):
         feed = self.follow(1, history=1)
         self.server.tell("chat.left", {"room": "lobby", "reason": "banned"})
         self.assertEqual(self.successResultOf(feed.next()), Event(event(1)))
-        self.assertEqual(str(self.failureResultOf(feed.next(), Forbidden).value), "banned")
+        self.assertEqual(str(self.failureResultOf(feed.next(), Forbidden).value), "no longer allowed in the room: banned")
 
     def test_refused(self) -> None:
         """A session that is refused, or closed, ends its feeds."""

@@ -84,7 +84,23 @@ class Calls(SessionCase):
         late = self.session.call("b", None, 5.0)
         late.cancel()
         self.failureResultOf(late)
-        self.server.answer(self.server.messages()[0], 1)
+        call, cancel = self.server.messages()
+        self.assertEqual((cancel["method"], cancel["params"]), ("rpc.cancel", {"id": call["id"]}))
+        self.server.refuse(call, -32007)
+
+    def test_progress(self) -> None:
+        """Whoever wants to know how far a call is hears it, as long as it is under way."""
+        heard: list[Any] = []
+        server = self.go_online()
+        call = self.session.call("a", None, 5.0, heard.append)
+        (message,) = server.messages()
+        server.tell("rpc.progress", {"id": message["id"], "done": 1, "total": 2})
+        server.tell("rpc.progress", {"id": 99, "done": 1})
+        server.tell("rpc.progress", {"done": 1})
+        server.answer(message, 5)
+        server.tell("rpc.progress", {"id": message["id"], "done": 2})
+        self.called(5, call)
+        self.assertEqual(heard, [{"done": 1, "total": 2}])
 
     def test_strange_messages(self) -> None:
         """What is no JSON-RPC, answers to nothing, and answers with ids that we never use, are not heeded."""
@@ -177,6 +193,22 @@ class Returns(SessionCase):
             self.clock.advance(wait)
             self.server.accept()
             self.clock.advance(self.limits.steady)
+
+    def test_no_calls_while_draining(self) -> None:
+        """A server that sends us away answers what it has; what is called from then on waits for the next connection."""
+        server = self.go_online()
+        before = self.session.call("a", None, 30.0)
+        server.tell("server.draining", {"return_after": 2})
+        after = self.session.call("b", None, 30.0)
+        (message,) = server.messages()
+        server.answer(message, 1)
+        self.called(1, before)
+        server.close(1001)
+        self.clock.advance(2)
+        self.server.accept()
+        (message,) = self.server.messages()
+        self.server.answer(message, 2)
+        self.called(2, after)
 
     def test_too_slow(self) -> None:
         """An attempt that takes too long, at whatever point, is given up."""

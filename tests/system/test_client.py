@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, Untrusted
+from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, NotFound, UnknownProcedure, Untrusted
 from tests.system.daemon import Daemon, free_port
 from tests.system.test_tls import make_certificate
 
@@ -277,6 +277,42 @@ class Documentation(ClientCase):
         """What a program prints, in the daemon's place instead of the usual one."""
         program = program.replace("127.0.0.1:8080", f"127.0.0.1:{daemon.port}")
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=True).stdout
+
+
+class Providers(ClientCase):
+    """Procedures that a client provides."""
+
+    async def test_provide(self) -> None:
+        """Its results and errors reach callers over HTTP and WebSocket; after a kill of the daemon it provides again by itself."""
+        daemon = self.start("[rpc]\nprovide = guest\n")
+
+        def weather(town: str) -> Any:
+            if town == "Atlantis":
+                raise NotFound("not found", {"detail": "no such town"})
+            return deferLater(reactor, 0.01, lambda: f"rain in {town}")  # type: ignore[arg-type]  # zope's interfaces
+
+        async with Client(daemon.websocket_url, limits=FAST) as provider, Client(daemon.url, limits=FAST) as caller:
+            provided = await provider.provide("weather.today", weather, {"summary": "The weather", "idempotent": True})
+            self.assertEqual(await caller.weather.today("Oslo"), "rain in Oslo")
+            self.assertEqual(await provider.weather.today(town="Bergen"), "rain in Bergen")
+            error = await self.assertFailure(caller.weather.today("Atlantis"), NotFound)
+            self.assertEqual(error.detail, "no such town")
+            await self.assertFailure(caller.weather.today(), InvalidParams)
+            await deferToThread(daemon.kill)
+            await deferToThread(daemon.start)
+            self.assertEqual(await self.until_provided(caller), "rain in Oslo")
+            provided.withdraw()
+            await provider.auth.whoami()
+            await self.assertFailure(caller.weather.today("Oslo"), UnknownProcedure)
+
+    async def until_provided(self, caller: Client) -> Any:
+        """Call until the provider is there again."""
+        for _ in range(100):
+            try:
+                return await caller.weather.today("Oslo")
+            except UnknownProcedure:
+                await self.pause(0.05)
+        return None
 
 
 class Networks(ClientCase):

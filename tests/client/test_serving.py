@@ -1,0 +1,200 @@
+"""Tests for netsvc.client.serving."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from netsvc.client.errors import Conflict, ConnectionLost, Forbidden, NotAuthenticated, NotFound
+from netsvc.client.serving import Provided
+from tests.client.session_case import SessionCase
+
+
+class ServingCase(SessionCase):
+    """A client that provides what the test says."""
+
+    def provide(self, function: Any, name: str = "weather.today", schema: Any = None) -> Provided:
+        """Provide it, and be heard."""
+        provided = Provided(self.session, name, schema, function)
+        waiting = provided.provided()
+        if self.session.state.name == "connecting":
+            self.server.accept()
+        (call,) = self.server.messages()
+        self.assertEqual(call["method"], "rpc.provide")
+        self.server.answer(call, {"name": name, "providers": 1})
+        self.successResultOf(waiting)
+        return provided
+
+    def ask(self, params: Any = None, id: Any = 71, name: str = "weather.today", **members: Any) -> None:
+        """Call it as the server does."""
+        self.server.say({"jsonrpc": "2.0", "id": id, "method": name, "params": params, **members})
+
+    def answered(self, params: Any = None, **members: Any) -> Any:
+        """Call it, and give the answer."""
+        self.ask(params, **members)
+        (answer,) = self.server.messages()
+        return answer
+
+
+class Calls(ServingCase):
+    """The server's calls."""
+
+    def test_result(self) -> None:
+        """Params come by position or by name; the result goes back with the call's id."""
+        self.provide(lambda town="Oslo": f"rain in {town}")
+        self.assertEqual(self.answered(["Bergen"]), {"jsonrpc": "2.0", "id": 71, "result": "rain in Bergen"})
+        self.assertEqual(self.answered({"town": "Bodø"}, id="x")["result"], "rain in Bodø")
+        self.assertEqual(self.answered()["result"], "rain in Oslo")
+
+    def test_later(self) -> None:
+        """A Deferred's or a coroutine's result is sent when it is there, each call's by itself."""
+        results: list[Deferred[Any]] = []
+
+        def function() -> "Deferred[Any]":
+            results.append(Deferred())
+            return results[-1]
+
+        async def coroutine() -> Any:
+            return await function()
+
+        self.provide(function)
+        self.provide(coroutine, "other")
+        self.ask(id=1)
+        self.ask(id=2, name="other")
+        results[1].callback("second")
+        results[0].callback("first")
+        self.assertEqual([(answer["id"], answer["result"]) for answer in self.server.messages()], [(2, "second"), (1, "first")])
+
+    def test_errors(self) -> None:
+        """A CallFailed reaches the caller; of a bug nothing does, but the log has it."""
+
+        def function(kind: str) -> Any:
+            if kind == "bug":
+                raise ZeroDivisionError("secret")
+            if kind == "json":
+                return object()
+            raise NotFound("not found", {"detail": "no such town"})
+
+        self.provide(function)
+        self.assertEqual(self.answered([""])["error"], {"code": -32003, "message": "not found", "data": {"detail": "no such town"}})
+        for kind, logged in (("bug", ZeroDivisionError), ("json", TypeError)):
+            self.assertEqual(self.answered([kind])["error"], {"code": -32603, "message": "internal error"})
+            self.assertEqual(len(self.flushLoggedErrors(logged)), 1)
+
+    def test_params(self) -> None:
+        """Params that the function does not take are the caller's mistake."""
+        self.provide(lambda town: town)
+        for params in ([], [1, 2], {"x": 1}, None):
+            self.assertEqual(self.answered(params)["error"]["code"], -32602)
+
+    def test_unknown(self) -> None:
+        """What is not provided is no method."""
+        self.provide(lambda: 1)
+        self.assertEqual(self.answered(name="other")["error"]["code"], -32601)
+
+    def test_deadline(self) -> None:
+        """When the time is over the work is cancelled, and answered all the same."""
+        cancelled: list[Any] = []
+        work: Deferred[Any] = Deferred(cancelled.append)
+        self.provide(lambda: work)
+        self.ask(deadline=2.5)
+        self.clock.advance(2.5)
+        self.assertEqual(cancelled, [work])
+        self.assertEqual(self.server.messages()[0]["error"]["code"], -32007)
+
+    def test_cancelled(self) -> None:
+        """So it is when nobody wants the answer any more."""
+        cancelled: list[Any] = []
+        self.provide(lambda: Deferred(cancelled.append))
+        self.ask(id="x")
+        self.server.tell("rpc.cancel", {"id": "y"})
+        self.server.tell("rpc.cancel", {"id": "x"})
+        self.assertEqual(len(cancelled), 1)
+        self.assertEqual(self.server.messages()[0]["error"]["code"], -32007)
+
+    def test_connection_lost(self) -> None:
+        """And when the connection is gone."""
+        cancelled: list[Any] = []
+        work: Deferred[Any] = Deferred(cancelled.append)
+        self.provide(lambda: work)
+        self.ask()
+        self.server.lose()
+        self.assertEqual(cancelled, [work])
+
+
+class Providing(ServingCase):
+    """Being a provider."""
+
+    def test_schema(self) -> None:
+        """What is said of it goes along; on each new connection it is said again."""
+        provided = Provided(self.session, "weather.today", {"idempotent": True}, lambda: 1)
+        waiting = provided.provided()
+        self.server.accept()
+        self.server.lose()
+        self.clock.advance(self.session.state.seconds)
+        self.server.accept()
+        (call,) = self.server.messages()
+        self.assertEqual(call["params"], {"name": "weather.today", "schema": {"idempotent": True}})
+        self.server.answer(call, {})
+        self.successResultOf(waiting)
+
+    def test_twice(self) -> None:
+        """A client provides a name once; withdrawn, it can be provided again."""
+        provided = self.provide(lambda: 1)
+        self.assertRaises(ValueError, Provided, self.session, "weather.today", None, lambda: 2)
+        provided.withdraw()
+        provided.withdraw()
+        (message,) = self.server.messages()
+        self.assertEqual((message["method"], message["params"]), ("rpc.withdraw", {"name": "weather.today"}))
+        self.failureResultOf(provided.provided(), ConnectionLost)
+        self.provide(lambda: 2)
+        self.assertEqual(self.answered()["result"], 2)
+
+    def test_refused(self) -> None:
+        """Who may not is told; later, when nobody waits for it, the log is."""
+        provided = Provided(self.session, "rpc.x", None, lambda: 1)
+        waiting = provided.provided()
+        self.server.accept()
+        self.server.refuse(self.server.messages()[0], -32004)
+        self.failureResultOf(waiting, Conflict)
+        self.provide(lambda: 1)
+        self.server.lose()
+        self.clock.advance(self.session.state.seconds)
+        self.server.accept()
+        self.server.refuse(self.server.messages()[0], -32002)
+        self.assertEqual(len(self.flushLoggedErrors(Forbidden)), 1)
+        self.assertEqual(self.answered()["error"]["code"], -32601)
+
+    def test_later(self) -> None:
+        """A server that has no time now is asked again, unless that is of no use any more."""
+        provided = Provided(self.session, "weather.today", None, lambda: 1)
+        waiting = provided.provided()
+        self.server.accept()
+        for _ in range(2):
+            self.server.refuse(self.server.messages()[0], -32005, retry_after=2)
+            self.clock.advance(4)
+        self.server.answer(self.server.messages()[0], {})
+        self.successResultOf(waiting)
+        for lose in (True, False):
+            other = Provided(self.session, "other", None, lambda: 1)
+            waiting = other.provided()
+            self.server.refuse(self.server.messages()[0], -32005, retry_after=2)
+            if lose:
+                self.ground.hang = True
+                self.server.lose()
+                self.clock.advance(3)
+            other.withdraw()
+            self.failureResultOf(waiting, ConnectionLost)
+            if lose:
+                self.ground.hang = False
+                self.session.close()
+                self.session = self.make_session(self.session._credentials)
+                self.go_online()
+
+    def test_no_connection(self) -> None:
+        """A session that ends, ends it."""
+        provided = Provided(self.session, "weather.today", None, lambda: 1)
+        waiting = provided.provided()
+        self.server.respond(b"", 401)
+        self.failureResultOf(waiting, NotAuthenticated)
+        late = Provided(self.session, "other", None, lambda: 1)
+        self.failureResultOf(late.provided(), NotAuthenticated)
