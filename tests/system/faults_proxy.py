@@ -11,6 +11,9 @@ from typing import NamedTuple
 __all__ = ["FaultyProxy", "Plan", "plan_of"]
 
 CHUNK = 65536
+TRICKLE = 2048
+"""Bytes in a tenth of a second."""
+
 CONNECT_DEADLINE = 5.0
 HOLD = 1.0
 """Seconds for which a connection attempt waits at the most for a later one to overtake it."""
@@ -39,10 +42,14 @@ KINDS = {
     "stall": 10,  # half-open: nothing is forwarded any more, and nobody is told; later a reset
     "deaf": 10,  # the daemon hears the client, the client hears nothing more
     "delay": 10,
+    "slow": 6,  # what the daemon sends comes in a trickle
     "refuse": 6,
     "overtaken": 6,  # the attempt is held until a later one has come through
 }
 """Kinds of fate, and how often each is drawn."""
+
+ENDURING = ("none", "delay", "slow", "overtaken")
+"""Those that end no connection."""
 
 
 def plan_of(seed: str, number: int) -> Plan:
@@ -82,12 +89,15 @@ class _Connection:
             for task in (*pumps, fate):
                 task.cancel()
             await asyncio.gather(*pumps, fate, return_exceptions=True)
-            self.end(in_order=self._plan.kind in ("close", "none", "delay", "overtaken"))
+            self.end(in_order=self._plan.kind in ("close", *ENDURING))
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with suppress(OSError):
-            while data := await source.read(CHUNK):
+            trickling = self._plan.kind == "slow" and source is self._daemon[0]
+            while data := await source.read(TRICKLE if trickling else CHUNK):
                 await flowing.wait()
+                if trickling:
+                    await asyncio.sleep(0.1)
                 if self._plan.delay:
                     await asyncio.sleep(self._draw.random() * self._plan.delay)
                 if self._truncating:
@@ -99,7 +109,7 @@ class _Connection:
 
     async def _fate(self) -> None:
         kind, after, lasting, _ = self._plan
-        if kind in ("none", "delay", "overtaken"):
+        if kind in ENDURING:
             await asyncio.Event().wait()
         await asyncio.sleep(after)
         if kind == "truncate":

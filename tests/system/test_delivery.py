@@ -10,7 +10,7 @@ from tests.system.faults_proxy import plan_of
 
 SECONDS = 7.0
 CLIENTS = 18
-SEED = 20
+SEED = 32
 ROOM = "room0"
 
 
@@ -25,7 +25,7 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(report.wrong, [])
         self.assertGreater(report.figures["posts acknowledged"], CLIENTS)
         self.assertGreater(report.figures["posts sent again"], 0)
-        self.assertTrue({"kill -9", "orderly restart"} & {*report.figures["faults of the daemon"]}, report.figures)
+        self.assertIn("kill -9", report.figures["faults of the daemon"])
 
     def test_seed(self) -> None:
         """The same seed draws the same fates, another one others."""
