@@ -1,7 +1,7 @@
 """RPC connections on plain streams, TCP or UNIX sockets: what is read, what is written, when it ends. See `netsvc.http.websocket` for the like."""
 
 import socket as _socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, socket
 from typing import Any, Protocol
@@ -33,7 +33,8 @@ _log = Logger()
 _OPEN = 0
 _LAST = 1  # the client has said all; it ends when what is under way is answered
 _ENDING = 2  # nothing is taken or sent any more
-_LOST = 3
+_FLUSHING = 3  # the same, and what was written is on its way
+_LOST = 4
 
 _LINGER = 2.0
 """Seconds for which one that was closed is read from, so that the other end can see the last words."""
@@ -55,7 +56,7 @@ def closing(code: int, reason: str | NetsvcError) -> bytes:
 
 
 class Reader(Protocol):
-    """Takes bytes, gives messages.
+    """Takes bytes, gives the messages in them one by one, as they are asked for.
 
     :ivar over: nothing that follows is read.
     """
@@ -64,11 +65,14 @@ class Reader(Protocol):
     def over(self) -> bool:
         """See above."""
 
-    def feed(self, data: bytes) -> Sequence[Any]:
-        """What is complete, in order: messages, and a NetsvcError for what is none."""
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
 
-    def end(self) -> Sequence[Any]:
-        """Likewise, of what was begun when the other end stopped sending."""
+    def end(self) -> None:
+        """The other end has stopped sending."""
+
+    def next(self) -> Any:
+        """The next message, a NetsvcError for what is none, None if there is none yet."""
 
 
 class StreamRpc(RpcConnection):
@@ -118,7 +122,6 @@ class StreamConnection:
         "_stalled",
         "_state",
         "_transport",
-        "_waiting",
         "_watchers",
         "wheel_slot",
     )
@@ -133,7 +136,6 @@ class StreamConnection:
         self._paused = False
         self._delivering = False
         self._stalled = False
-        self._waiting: Sequence[Any] = ()  # read, not delivered; what one read of the transport held at the most
         self._heard = factory.seconds()
         self.wheel_slot: int | None = None
 
@@ -169,14 +171,15 @@ class StreamConnection:
         """See IProtocol."""
         if self._state == _OPEN:
             self._heard = self._factory.seconds()
-            self._take(self._reader.feed(data))
+            self._reader.feed(data)
+            self._deliver()
 
     def readConnectionLost(self) -> None:  # noqa: N802
         """See IHalfCloseableProtocol: the client has said all. It still gets its answers."""
         if self._state == _OPEN:
-            self._take(self._reader.end())
-            if self._state == _OPEN:
-                self._state = _LAST
+            self._state = _LAST
+            self._reader.end()
+            self._deliver()
             self.settled()
         elif self._state == _ENDING:
             self._transport.loseConnection()
@@ -193,42 +196,23 @@ class StreamConnection:
 
     # What comes in
 
-    def _take(self, messages: Sequence[Any]) -> None:
-        if self._paused or self._delivering:
-            self._waiting = [*self._waiting, *messages]
-        else:
-            self._deliver(messages)
-
-    def _deliver(self, messages: Sequence[Any]) -> None:
-        """Act on what was read, in order, until the application pauses."""
+    def _deliver(self) -> None:
+        """Act on what was read, in order, until the application pauses; what is behind that stays in the reader, as bytes."""
+        if self._delivering:
+            return
         self._delivering = True
-        for done, message in enumerate(messages, 1):
-            application = self._application
-            if application is None:
-                break
+        while self._application is not None and not self._paused and (message := self._reader.next()) is not None:
             try:
                 if isinstance(message, NetsvcError):
-                    self._unreadable(application, message, done == len(messages))
+                    self._application.unreadable(message)
+                    if self._reader.over:
+                        self.close(1009, message.detail)
                 else:
-                    application.received(message)
+                    self._application.received(message)
             except Exception:
                 _log.failure("An RPC connection failed; peer {peer}", peer=self.peer)
                 self.close(1011, "internal error")
-            if self._paused:
-                self._waiting = [*messages[done:], *self._waiting]
-                break
         self._delivering = False
-        if self._waiting and not self._paused:
-            self._deliver_waiting()  # a callback made the transport read more meanwhile
-
-    def _deliver_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, ()
-        self._deliver(waiting)
-
-    def _unreadable(self, application: StreamRpc, error: NetsvcError, last: bool) -> None:
-        application.unreadable(error)
-        if last and self._reader.over:
-            self.close(1009, error.detail)
 
     def pause(self) -> None:
         """Read no more. No further message is delivered until `resume`, those already read included."""
@@ -243,8 +227,7 @@ class StreamConnection:
             return
         self._paused = False
         self._heard = self._factory.seconds()  # the silence was ours
-        if not self._delivering:
-            self._deliver_waiting()
+        self._deliver()
         if not self._paused and self._state == _OPEN:
             self._transport.resume_reading()
         self.settled()
@@ -252,9 +235,9 @@ class StreamConnection:
     def settled(self) -> None:
         """Nothing is under way any more; if nothing can follow, that is the end."""
         application = self._application
-        if self._state == _LAST and not self._waiting and not self._delivering and application is not None and not application.under_way:
+        if self._state == _LAST and not self._paused and not self._delivering and application is not None and not application.under_way:
             self._over(1000, "")
-            self._end()
+            self._end(_FLUSHING, self._factory.settings.write_timeout)
             self._transport.loseConnection()
 
     # ISink
@@ -316,7 +299,7 @@ class StreamConnection:
         if application is not None:
             application.send(closing(code, reason))
         self._over(code, reason)
-        self._end()
+        self._end(_ENDING, _LINGER if not self._transport.full else self._factory.settings.write_timeout)
         # Closing both directions with unread bytes in the kernel would reset the connection, and the last words would be lost.
         self._transport.lose_write_connection()
         if self._paused:
@@ -334,10 +317,9 @@ class StreamConnection:
         self._state = max(self._state, _ENDING)
         self._transport.abortConnection()
 
-    def _end(self) -> None:
-        self._state = _ENDING
-        self._waiting = ()
-        self._factory.wheel.add(self, _LINGER if not self._transport.full else self._factory.settings.write_timeout)
+    def _end(self, state: int, seconds: float) -> None:
+        self._state = state
+        self._factory.wheel.add(self, seconds)
 
     def _over(self, code: int, reason: str) -> None:
         """Tell the application, once."""
@@ -353,7 +335,10 @@ class StreamConnection:
         factory = self._factory
         application = self._application
         if application is None:
-            self._transport.abortConnection()
+            if self._state == _FLUSHING and not self._transport.stalled():
+                factory.wheel.add(self, factory.settings.write_timeout)
+            else:
+                self._transport.abortConnection()
             return
         if self._transport.full:
             if self._transport.stalled() and self._stalled:

@@ -47,43 +47,53 @@ def joined(box: Box, key: bytes) -> bytes | None:
 
 
 class BoxReader:
-    """Takes bytes, gives the boxes that are complete.
+    """Takes bytes, gives the boxes in them, one by one: what nobody has asked for yet stays as the bytes that it came as.
 
     :param most: bytes of a box.
+    :ivar over: nothing that follows is read.
     """
 
-    __slots__ = ("_box", "_key", "_most", "_rest", "_size", "over")
+    __slots__ = ("_at", "_box", "_data", "_key", "_most", "_size", "over")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._rest = b""
+        self._data = b""
+        self._at = 0
         self._key: bytes | None = None
         self._box: Box = {}
         self._size = 0
         self.over = False
 
-    def feed(self, data: bytes) -> list[Box | NetsvcError]:
-        """The boxes that end in `data`; an error for what is no box, or too large, after which nothing more is read."""
-        found: list[Box | NetsvcError] = []
-        data = self._rest + data if self._rest else data
-        start, end = 0, len(data)
-        while not self.over and start + 2 <= end:
-            length = int.from_bytes(data[start : start + 2], "big")
-            if self._key is None and length > LONGEST_KEY:
-                self._break(found, Malformed(f"this is no AMP: a key of {length} bytes"))
-                break
-            if self._size + length > self._most or len(self._box) >= _KEYS:
-                self._break(found, TooLarge(f"a box of more than {self._most} bytes or {_KEYS} keys"))
-                break
-            if start + 2 + length > end:
-                break
-            self._part(data[start + 2 : start + 2 + length], found)
-            start += 2 + length
-        self._rest = b"" if self.over else data[start:]
-        return found
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
+        if not self.over:
+            self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+            self._at = 0
 
-    def _part(self, part: bytes, found: list[Box | NetsvcError]) -> None:
-        """A key, the value of one, or the empty key that ends a box."""
+    def end(self) -> None:
+        """The other end has stopped sending: what was begun counts for nothing."""
+
+    def next(self) -> Box | NetsvcError | None:
+        """The next box, without those that are empty; None if there is none yet; an error for what is none, after which nothing is read."""
+        while not self.over:
+            start = self._at + 2
+            if start > len(self._data):
+                break
+            length = int.from_bytes(self._data[start - 2 : start], "big")
+            if self._key is None and length > LONGEST_KEY:
+                return self._break(Malformed(f"this is no AMP: a key of {length} bytes"))
+            if self._size + length > self._most or len(self._box) >= _KEYS:
+                return self._break(TooLarge(f"a box of more than {self._most} bytes or {_KEYS} keys"))
+            if start + length > len(self._data):
+                break
+            self._at = start + length
+            box = self._part(self._data[start : self._at])
+            if box:
+                return box
+        return None
+
+    def _part(self, part: bytes) -> Box | None:
+        """Take a key, the value of one, or the empty key that ends a box: then this is the box."""
         self._size += len(part) + 2
         if self._key is not None:
             self._box[self._key] = part
@@ -91,17 +101,13 @@ class BoxReader:
         elif part:
             self._key = part
         else:
-            if self._box:
-                found.append(self._box)
-            self._box = {}
+            box, self._box = self._box, {}
             self._size = 0
+            return box
+        return None
 
-    def _break(self, found: list[Box | NetsvcError], error: NetsvcError) -> None:
+    def _break(self, error: NetsvcError) -> NetsvcError:
         self.over = True
         self._box = {}
-        found.append(error)
-
-    def end(self) -> list[Box | NetsvcError]:
-        """The other end stopped sending: what was begun counts for nothing."""
-        self.over = True
-        return []
+        self._data = b""
+        return error

@@ -13,66 +13,71 @@ def line_frame(message: bytes) -> bytes:
 
 
 class LineReader:
-    """Takes bytes, gives the lines that are complete.
+    """Takes bytes, gives the lines in them, one by one: what nobody has asked for yet stays as the bytes that it came as.
 
     :param most: bytes of a line. Of a longer one nothing is kept, and nothing that follows is read.
+    :ivar over: nothing that follows is read.
     """
 
-    __slots__ = ("_most", "_pieces", "_size", "over")
+    __slots__ = ("_at", "_data", "_ended", "_most", "_pieces", "_size", "over")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._pieces: list[bytes] | None = None
+        self._data = b""
+        self._at = 0
+        self._pieces: list[bytes] | None = None  # of a line whose end is not there
         self._size = 0
+        self._ended = False
         self.over = False
 
-    def feed(self, data: bytes) -> list[str | NetsvcError]:
-        """The lines that end in `data`, without those that are empty. A line that cannot be read is an error in its place."""
-        if self.over:
-            return []
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        found: list[str | NetsvcError] = []
-        for line in lines:
-            self._add(line)
-            if self.over:
-                break
-            self._take(found)
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
         if not self.over:
-            self._add(rest)
-        if self.over:
-            found.append(TooLarge(f"a line of more than {self._most} bytes"))
-        return found
+            self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+            self._at = 0
 
-    def end(self) -> list[str | NetsvcError]:
-        """What was begun when the other end stopped sending counts as a line."""
-        found: list[str | NetsvcError] = []
-        if not self.over:
-            self._take(found)
-        self.over = True
-        return found
+    def end(self) -> None:
+        """The other end has stopped sending: what was begun counts as a line."""
+        self._ended = True
+
+    def next(self) -> str | NetsvcError | None:
+        """The next line, without those that are empty; an error in the place of one that cannot be read; None if there is none yet."""
+        while not self.over:
+            end = self._data.find(b"\n", self._at)
+            self._add(self._data[self._at :] if end < 0 else self._data[self._at : end])
+            self._at = end + 1
+            if end < 0:
+                self._data = b""
+            if self._size > self._most:
+                self.over = True
+                self._data, self._pieces = b"", None
+                return TooLarge(f"a line of more than {self._most} bytes")
+            if end < 0 and not self._ended:
+                return None
+            line = self._line()
+            if line is not None:
+                return line
+            if end < 0:
+                self.over = True
+        return None
 
     def _add(self, piece: bytes) -> None:
-        if not piece:
-            return
-        self._size += len(piece)
-        if self._size > self._most:
-            self.over = True
-            self._pieces = None
-        elif self._pieces is None:
-            self._pieces = [piece]
-        else:
-            self._pieces.append(piece)
+        if piece:
+            self._size += len(piece)
+            if self._pieces is None:
+                self._pieces = [piece]
+            else:
+                self._pieces.append(piece)
 
-    def _take(self, found: list[str | NetsvcError]) -> None:
-        """The line that is complete now."""
-        if self._pieces is None:
-            return
-        line = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = None
-        self._size = 0
-        if line.strip(b" \t\r"):
-            try:
-                found.append(line.decode())
-            except UnicodeDecodeError:
-                found.append(Malformed("not valid UTF-8"))
+    def _line(self) -> str | NetsvcError | None:
+        """The line that is complete now, None if it is empty."""
+        pieces, self._pieces, self._size = self._pieces, None, 0
+        if pieces is None:
+            return None
+        line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not line.strip(b" \t\r"):
+            return None
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            return Malformed("not valid UTF-8")

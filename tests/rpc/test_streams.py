@@ -33,6 +33,7 @@ class StreamTransport(StringTransport):
         self.reading = True
         self.half = False
         self.cut = False
+        self.stalls = True
 
     def pauseProducing(self) -> None:
         """See IPushProducer."""
@@ -48,7 +49,7 @@ class StreamTransport(StringTransport):
 
     def stalled(self) -> bool:
         """See DirectTransport."""
-        return True
+        return self.stalls
 
 
 class StreamCase(ProviderTestCase):
@@ -207,6 +208,22 @@ class LineTests(StreamCase):
             self.local.running[number][1].callback(number)
         self.assertEqual([each["result"] for each in self.heard(transport)], [0, 1, 2])
         self.assertTrue(transport.disconnecting)
+
+    def test_last_answers_take_their_time(self) -> None:
+        """What waits at the end is sent for as long as the client takes some of it."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(self.call("local.plain"))
+        protocol._transport.pauseProducing()
+        protocol.readConnectionLost()
+        self.assertFalse(transport.disconnecting, "the answers that wait come first")
+        protocol._transport.resumeProducing()
+        self.assertTrue(transport.disconnecting)
+        transport.stalls = False
+        self.clock.pump([1.0] * 50)
+        self.assertFalse(transport.cut)
+        transport.stalls = True
+        self.clock.pump([1.0] * 25)
+        self.assertTrue(transport.cut)
 
     def test_in_flight(self) -> None:
         """At the bound it is not read from; what was read waits."""
