@@ -136,9 +136,6 @@ class TextRoom(PacedSocket):
             pause = self._budget.pause
             if pause:
                 self.rest(pause, self._rooms.delivery.clock)
-            pause = self._budget.pause
-            if pause:
-                self.rest(pause, self._rooms.delivery.clock)
         else:
             self._say(f"not sent: {error.detail}")
 
