@@ -269,7 +269,11 @@ class RpcConnection(PacedSocket):
             incoming = parse_incoming(message)
             if incoming is not None and self.serving.received(incoming):
                 return
-        self._settle(self._service.dispatcher.handle(message, self), message)
+        answer = self._service.dispatcher.handle(message, self)
+        if type(answer) is bytes:  # here, for it is the one that most calls meet
+            self._send(answer)
+        else:
+            self._settle(answer, message)
 
     def request(self, request: Request) -> None:
         """A call or notification, by a transport that has no JSON for it."""
