@@ -50,8 +50,11 @@ class HttpCalls:
     def __init__(self, clock: IReactorTime, way: Way, address: Address, credentials: Credentials, limits: Limits) -> None:
         self._clock = clock
         self._limits = limits
-        self._url = address.url("/rpc")
+        # hyperlink, by which treq reads URLs, takes addresses of IPv6 for names that are wrong. Where to connect is the way's business anyway.
+        self._url = address._replace(host="ipv6.invalid").url("/rpc") if ":" in address.host else address.url("/rpc")
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": USER_AGENT}
+        if ":" in address.host:
+            self._headers["Host"] = address.authority
         if credentials.authorization is not None:
             self._headers["Authorization"] = credentials.authorization
         self._pool = HTTPConnectionPool(clock)

@@ -53,6 +53,16 @@ class Calls(HttpCase):
         self.assertEqual(self.successResultOf(again), 5)
         self.assertEqual(len(self.ground.connections), 1)
 
+    def test_ipv6(self) -> None:
+        """An address of IPv6 is called like any other."""
+        address = Address.parse("http://[::1]:8080")
+        http = HttpCalls(self.ground.clock, Way(self.ground, address, None, None, 5.0), address, Credentials(), Limits())
+        call = http.call("math.add", [2, 3], 5.0, None)
+        self.assertEqual((self.server.to, self.server.request()[0]["host"]), (("::1", 8080), "[::1]:8080"))
+        self.assertEqual(self.server.head.count(b"ost: "), 1)
+        self.server.respond({"result": 5})
+        self.assertEqual(self.successResultOf(call), 5)
+
     def test_no_params(self) -> None:
         """None are sent where there are none; what is no UTF-8 cannot be."""
         self.http.call("auth.whoami", None, 5.0, None).addErrback(lambda _: None)

@@ -11,6 +11,8 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -91,6 +93,71 @@ def run_asyncio(script: str, *arguments: str) -> Any:
     assert not done.returncode, done.stderr
     assert not done.stderr, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+class TunnelEnd(Protocol):
+    """The far end of a tunnel: what comes from there goes back."""
+
+    def __init__(self, near: Any) -> None:
+        self.near = near
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted's hook."""
+        self.near.write(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """Twisted's hook."""
+        self.near.loseConnection()
+
+
+class ProxyConnection(Protocol):
+    """A proxy that knows CONNECT alone, and u:secret."""
+
+    factory: "ProxyFactory"
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.far: Any = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted's hook."""
+        if self.far is not None:
+            self.far.write(data)
+            return
+        self.head += data
+        if b"\r\n\r\n" not in self.head:
+            return
+        lines = self.head.decode().split("\r\n")
+        assert self.transport is not None
+        if "Proxy-Authorization: Basic dTpzZWNyZXQ=" not in lines:
+            self.transport.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            self.transport.loseConnection()
+            return
+        authority = lines[0].split(" ")[1]
+        self.factory.asked.append(authority)
+        host, _, port = authority.rpartition(":")
+        connecting = connectProtocol(clientFromString(reactor, f"tcp:{host}:{port}"), TunnelEnd(self.transport))
+        connecting.addCallback(self.join)
+
+    def join(self, far: TunnelEnd) -> None:
+        """The tunnel is open."""
+        self.far = far.transport
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """Twisted's hook."""
+        if self.far is not None:
+            self.far.loseConnection()
+
+
+class ProxyFactory(Factory):
+    """Makes them, and keeps what they were asked for."""
+
+    protocol = ProxyConnection  # type: ignore[assignment]  # it has no types
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
 
 class ClientCase(TestCase):
@@ -347,6 +414,34 @@ class Networks(ClientCase):
         """The command line, which is on asyncio, with the same certificate."""
         command = [sys.executable, "-m", "netsvc.cli", "call", "--url", url, "--ca-file", str(certificate), "math.add", "2", "3"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    async def test_proxy(self) -> None:
+        """Through a proxy that can CONNECT, with a password: HTTP, WebSocket, and TLS inside of the tunnel; asked by both kinds of clients."""
+        key, certificate = self.certificate()
+        port = free_port()
+        plain = self.start()
+        self.start(listen=False, overrides=[f"http.listen=ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"])
+        proxy = ProxyFactory()
+        listening = reactor.listenTCP(0, proxy, interface="127.0.0.1")  # type: ignore[attr-defined]  # zope's interfaces
+        self.addCleanup(listening.stopListening)
+        way = f"http://u:secret@127.0.0.1:{listening.getHost().port}"
+        for url in (plain.url, plain.websocket_url, f"https://localhost:{port}", f"wss://localhost:{port}"):
+            async with Client(url, proxy=way, ca_file=certificate) as rpc:
+                self.assertEqual(await rpc.math.add(2, 3), 5)
+        authority = plain.url.removeprefix("http://")
+        self.assertEqual(proxy.asked, [authority, authority, f"localhost:{port}", f"localhost:{port}"])
+        refused = Client(plain.url, proxy=way.replace("secret", "wrong"))
+        error = await self.assertFailure(refused.call("math.add", [2, 3]), ConnectionLost)
+        self.assertIn("407", str(error))
+        await refused.close()
+
+    async def test_ipv6(self) -> None:
+        """Addresses of IPv6."""
+        port = free_port()
+        self.start(listen=False, overrides=[rf"http.listen=tcp6:{port}:interface=\:\:1"])
+        for scheme in ("http", "ws"):
+            async with Client(f"{scheme}://[::1]:{port}") as rpc:
+                self.assertEqual(await rpc.math.add(2, 3), 5)
 
     async def test_unreachable(self) -> None:
         """Nobody listens: a call fails at once, and does not hang."""
