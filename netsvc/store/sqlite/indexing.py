@@ -118,7 +118,10 @@ class Indexer:
     def close(self) -> None:
         """Purge what has been deleted, and close the index."""
         try:
-            self.catch_up(time.monotonic() + self._settings.search_wait)
+            until = time.monotonic() + self._settings.search_wait
+            self.catch_up(until)
+            while self._firsts and time.monotonic() < until:
+                self._forget(PIECE)
             while self._index.purge():
                 pass
         finally:
@@ -132,15 +135,15 @@ class Indexer:
         events = self._look()
         busy = events >= BUSY_LEAST and events > BUSY_RATE * (now - self._looked)
         self._looked = now
-        if self._behind():
+        if self._stale and now >= self._purge_at:
+            self._purge(now)
+        elif self._behind():
             self._work(BUSY_PIECE if busy else PIECE)
+        elif self._firsts:
+            self._forget(BUSY_PIECE if busy else PIECE)
+        if self._behind() or self._firsts:
             return PAUSE if busy else 0.0
-        if not self._stale:
-            return None
-        if now >= self._purge_at:
-            self._stale = self._index.purge()
-            took = time.monotonic() - now
-            self._purge_at = now + max(1.0, PURGE_SHARE * took)
+        # What is appended from now on wakes us again after a while: so that several events share a transaction.
         return max(self._purge_at - now, 0.0) if self._stale else None
 
     def catch_up(self, until: float) -> int:
@@ -162,18 +165,25 @@ class Indexer:
                     self._firsts[id] = first
 
     def _behind(self) -> bool:
-        return bool(self._heads or self._firsts) or self._compared is not None
+        return bool(self._heads) or self._compared is not None
 
     def _work(self, piece: int) -> None:
         if self._compared is not None:
             self._compare(self._compared)
-        elif self._firsts:
-            room, first = next(iter(self._firsts.items()))
-            if not self._index.forget(room, first, piece):
-                del self._firsts[room]
-            self._stale = True
         else:
             self._follow(piece)
+
+    def _forget(self, piece: int) -> None:
+        """Remove some messages that retention has removed. They are not found any more in any case."""
+        room, first = next(iter(self._firsts.items()))
+        if not self._index.forget(room, first, piece):
+            del self._firsts[room]
+        self._stale = True
+
+    def _purge(self, now: float) -> None:
+        """Purge one part of the index if there is one to be purged."""
+        self._stale = self._index.purge()
+        self._purge_at = now + max(1.0, PURGE_SHARE * (time.monotonic() - now)) if self._stale else now
 
     def _look(self) -> int:
         """Take over what the writer has told; how many events are new."""

@@ -176,7 +176,7 @@ class IndexerTests(SynchronousTestCase):
             log.execute("DELETE FROM events")
             log.execute("UPDATE rooms SET first = 8")
         self.reopen()
-        self.assertEqual(self.indexer.catch_up(time.monotonic() + DEADLINE), 0)
+        self.steps()
         self.assertEqual(value_of(self.indexer._index._connection, "SELECT count(*) FROM messages"), 0)
 
     def test_behind(self) -> None:
@@ -204,6 +204,37 @@ class IndexerTests(SynchronousTestCase):
         self.assertEqual(done, indexing.BUSY_PIECE)
         self.say("few")
         self.assertEqual(self.indexer.step(), 0.0)
+
+    def test_purge_while_busy(self) -> None:
+        """What has been deleted is purged also while there is always more to index."""
+        self.patch(indexing, "BUSY_RATE", 1.0)
+        self.say(f"a {SECRET} came")
+        self.steps()
+        self.change(1, "", "delete")
+        self.indexer.catch_up(time.monotonic() + DEADLINE)
+        self.say(*("w" for _ in range(1000)))
+        self.indexer._purge_at = 0.0
+        self.assertEqual(self.indexer.step(), indexing.PAUSE)
+        self.assertNotIn(PART, self.index_bytes())
+
+    def test_rests_when_level(self) -> None:
+        """When everything is indexed there is nothing to do until more is appended."""
+        self.steps()
+        self.say("one")
+        self.assertIsNone(self.indexer.step())
+        self.assertEqual(self.texts("one"), ["one"])
+
+    def test_retention_holds_up_nobody(self) -> None:
+        """A search does not wait until all that retention removed has left the index."""
+        self.say(*(f"w {number}" for number in range(600)))
+        self.steps()
+        with self.opened.writer as log:
+            log.execute("DELETE FROM events WHERE seq <= 500")
+            log.execute("UPDATE rooms SET first = 501")
+        self.indexer.prune(["r"])
+        self.assertEqual((self.page("w").behind, len(self.page("w", limit=200).hits)), (0, 100))
+        self.reopen()
+        self.assertEqual(value_of(self.indexer._index._connection, "SELECT count(*) FROM messages"), 100)
 
     def test_time_is_up(self) -> None:
         """A search that takes too long gives what it has, and where to go on."""
