@@ -12,9 +12,14 @@ import os
 import random
 import resource
 import struct
+import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.system.daemon import Daemon
@@ -32,6 +37,7 @@ return_within = {window}s
 """
 
 ROOM = "storm"
+ROOT = Path(__file__).parents[2]
 PROBE_INTERVAL = 0.1
 
 
@@ -205,6 +211,7 @@ class Storm:
         self.figures: dict[str, Any] = {"clients": clients}
         self.output = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._prober: subprocess.Popen[str] | None = None
 
     def later(self, seconds: float, client: StormClient) -> None:
         """Have a client come back."""
@@ -234,17 +241,6 @@ class Storm:
         self.posted += 1
         assert json.loads(answer)["result"]["seq"] == self.posted, answer
 
-    async def _probe(self) -> None:
-        """Ask whether the daemon is ready, again and again."""
-        while True:
-            began = time.monotonic()
-            try:
-                status, _ = await asyncio.wait_for(self._request("GET", "/readyz"), 5.0)
-            except (OSError, TimeoutError, IndexError):
-                status = 0
-            self.probes.append((status, time.monotonic() - began))
-            await asyncio.sleep(PROBE_INTERVAL)
-
     async def _until(self, what: str, deadline: float, everybody: Any) -> float:
         began = time.monotonic()
         while not all(map(everybody, self.clients)):
@@ -271,7 +267,9 @@ class Storm:
             await self.post()
         await self._until("have all", deadline, lambda client: len(client.seqs) == posts)
         await self._end(kill)
-        probing = asyncio.get_running_loop().create_task(self._probe())
+        # A process of its own: this one has thousands of clients to play.
+        command = [sys.executable, "-m", "tests.system.storm", "--probe", f"{self.daemon.url}/readyz"]
+        probing = self._prober = await asyncio.to_thread(partial(subprocess.Popen, command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
         ready = time.monotonic()
         for _ in range(posts):
             await self.post()
@@ -281,8 +279,10 @@ class Storm:
         for _ in range(posts):
             await self.post()
         await self._until("have all", deadline, lambda client: len(client.seqs) >= 3 * posts)
-        probing.cancel()
         await asyncio.sleep(0.2)  # for what should not come
+        probing.terminate()
+        seen, _ = await asyncio.to_thread(probing.communicate)
+        self.probes = [(int(status), float(seconds)) for status, seconds in map(str.split, seen.splitlines())]
 
     def run(self, deadline: float, kill: bool = False, posts: int = 5) -> dict[str, Any]:
         """Play it; the figures. AssertionError if something takes longer than `deadline` seconds.
@@ -294,6 +294,8 @@ class Storm:
         try:
             asyncio.run(self._closing(self._run(deadline, kill, posts)))
         finally:
+            if self._prober is not None:
+                self._prober.kill()
             if self.daemon.running:
                 self.daemon.stop()
             self.output = self.daemon.output() + self.daemon.errors()
@@ -323,13 +325,32 @@ class Storm:
                 task.cancel()
 
 
+def probe(url: str) -> None:
+    """Ask whether a daemon is ready, again and again, and print status and seconds of each answer; 0 if there is none."""
+    while True:
+        began = time.monotonic()
+        try:
+            with urllib.request.urlopen(url, timeout=5.0) as answer:
+                status = answer.status
+        except urllib.error.HTTPError as error:
+            status = error.code
+        except OSError:
+            status = 0
+        sys.stdout.write(f"{status} {time.monotonic() - began:.4f}\n")
+        sys.stdout.flush()
+        time.sleep(PROBE_INTERVAL)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Play both ends and print the figures; 1 if something was lost or readiness was."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=5000)
     parser.add_argument("--window", type=float, default=30.0, help="[limits] return_within, seconds")
     parser.add_argument("--deadline", type=float, default=120.0, help="seconds for each step")
+    parser.add_argument("--probe", metavar="URL", help="only ask for readiness")
     options = parser.parse_args(arguments)
+    if options.probe:
+        probe(options.probe)
     if not raise_file_limit(options.clients + 500):
         sys.stderr.write(f"the hard limit of open files is too low for {options.clients} clients\n")
         return 1
