@@ -31,7 +31,7 @@ from netsvc.core.limits import Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.moderation import Moderation
 from netsvc.core.passwords import PasswordHashes, Passwords
-from netsvc.core.procedures import Registry, declared, declared_names
+from netsvc.core.procedures import Call, Registry, declared, declared_names
 from netsvc.core.rooms import Rooms
 from netsvc.core.search import Searches
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
@@ -294,12 +294,16 @@ class Composition:
     def _calls(self) -> tuple[Providers, RpcService]:
         reactor, rpc = self.reactor, self.settings.section(RpcSettings)
         answers = Answers(self.store, reactor, self.settings.section(RoomsSettings).keys, rpc.deadline_max)
-        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self.blocking_threads.run, self.limits.slow_calls)
+        dispatcher = Dispatcher(self.registry, reactor, rpc, answers, self._in_thread, self.limits.slow_calls)
         providers = Providers(self.registry, rpc, dispatcher.deadlines)
         for source in (ConventionProcedures(dispatcher, rpc), CancelProcedure()):
             self.registry.add(source)
         self.registry.add(ProvideProcedures(providers), rpc.provide)
         return providers, RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog)
+
+    def _in_thread(self, function: Callable[..., Any], call: Call, arguments: Any) -> "Deferred[Any]":
+        """Run a blocking procedure; its callers have their turns, whoever calls how much."""
+        return self.blocking_threads.run_for(call.budget, function, call, arguments)
 
     def _streams(self) -> dict[str, StreamFactory]:
         section, reactor = self.settings.section, self.reactor

@@ -1,6 +1,7 @@
 """A few threads of one's own, with a bounded number of jobs waiting for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
@@ -9,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from netsvc.core.fairness import FairQueue
 from netsvc.errors import Overloaded
 
 __all__ = ["BoundedThreads"]
@@ -34,6 +36,8 @@ class BoundedThreads:
         self._threads = threads
         self._most = threads + waiting
         self._jobs = 0
+        self._given = 0
+        self._waiting: FairQueue[_Job] = FairQueue()
         self._crew: _Crew | None = None
 
     def start(self) -> None:
@@ -46,6 +50,9 @@ class BoundedThreads:
         No error if it has not been started.
         """
         crew, self._crew = self._crew, None
+        while self._waiting:
+            self._jobs -= 1
+            self._waiting.pop().result.errback(Overloaded("shutting down"))
         return crew.end() if crew is not None else succeed(None)
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Deferred[R]":
@@ -53,29 +60,69 @@ class BoundedThreads:
 
         :raises Overloaded: as many jobs wait as may, or it is stopped.
         """
-        crew = self._crew
-        if crew is None or self._jobs >= self._most:
+        return self.run_for(None, function, *args, **kwargs)
+
+    def run_for(self, owner: Hashable, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Deferred[R]":
+        """Likewise; of the jobs that wait one of each owner is begun in turn. One that is cancelled while it waits is not begun."""
+        if self._crew is None or self._jobs >= self._most:
             raise Overloaded(f"too many {self._name} at once: try again")
         self._jobs += 1
-        result: Deferred[R] = Deferred()
+        job = _Job(owner, partial(function, *args, **kwargs), self)
+        # As many more as there are threads, so that none is idle until the reactor has heard of what it has done.
+        if self._given < 2 * self._threads:
+            self._give(job)
+        else:
+            self._waiting.add(owner, job)
+        return job.result
 
-        def done(outcome: "R | Failure") -> None:
-            # Counted here and not on the Deferred: a job whose caller has cancelled still occupies its thread.
+    def _give(self, job: "_Job") -> None:
+        assert self._crew is not None
+        self._given += 1
+        self._crew.jobs.put(job)
+
+    def done(self, job: "_Job", outcome: Any) -> None:
+        """A job has been carried out."""
+        # Counted here and not on the Deferred: a job whose caller has cancelled still occupies its thread.
+        self._jobs -= 1
+        self._given -= 1
+        if self._waiting and self._crew is not None:
+            self._give(self._waiting.pop())
+        if not job.result.called:
+            job.result.callback(outcome)
+
+    def discard(self, job: "_Job") -> None:
+        """Nobody wants a job any more."""
+        if self._waiting.discard(job.owner, job):
             self._jobs -= 1
-            result.callback(outcome)
 
-        crew.jobs.put((lambda: function(*args, **kwargs), done))
-        return result
+
+class _Job:
+    """A function to call.
+
+    :ivar result: fires with what it returns or raises, on the reactor's thread.
+    """
+
+    __slots__ = ("_threads", "function", "owner", "result")
+
+    def __init__(self, owner: Hashable, function: Callable[[], Any], threads: BoundedThreads) -> None:
+        self.owner = owner
+        self.function = function
+        self.result: Deferred[Any] = Deferred(lambda _: threads.discard(self))
+        self._threads = threads
+
+    def done(self, outcome: Any) -> None:
+        """It has been called."""
+        self._threads.done(self, outcome)
 
 
 class _Crew:
     """The threads of one start.
 
-    :ivar jobs: what to call, and what to call on the reactor's thread with its outcome; None ends a thread.
+    :ivar jobs: what to call; None ends a thread.
     """
 
     def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
-        self.jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = SimpleQueue()
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._reactor = reactor
         self._left = size
         self._ended: Deferred[None] | None = None
@@ -90,15 +137,14 @@ class _Crew:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            function, done = job
             outcome: Any
             try:
                 if self._ended is not None:
                     raise Overloaded("shutting down")
-                outcome = function()
+                outcome = job.function()
             except BaseException:
                 outcome = Failure()
-            self._reactor.callFromThread(done, outcome)
+            self._reactor.callFromThread(job.done, outcome)
         self._reactor.callFromThread(self._gone)
 
     def _gone(self) -> None:

@@ -120,6 +120,34 @@ class Bounds(SynchronousTestCase):
         self.reactor.take(1)
         self.assertTrue(self.successResultOf(thread).daemon)
 
+    def test_owners_in_turn(self) -> None:
+        """Of those who wait each has one job begun in turn; one that is cancelled while it waits is not begun, and leaves its place."""
+        self.threads = BoundedThreads(self.reactor, "jobs", 1, 8)
+        self.threads.start()
+        self.addCleanup(self.threads.stop)
+        release, _ = self.busy()
+        order: list[str] = []
+        jobs = [self.threads.run_for(name[0], order.append, name) for name in ("a0", "a1", "a2", "a3", "b1", "c1", "c2")]
+        jobs[3].cancel()
+        self.failureResultOf(jobs[3], CancelledError)
+        self.threads.run_for("b", order.append, "b2")
+        release.set()
+        self.reactor.take(8)
+        self.assertEqual(order, ["a0", "a1", "b1", "c1", "a2", "b2", "c2"])
+
+    def test_stop_with_many_waiting(self) -> None:
+        """Also those that no thread has been given fail."""
+        self.threads = BoundedThreads(self.reactor, "jobs", 1, 8)
+        self.threads.start()
+        release, _ = self.busy()
+        jobs = [self.threads.run(int, "7") for _ in range(3)]
+        stopped = self.threads.stop()
+        release.set()
+        self.reactor.take(3)
+        for job in jobs:
+            self.failureResultOf(job, Overloaded)
+        self.successResultOf(stopped)
+
     def test_cancelled_still_counts(self) -> None:
         """A job whose caller has given up keeps its place until it is done, and its result is dropped."""
         release, running = self.busy()
