@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from netsvc.client.addresses import USER_AGENT, Address, Credentials
 from netsvc.client.connecting import Way
-from netsvc.client.errors import BadAnswer, ClientError, DeadlinePassed, answered_error, lost, refusal
+from netsvc.client.errors import BadAnswer, ClientError, ConnectionLost, DeadlinePassed, answered_error, lost, refusal
 from netsvc.client.limits import Limits
 from netsvc.client.websocket import retry_seconds
 
@@ -62,6 +62,8 @@ class HttpCalls:
         self._pool.cachedConnectionTimeout = IDLE  # type: ignore[assignment]  # a float is as good
         # A POST is not sent again without being asked; `Remote` knows when that is right.
         self._pool.retryAutomatically = False
+        self._under_way: dict[Deferred[Any], Deferred[Any]] = {}
+        """By the outcomes of calls, what treq has promised."""
         self._http = HTTPClient(Agent.usingEndpointFactory(clock, _Endpoints(way), self._pool))
 
     def call(self, method: str, params: Any, deadline: float, key: str | None) -> "Deferred[Any]":
@@ -78,16 +80,40 @@ class HttpCalls:
         except UnicodeEncodeError:
             raise ValueError("the params are not UTF-8") from None
 
-        def late(outcome: Any, seconds: float) -> Any:
-            raise DeadlinePassed(f"{method} was not answered within {deadline:g} s")
-
         # A redirection would take the credentials elsewhere. The clock is given since the default is the global reactor.
         asking: Deferred[Any] = self._http.post(self._url, data=_Sent(body), headers=headers, allow_redirects=False, unbuffered=True, reactor=self._clock)  # type: ignore[arg-type]
-        asking.addCallback(self._read)
-        return asking.addTimeout(deadline, self._clock, onTimeoutCancel=late).addErrback(_said)
+        return self._bounded(asking.addCallback(self._read), method, deadline)
+
+    def _bounded(self, asking: "Deferred[Any]", method: str, deadline: float) -> "Deferred[Any]":
+        """A call's outcome: also if it is cancelled, takes too long, or the client is closed, which the HTTP client would tell as one error or other."""
+
+        def cancel(_: object) -> None:
+            self._under_way.pop(outcome, None)
+            asking.cancel()
+
+        def failed(failure: Failure) -> None:
+            if self._under_way.pop(outcome, None) is not None:
+                error = failure.value
+                outcome.errback(error if isinstance(error, ClientError) else lost(failure))
+
+        def answered(result: Any) -> None:
+            if self._under_way.pop(outcome, None) is not None:
+                outcome.callback(result)
+
+        def late(_: object, seconds: float) -> Any:
+            raise DeadlinePassed(f"{method} was not answered within {deadline:g} s")
+
+        outcome: Deferred[Any] = Deferred(cancel)
+        self._under_way[outcome] = asking
+        asking.addCallbacks(answered, failed)
+        return outcome.addTimeout(deadline, self._clock, onTimeoutCancel=late)
 
     def close(self) -> "Deferred[None]":
-        """Close the idle connections; those that take long are left to it."""
+        """Close the connections, those that take long excepted; calls under way fail."""
+        under_way, self._under_way = self._under_way, {}
+        for outcome, asking in under_way.items():
+            asking.cancel()
+            outcome.errback(ConnectionLost("the client is closed"))
         closed: Deferred[None] = Deferred()
         timer = self._clock.callLater(self._limits.close, closed.callback, None)
 
@@ -104,13 +130,6 @@ class HttpCalls:
         body = _Body(self._limits.max_message, reading)
         response.deliverBody(body)
         return reading.addCallback(_result, response)
-
-
-def _said(failure: Failure) -> Failure:
-    """Make an error of ours of whatever the HTTP client says."""
-    if isinstance(failure.value, ClientError | ValueError):
-        return failure
-    raise lost(failure) from failure.value
 
 
 def _result(content: bytes, response: Any) -> Any:

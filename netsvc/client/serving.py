@@ -50,8 +50,6 @@ class Serving:
             send(self._answer(identifier, method, result))
 
         outcome.addBoth(done)
-        if outcome.called:
-            self._under_way.pop(identifier, None)
 
     def cancelled(self, identifier: bytes) -> None:
         """Nobody wants the answer to this call any more."""

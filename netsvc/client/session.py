@@ -257,6 +257,8 @@ class Session:
         self._set_timer(None)
         self._steady = self._clock.callLater(self.limits.steady, self._is_steady)
         self._become(State("online"))
+        if not self.ready:
+            return  # somebody who watches has closed it
         waiting, self._waiting = self._waiting, []
         for each in returning:
             each.attach()
@@ -323,6 +325,8 @@ class Session:
             self._finish(State("refused", 0.0, str(error)), error)
             return
         self._let_go(error)
+        if self._over is not None:
+            return  # who heard of it has closed the session
         wait = self.wait(self._failures, error.retry_after if isinstance(error, CallFailed) else None)
         if self._return_after is not None:
             # The server has spread its clients itself.
@@ -344,6 +348,7 @@ class Session:
 
     def _let_go(self, error: ClientError) -> None:
         """Have no connection any more: the calls under way fail."""
+        self._draining = True  # who hears of that and calls again is to wait for the next connection
         self._set_timer(None)
         if self._steady is not None and self._steady.active():
             self._steady.cancel()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -116,6 +116,23 @@ class Errors(HttpCase):
         call = self.call()
         self.server.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 1200)
         self.assertIn("1000", str(self.failureResultOf(call, BadAnswer).value))
+        self.assertTrue(self.server.over)
+
+    def test_cancelled(self) -> None:
+        """Cancelling is told as such, before the answer and within it; the connection is not used any more."""
+        for some in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"):
+            call = self.call()
+            self.server.receive(some)
+            call.cancel()
+            self.failureResultOf(call, CancelledError)
+            self.assertTrue(self.server.over)
+            self.assertEqual([timer for timer in self.ground.clock.getDelayedCalls() if timer.active()], [])
+
+    def test_closed(self) -> None:
+        """A client that is closed has no calls under way any more."""
+        call = self.call()
+        self.http.close()
+        self.failureResultOf(call, ConnectionLost)
         self.assertTrue(self.server.over)
 
     def test_unreachable(self) -> None:

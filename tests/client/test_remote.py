@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -162,6 +163,14 @@ class HttpCalls(RemoteCase):
         self.failureResultOf(call)
         self.clock.advance(3)
         self.assertEqual(self.server.sent(), b"")
+
+    def test_cancel_an_attempt(self) -> None:
+        """A call that is cancelled is not made again."""
+        call = self.rpc.call("math.add", [1])
+        call.cancel()
+        self.failureResultOf(call, CancelledError)
+        self.clock.advance(3)
+        self.assertEqual(len(self.ground.connections), 1)
 
     def test_in_flight(self) -> None:
         """Of more calls than may be under way the rest wait, in turn, but not beyond their deadlines."""

@@ -270,6 +270,31 @@ class Returns(SessionCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.session.state.name, "closed")
 
+    def test_called_again_at_once(self) -> None:
+        """Who hears that a call was lost, and calls again right then, waits for the next connection."""
+        server = self.go_online()
+        again = self.session.call("a", None, 5.0).addErrback(lambda _: self.session.call("b", None, 5.0))
+        server.lose()
+        self.clock.advance(0.75)
+        self.server.accept()
+        (message,) = self.server.messages()
+        self.server.answer(message, 1)
+        self.called(1, again)
+
+    def test_close_by_who_hears(self) -> None:
+        """Who hears that a call was lost, or that there is a connection, may close the session."""
+        server = self.go_online()
+        self.session.call("a", None, 5.0).addErrback(lambda _: self.session.close())
+        server.lose()
+        self.assertEqual((self.session.state.name, self.clock.getDelayedCalls()), ("closed", []))
+        self.session = self.make_session(Credentials("t"))
+        self.session.watch(lambda state: None if state.name != "online" else self.session.close().addErrback(lambda _: None) and None)
+        waiting = self.session.online()
+        self.server.accept()
+        self.failureResultOf(waiting, ConnectionLost)
+        self.server.close(1000)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_close_by_a_watcher(self) -> None:
         """Who watches may close it, even while it begins to connect."""
         self.session.watch(lambda state: self.session.close() if state.name == "connecting" else None)
