@@ -73,8 +73,9 @@ class ActionTests(PageCase):
         """A message that is deleted elsewhere while it is corrected here has nothing left to be corrected."""
         page = self.open()
         self.write(page, "first")
-        self.see(page.locator("#rows > .message.own .text"), "first")
-        seq = int(page.locator("#rows > .message.own").get_attribute("data-seq") or 0)
+        own = page.locator("#rows > .message.own:not(.pending)")
+        self.see(own.locator(".text"), "first")
+        seq = int(own.get_attribute("data-seq") or 0)
         page.press("#message", "ArrowUp")
         page.fill("#message", "second")
         self.as_("nora").call("chat.delete", room=self.room, seq=seq)

@@ -42,6 +42,16 @@ test("a message is stored before it is sent and leaves the storage only when it 
   assert.deepEqual(texts(box), []);
 });
 
+test("what is written before anybody has logged in belongs to who connects first", async () => {
+  const { box, storage } = outbox();
+  const { asked, send } = manual();
+  box.add("r", "early", null);
+  assert.ok(!box.isHeld(box.of("r")[0]));
+  box.connected("ann", send);
+  assert.deepEqual(asked.map(({ text }) => text), ["early"]);
+  assert.equal(JSON.parse([...storage.entries.values()][0]).author, "ann");
+});
+
 test("a room's messages go one after the other; rooms do not wait for each other", async () => {
   const { box } = outbox();
   const { asked, send } = manual();

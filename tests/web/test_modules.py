@@ -1,11 +1,14 @@
 """The page's modules in Node: what they promise is in the `*.test.mjs` files beside this one."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from netsvc import __version__
 from tests.system.required import skip_or_fail
 
 HERE = Path(__file__).parent
@@ -25,6 +28,10 @@ class ModulesTests(SynchronousTestCase):
     def test_rpc(self) -> None:
         """The connection calls, notices when it is dead, and comes back when and only when it should."""
         self.passes_in_node("rpc.test.mjs")
+
+    def test_connect(self) -> None:
+        """Programs connect in one line, as somebody, and serve procedures that survive a lost connection."""
+        self.passes_in_node("connect.test.mjs")
 
     def test_rooms(self) -> None:
         """A room's window is in order, never doubled, and knows every hole."""
@@ -69,6 +76,14 @@ class FilesTests(SynchronousTestCase):
             self.assertNotIn(forbidden, page)
         for part in page.split('="/web/')[1:]:
             self.assertTrue((WEB / part.split('"')[0]).is_file(), part[:30])
+
+    def test_package(self) -> None:
+        """The client is a package of its own with netsvc's version, and reaches for nothing outside its folder."""
+        package = json.loads((WEB / "client" / "package.json").read_text())
+        self.assertEqual(package["version"], __version__)
+        for module in (WEB / "client").glob("*.js"):
+            for reached in re.findall(r' from "([^"]+)"', module.read_text()):
+                self.assertRegex(reached, r"^\./[\w-]+\.js$", module.name)
 
     def test_no_html_from_strings(self) -> None:
         """No module turns a string into HTML or code."""

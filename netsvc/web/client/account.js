@@ -32,9 +32,9 @@ export class Account {
     this.#token = token;
   }
 
-  /** All guests are one scope for the server's memory of keys, since their names come and go. */
+  /** All guests are one scope, "", for the server's memory of keys, since their names come and go; null before the first login. */
   get author() {
-    return this.identity === null || this.identity.guest ? "" : this.identity.name;
+    return this.identity === null ? null : this.identity.guest ? "" : this.identity.name;
   }
 
   /** The guest name to ask for on the next connection. */

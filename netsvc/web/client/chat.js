@@ -35,7 +35,7 @@ function afterSeconds(seconds, action) {
 }
 
 export class Chat {
-  /** Emits ("identity" | "rooms" | "directory" | "room" | "typing", room?) after a change. */
+  /** Emits ("identity" | "connection" | "rooms" | "directory" | "room" | "typing", room?) after a change. */
   changed = new Signal();
   /** Emits (room, event) for each event that arrives while it happens; not for history. */
   arrived = new Signal();
@@ -87,9 +87,11 @@ export class Chat {
   #listen() {
     const { rpc } = this;
     rpc.changed.add(({ name }) => {
-      if (name === "online") return;
-      this.#admitted = false;
-      this.outbox.disconnected();
+      if (name !== "online") {
+        this.#admitted = false;
+        this.outbox.disconnected();
+      }
+      this.changed.emit("connection");
     });
     rpc.on("chat.event", (event) => this.#take(event));
     rpc.on("chat.gap", (gap) => this.#inRoom(gap.room, (log) => log.skip(gap)));
@@ -106,6 +108,24 @@ export class Chat {
   /** Why the guest name that was asked for is not ours; "" if it is. */
   get nameProblem() {
     return this.account.nameProblem;
+  }
+
+  /**
+   * @param {() => any} condition looked at now and after every change
+   * @returns {Promise<any>} its value, once that is true
+   */
+  until(condition) {
+    return new Promise((resolve) => {
+      let end = () => {};
+      const look = () => {
+        const value = condition();
+        if (!value) return;
+        end();
+        resolve(value);
+      };
+      end = this.changed.add(look);
+      look();
+    });
   }
 
   /** Follow a room from now on, as the one visited last. */

@@ -26,7 +26,8 @@ export function randomKey(crypto = globalThis.crypto) {
  * @property {string} room
  * @property {string} text
  * @property {number} replyTo the seq that it answers; 0 for none
- * @property {string} author the scope in which the server knows the key: the user's name, or "" for every guest
+ * @property {string | null} author the scope in which the server knows the key: the user's name, or "" for every guest; null while
+ *   nobody knows yet: then it is whoever connects first
  * @property {number} at milliseconds since 1970 when it was typed; also the order
  * @property {number} tried milliseconds since 1970 when it was first sent, whatever came of it; 0 before
  * @property {"waiting" | "sending" | "failed" | "sent"} state
@@ -73,13 +74,13 @@ export class Outbox {
 
   /** True if the item was typed under another identity and waits for that one to come back. */
   isHeld(item) {
-    return this.#author !== null && item.author !== this.#author && item.state === "waiting";
+    return this.#author !== null && item.author !== null && item.author !== this.#author && item.state === "waiting";
   }
 
   /**
    * @param {string} room
    * @param {string} text
-   * @param {string} author
+   * @param {string | null} author
    * @param {number} [replyTo]
    * @returns {Item}
    */
@@ -124,6 +125,10 @@ export class Outbox {
   connected(author, send) {
     this.#author = author;
     this.#send = send;
+    for (const item of this.#items.filter((other) => other.author === null)) {
+      item.author = author;
+      this.#save(item);
+    }
     for (const room of new Set(this.#items.map((item) => item.room))) this.#pump(room);
   }
 

@@ -53,6 +53,7 @@ const SYSTEM_TIMERS = {
 };
 
 const METHOD_NOT_FOUND = -32601;
+const INTERNAL_ERROR = -32603;
 const ABNORMAL = 1006;
 /** Nobody is kept out longer than this by a `return_after`, whatever the server says. */
 const LONGEST_RETURN = 300;
@@ -92,6 +93,9 @@ export class RpcClient {
   #calls = new Map();
   #lastId = 0;
   #subscribers = new Map();
+  #answers = new Map();
+  /** By id, what tells an action that its answer is not wanted any more. */
+  #asking = new Map();
   #failures = 0;
   #returnAfter = null;
   #heard = 0;
@@ -181,6 +185,19 @@ export class RpcClient {
   }
 
   /**
+   * Answer calls that the server makes.
+   *
+   * @param {string} method
+   * @param {(params: any, call: {signal: AbortSignal, deadline?: number}) => any} action its result, or a promise of it, is the answer;
+   *   an RpcError that it throws is answered as it is, any other error without its words. The signal aborts when nobody waits any more.
+   * @returns {() => void} ends it
+   */
+  answer(method, action) {
+    this.#answers.set(method, action);
+    return () => this.#answers.get(method) === action && this.#answers.delete(method);
+  }
+
+  /**
    * @param {string} method
    * @param {object} [params]
    * @param {{deadline?: number}} [options] seconds; it also travels with the call, so that the server can give up too
@@ -265,15 +282,33 @@ export class RpcClient {
     else call.resolve(message.result);
   }
 
-  #asked({ method, params, id }) {
+  #asked(message) {
+    const { method, params, id } = message;
     if (id !== undefined) {
-      this.#socket.send(JSON.stringify({ jsonrpc: "2.0", id, error: { code: METHOD_NOT_FOUND, message: "Method not found" } }));
+      this.#reply(this.#socket, message);
       return;
     }
+    if (method === "rpc.cancel") this.#asking.get(params?.id)?.abort();
     if (method === "server.draining" && Number.isFinite(params?.return_after)) {
       this.#returnAfter = Math.min(Math.max(0, params.return_after), LONGEST_RETURN);
     }
     this.#subscribers.get(method)?.emit(params);
+  }
+
+  async #reply(socket, { method, params, id, deadline }) {
+    const stop = new AbortController();
+    this.#asking.set(id, stop);
+    let outcome;
+    try {
+      const action = this.#answers.get(method);
+      if (!action) throw new RpcError({ code: METHOD_NOT_FOUND, message: "Method not found" });
+      outcome = { result: (await action(params, { signal: stop.signal, deadline })) ?? null };
+    } catch (error) {
+      const { code, message, data } = error instanceof RpcError ? error : { code: INTERNAL_ERROR, message: "Internal error" };
+      outcome = { error: { code, message, data } };
+    }
+    if (this.#asking.get(id) === stop) this.#asking.delete(id);
+    if (socket === this.#socket && socket.readyState === 1) socket.send(JSON.stringify({ jsonrpc: "2.0", id, ...outcome }));
   }
 
   #ended(socket, code, reason) {
@@ -301,6 +336,8 @@ export class RpcClient {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close(code, reason);
     }
+    for (const stop of this.#asking.values()) stop.abort();
+    this.#asking.clear();
     const calls = [...this.#calls.values()];
     this.#calls.clear();
     for (const { reject, timer } of calls) {
