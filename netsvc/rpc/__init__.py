@@ -1,3 +1,3 @@
-"""Calls over HTTP and WebSocket: dispatch, introspection, the ``/ws`` connection."""
+"""Calls over HTTP, WebSocket, lines and AMP: connections, dispatch, providers, introspection."""
 
 __all__: list[str] = []

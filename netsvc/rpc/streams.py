@@ -104,6 +104,18 @@ class StreamRpc(RpcConnection):
             self._transport.settled()
 
 
+def _keep_alive(transport: Any) -> None:
+    """Have the kernel find out that the other end is gone."""
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below  # TLS runs on top of it
+    handle = getattr(transport, "getHandle", lambda: None)()
+    if isinstance(handle, socket):
+        handle.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            if (option := getattr(_socket, name, None)) is not None:
+                handle.setsockopt(IPPROTO_TCP, option, value)
+
+
 @implementer(IProtocol, IHalfCloseableProtocol, ISink)
 class StreamConnection:
     """One stream: the protocol and owner of its transport, and what carries a StreamRpc.
@@ -145,12 +157,8 @@ class StreamConnection:
         """See IProtocol."""
         self._transport = direct(transport)
         self._transport.owner = self
-        handle = getattr(transport, "getHandle", lambda: None)()
-        if isinstance(handle, socket) and self.peer != "unix":
-            handle.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-            for name, value in _KEEPALIVE:
-                if (option := getattr(_socket, name, None)) is not None:
-                    handle.setsockopt(IPPROTO_TCP, option, value)
+        if self.peer != "unix":
+            _keep_alive(transport)
         self.connectionMade()
 
     def connectionMade(self) -> None:  # noqa: N802

@@ -1,14 +1,20 @@
 """Shell scripts as clients: socat, over TCP and UNIX sockets."""
 
 import json
+import socket
+import ssl
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.system.clients import request
 from tests.system.daemon import Daemon, free_port
+from tests.system.programs import eventually
 from tests.system.required import require_program
+from tests.system.test_tls import make_certificate
 
 
 class SocatTests(SynchronousTestCase):
@@ -76,3 +82,51 @@ class SocatTests(SynchronousTestCase):
         self.assertEqual(rest[-2:], ["server.draining", "server.closing"])
         process.stdin.close()
         process.wait(10)
+
+
+class TlsTests(SynchronousTestCase):
+    """The same over TLS, with any endpoint string that [http] listen takes, too."""
+
+    def test_lines_over_tls(self) -> None:
+        """Calls in both directions, and an end that both sides see."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        key, certificate = (path.absolute() for path in make_certificate(folder))
+        port = free_port()
+        daemon = Daemon(f"[rpc]\nprovide = guest\n[lines]\nlisten = ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1\n")
+        self.addCleanup(daemon.close)
+        daemon.start()
+        context = ssl.create_default_context(cafile=str(certificate))
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+            client.makefile("rwb") as lines,
+        ):
+            lines.write(b'{"jsonrpc":"2.0","id":1,"method":"rpc.provide","params":["test.own"]}\n{"jsonrpc":"2.0","id":2,"method":"test.own","params":["x"]}\n')
+            lines.flush()
+            provided, asked = json.loads(lines.readline()), json.loads(lines.readline())
+            self.assertEqual((provided["result"]["providers"], asked["params"]), (1, ["x"]))
+            lines.write(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": "y" * 100_000}).encode() + b"\n")
+            lines.flush()
+            self.assertEqual(len(json.loads(lines.readline())["result"]), 100_000)
+            self.assertEqual(daemon.stop(), 0)
+            self.assertEqual([json.loads(line)["method"] for line in lines], ["server.draining", "server.closing"])
+
+
+class CapTests(SynchronousTestCase):
+    """[limits] connections is for all protocols together."""
+
+    def test_one_count(self) -> None:
+        """A connection of lines takes the place of one of HTTP, and leaves it again."""
+        port = free_port()
+        daemon = Daemon(f"[limits]\nconnections = 1\n[lines]\nlisten = tcp:{port}:interface=127.0.0.1\n")
+        self.addCleanup(daemon.close)
+        daemon.start()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client, client.makefile("rb") as lines:
+            client.sendall(b'{"jsonrpc":"2.0","id":1,"method":"auth.whoami"}\n')
+            lines.readline()
+            self.assertEqual(request(f"{daemon.url}/healthz").status, 503)
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as second, second.makefile("rb") as words:
+                (last,) = [json.loads(line) for line in words]
+                self.assertEqual((last["method"], last["params"]["code"]), ("server.closing", 1013))
+        eventually(lambda: request(f"{daemon.url}/healthz").status == 200, 10, "the place is free again")
