@@ -10,7 +10,10 @@ from netsvc.core.identity import Identity
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import RateLimited
 
-__all__ = ["REFUSALS", "Budget", "Budgets"]
+__all__ = ["FAULT_COST", "REFUSALS", "Budget", "Budgets"]
+
+FAULT_COST = 1.0
+"""What a message costs that is no call of any procedure; a call costs what its procedure does, whatever comes of it."""
 
 REFUSALS = 200
 """Refusals that one caller is told of in a second; whoever goes on all the same is read from no faster than that."""

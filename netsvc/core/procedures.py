@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from netsvc.core.docstrings import CallExample, read_docstring
 from netsvc.core.identity import RANKS, Identity
-from netsvc.core.limits import Budget
+from netsvc.core.limits import FAULT_COST, Budget
 from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, StartError, UnknownProcedure
 
 __all__ = ["Call", "Caller", "Procedure", "Registry", "declared", "declared_names", "procedure"]
@@ -442,14 +442,18 @@ class Registry:
             count += 1
         return count
 
-    def find(self, name: str) -> Procedure:
+    def find(self, name: str, budget: Budget | None = None) -> Procedure:
         """A procedure by name.
 
+        :param budget: pays for a name that is none's; one that is pays by `admit`.
         :raises UnknownProcedure: there is none.
+        :raises RateLimited: there is none, and the budget is spent.
         """
         try:
             return self._procedures[name]
         except KeyError:
+            if budget is not None:
+                budget.charge(FAULT_COST)
             raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods names them all") from None
 
     def admit(self, procedure: Procedure, call: "Call | Caller") -> None:

@@ -10,17 +10,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.idempotency import Answers, digest_of, scope_of
+from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Call, Caller, Procedure, Registry
-from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge, UnknownProcedure
+from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.joint import JointAnswer, JointCaller
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, notification, parse, parse_element
 
-__all__ = ["FAULT_COST", "NO_TIME", "Dispatcher", "InternalError"]
-
-FAULT_COST = 1.0
-"""What a message costs of a rate budget that is no call of any procedure; a call costs what its procedure does, whatever comes of it."""
+__all__ = ["NO_TIME", "Dispatcher", "InternalError"]
 
 TICK = 0.1
 """Resolution of deadlines, seconds."""
@@ -106,14 +104,6 @@ class Dispatcher:
         """The answer to what is no message; it costs what any such does."""
         return self._charged(failure(error, identifier), caller, identifier)
 
-    def _find_charged(self, method: str, caller: Caller) -> Procedure:
-        """A procedure; the name of none costs as much as a call."""
-        try:
-            return self._find(method)
-        except UnknownProcedure:
-            caller.budget.charge(FAULT_COST)
-            raise
-
     def _slow_down(self, caller: Caller) -> None:
         """A caller was refused for its rate: one that goes on all the same is read from no faster than refusals are made."""
         pause = caller.budget.pause
@@ -122,7 +112,7 @@ class Dispatcher:
 
     def _one(self, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         try:
-            procedure = self._find_charged(request.method, caller)
+            procedure = self._find(request.method, caller.budget)
             self._admit(procedure, caller)
             if request.deadline is not None:
                 if request.deadline <= 0:
@@ -156,7 +146,7 @@ class Dispatcher:
         call = _Decoded(self, request, caller, deadline)
         call.encode = encode
         try:
-            procedure = self._find_charged(method, caller)
+            procedure = self._find(method, caller.budget)
             self._admit(procedure, caller)
             result = self._started(procedure, procedure.converted(values), call, procedure.recalled)
             if procedure.remote and call.key is None:

@@ -8,10 +8,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from netsvc.core.identity import Identity
+from netsvc.core.limits import FAULT_COST
 from netsvc.errors import NetsvcError, NotAuthenticated
 from netsvc.http.messages import Answer, Headers, Request, Response
 from netsvc.rpc.connection import RpcService
-from netsvc.rpc.dispatch import FAULT_COST
 from netsvc.rpc.endpoint import CHALLENGE, HttpCaller, retry_header
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.xmlrpc import XmlRpc, fault_of
