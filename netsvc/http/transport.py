@@ -36,8 +36,9 @@ __all__ = [
 HIGH_WATER = 16 * 1024
 """Bytes that may wait in a transport before its producer is paused (ARCHITECTURE, Delivery)."""
 
-READ_SIZE = 64 * 1024
-"""The most that one read takes from the kernel."""
+READ_SIZE = 16 * 1024
+"""The most that one read takes from the kernel, so the most that one client can have done before the others get their turn: some hundred small
+requests. (With four times that, 150 clients that pipeline 3,000 requests each made a further one wait for 4.5 s instead of 1.1 s.)"""
 
 class TransportOwner(Protocol):
     """Who is told about the state of a transport's queue: the one protocol that uses it."""

@@ -11,7 +11,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from netsvc.http.transport import HIGH_WATER
+from netsvc.http.transport import HIGH_WATER, READ_SIZE
 from tests.http.sockets import DirectCase, Owner, Receiver
 
 
@@ -267,7 +267,7 @@ class ReadTests(DirectCase):
         """Up to 64 KiB are read at a time, though only 16 may wait to be sent."""
         self.socket.incoming.append(b"hello")
         self.assertIsNone(self.transport.doRead())
-        self.assertEqual((self.protocol.received, self.socket.calls[-1], self.transport.bufferSize), (b"hello", ("recv", 65536), HIGH_WATER))
+        self.assertEqual((self.protocol.received, self.socket.calls[-1], self.transport.bufferSize), (b"hello", ("recv", READ_SIZE), HIGH_WATER))
 
     def test_nothing(self) -> None:
         """A false alarm is none."""
