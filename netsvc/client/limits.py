@@ -12,7 +12,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar deadline: for a call that brings none, all its attempts included.
     :ivar connect: for making a connection, with TLS, proxy and handshake.
-    :ivar attempts: of a call that may be repeated, the first included.
+    :ivar attempts: of a call that may be repeated, the first included. Those that the server puts off (rate limited, overloaded) do not
+        count: for them there is the deadline.
     :ivar first: the shortest wait before trying again; it doubles with each attempt.
     :ivar longest: the longest wait.
     :ivar return_longest: the longest that a server may tell us to stay away.

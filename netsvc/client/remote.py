@@ -186,14 +186,16 @@ class Remote:
         await self._turns.acquire().addTimeout(deadline, self._clock, onTimeoutCancel=late)
 
     async def _attempts(self, attempt: Callable[[float], "Deferred[Any]"], until: float, again: bool) -> Any:
-        failures = 0
+        failures = lost = 0
         while True:
             try:
                 return await attempt(max(0.001, until - self._clock.seconds()))
             except (ConnectionLost, RateLimited, Overloaded, ProviderGone) as error:
                 failures += 1
+                # Being put off has had no effect and comes with a hint: that is bounded by the deadline alone.
+                lost += not isinstance(error, RateLimited | Overloaded)
                 wait = self._wait(error, failures)
-                useless = isinstance(error, Untrusted) or self._closed or failures >= self.limits.attempts
+                useless = isinstance(error, Untrusted) or self._closed or lost >= self.limits.attempts
                 if not again or useless or wait >= until - self._clock.seconds():
                     raise
             await self._sleep(wait)

@@ -155,6 +155,15 @@ class HttpCalls(RemoteCase):
         self.respond({"error": {"code": -32005, "message": "slow", "data": {"retry_after": 40}}}, 429)
         self.failureResultOf(call, RateLimited)
 
+    def test_put_off(self) -> None:
+        """Being put off does not count as an attempt: it goes on until the deadline."""
+        call = self.rpc.call("math.add", [1], deadline=60)
+        for wait in (0.75, 1.5, 3.0, 6.0, 6.0):
+            self.busy(0)
+            self.clock.advance(wait)
+        self.respond({"result": 1})
+        self.assertEqual(self.successResultOf(call), 1)
+
     def test_cancel(self) -> None:
         """A call can be cancelled while it waits for its next attempt."""
         call = self.rpc.call("math.add", [1])
