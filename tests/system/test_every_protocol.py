@@ -7,14 +7,17 @@ import subprocess
 import sys
 import xmlrpc.client
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.system.clients import RpcError, RpcSocket, post_rpc, request
 from tests.system.daemon import free_port
+from tests.system.programs import run_node
 from tests.system.served import ServedCase, call
 
 PORTS = {"lines": free_port(), "amp": free_port()}
 DEADLINE = 30.0
+JAVASCRIPT = Path(__file__).parent.parent.parent / "netsvc" / "web" / "client"
 
 Outcome = tuple[Any, Any]
 """Result or code, and what the error says."""
@@ -65,6 +68,24 @@ async def talk(reactor, port, method, params):
         print(json.dumps([error.code, error.data["detail"]]))
 
 react(talk, sys.argv[1:])
+"""
+
+
+NODE = """
+const { WebSocket } = require("ws");
+const [folder, url, method, params] = process.argv.slice(2);
+import(`${folder}/index.js`).then(async ({ connect, RpcError }) => {
+  const client = await connect({ url, WebSocket });
+  let outcome;
+  try {
+    outcome = [await client.call(method, JSON.parse(params)), null];
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error;
+    outcome = [error.code, error.data.detail];
+  }
+  client.close();
+  console.log(JSON.stringify(outcome));
+}).catch((error) => { console.error(error); process.exit(1); });
 """
 
 
@@ -132,6 +153,12 @@ class EveryProtocolTests(ServedCase):
         """The Python client on asyncio."""
         return self.run_program("-c", ASYNCIO, self.url, method, json.dumps(params))
 
+    def javascript_client(self, method: str, params: Any) -> Outcome:
+        """The JavaScript client in Node."""
+        printed = run_node(NODE, "ws@8", str(JAVASCRIPT), f"{self.daemon.websocket_url}/ws", method, json.dumps(params))
+        result, detail = json.loads(printed)
+        return result, detail
+
     def command_line(self, method: str, params: Any) -> Outcome:
         """netsvc call."""
         command = [sys.executable, "-m", "netsvc.cli", "call", "--url", self.url, "--json", method, *map(str, params)]
@@ -144,7 +171,7 @@ class EveryProtocolTests(ServedCase):
 
     def ways(self) -> dict[str, Callable[[str, Any], Outcome]]:
         """All of them."""
-        clients = self.deferred_client, self.asyncio_client, self.command_line
+        clients = self.deferred_client, self.asyncio_client, self.javascript_client, self.command_line
         return {way.__name__: way for way in (self.http, self.batch, self.websocket, self.xmlrpc, self.lines, self.amp, *clients)}
 
     def test_the_same_answer_and_the_same_error(self) -> None:
