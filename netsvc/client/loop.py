@@ -121,10 +121,15 @@ class LoopEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         try:
             async with asyncio.timeout(self._timeout):
-                _, bridge = await self._loop.create_connection(_Bridge, self._host, self._port, happy_eyeballs_delay=0.25 if ":" not in self._host else None)
+                _, bridge = await self._loop.create_connection(_Bridge, self._host, self._port, **_options(self._loop, self._host))
         except TimeoutError:
             raise errors.ConnectionLost(f"no connection to {self._host} within {self._timeout:g} s") from None
         return bridge.begin(factory)
+
+
+def _options(loop: asyncio.AbstractEventLoop, host: str) -> dict[str, Any]:
+    """Begin with a name's further addresses before the first one has timed out (RFC 8305), with the loops that know how; uvloop does not."""
+    return {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) and ":" not in host else {}
 
 
 class _Bridge(asyncio.Protocol):

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.client.errors import ConnectionLost
-from netsvc.client.loop import LoopClock, LoopEndpoint
+from netsvc.client.loop import LoopClock, LoopEndpoint, _options
 
 
 class Kept(Protocol):
@@ -138,9 +138,9 @@ class Connections(EndpointCase):
     """Connections that are made, used and lost."""
 
     def test_connects(self) -> None:
-        """The protocol gets its transport before any byte; names are tried at all their addresses."""
+        """The protocol gets its transport before any byte."""
         inner = self.connected()
-        self.assertEqual(self.loop.asked, [("h", 80, {"happy_eyeballs_delay": 0.25})])
+        self.assertEqual(self.loop.asked, [("h", 80, {})])
         self.assertTrue(inner.reading)
         inner.protocol.data_received(b"x")  # type: ignore[attr-defined]
         transport: Any = self.protocol.transport
@@ -154,12 +154,16 @@ class Connections(EndpointCase):
         transport.setTcpKeepAlive(True)
 
     def test_ipv6(self) -> None:
-        """Addresses of IPv6 are such; an address needs no second attempt beside it."""
+        """Addresses of IPv6 are such."""
         self.loop.address = ("::1", 80, 0, 0)
         self.successResultOf(self.connect("::1"))
         transport: Any = self.protocol.transport
         self.assertEqual(transport.getHost(), IPv6Address("TCP", "::1", 80))
-        self.assertEqual(self.loop.asked[0][2], {"happy_eyeballs_delay": None})
+
+    def test_many_addresses(self) -> None:
+        """With asyncio's own loops a name's addresses are tried side by side; an address has no others."""
+        self.assertEqual(_options(self.loop.real, "h"), {"happy_eyeballs_delay": 0.25})
+        self.assertEqual(_options(self.loop.real, "::1"), {})
 
     def test_fails(self) -> None:
         """What the loop says is what is told."""
