@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -154,9 +154,10 @@ class _Bridge(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's hook."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()  # until there is a protocol
-        self._transport = _Transport(transport)
+        # Not asked for: those of uvloop are no subclass.
+        inner = cast(asyncio.Transport, transport)
+        inner.pause_reading()  # until there is a protocol
+        self._transport = _Transport(inner)
 
     def data_received(self, data: bytes) -> None:
         """asyncio's hook."""
