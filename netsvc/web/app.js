@@ -23,7 +23,7 @@ import { StatusView } from "./status-view.js";
 const DEFAULT_ROOM = "lobby";
 const LAST_ROOM = "netsvc.room";
 /** Milliseconds between looks at which rooms the server has. */
-const DIRECTORY_EVERY = 30_000;
+const DIRECTORY_EVERY = 60_000;
 /** Milliseconds for which a short word is shown. */
 const TOAST = 4000;
 
@@ -169,6 +169,7 @@ class Page {
 
   #show(room, seq = 0) {
     if (room === this.#room) {
+      this.chat.follow(room);
       if (seq > 0) this.#jump(seq);
       return;
     }

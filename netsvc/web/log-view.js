@@ -83,7 +83,7 @@ export class LogView {
   open(log, target = 0) {
     if (this.#log) this.#log.following = true;
     this.#log = log;
-    const want = (seq) => queueMicrotask(() => this.#chat.quote(log, seq).catch(() => {})); // it stays "loading" until the next try
+    const want = (seq) => queueMicrotask(() => this.#chat.quote(log, seq).catch(() => {})); // it is asked for again when its row is built again
     this.#context = { log, me: "", isPaging: (kind) => this.#chat.isPaging(log, kind), want };
     this.#made = "";
     this.#opening = true;

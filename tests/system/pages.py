@@ -24,21 +24,33 @@ Words = str | re.Pattern[str]
 PASSWORD = "correct horse battery"
 
 
+def user_command(daemon: Daemon, *arguments: str, line: str = "") -> None:
+    """``netsvc user …`` on a daemon's state."""
+    command = [sys.executable, "-m", "netsvc.cli", "user", *arguments, "--state", str(daemon.state)]
+    subprocess.run(command, input=f"{line}\n", text=True, check=True, capture_output=True, timeout=30)
+
+
 class _Shared:
-    """Browser and daemon, from the first test that needs them to the end of the process."""
+    """A browser from the first test that needs it to the end of the process; a daemon until a test needs one with other users."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._browser: Any = None
         self._daemon: Daemon | None = None
+        self._accounts: dict[str, str] = {}
 
-    def get(self) -> tuple[Any, Daemon]:
-        """Both; started once, a daemon that a test has stopped anew."""
+    def get(self, accounts: dict[str, str]) -> tuple[Any, Daemon]:
+        """Both, the daemon with these users and no others: names of users are not guests'."""
         if self._browser is None:
             self._browser = self._stack.enter_context(browser())
             atexit.register(self._stack.close)  # only now: what it needs to close is closed at the end of the process, too
-        if self._daemon is None or not self._daemon.running:
+        if self._daemon is None or not self._daemon.running or self._accounts != accounts:
+            if self._daemon is not None:
+                self._daemon.close()
             self._daemon = self._stack.enter_context(Daemon(overrides=["limits.rate=off"]))
+            self._accounts = accounts
+            for name, role in accounts.items():
+                user_command(self._daemon, "add", name, "--role", role, "--password-stdin", line=PASSWORD)
         return self._browser, self._daemon
 
 
@@ -52,30 +64,20 @@ class PageCase(SynchronousTestCase):
     """
 
     accounts: ClassVar[dict[str, str]] = {}
-    _known: ClassVar[set[tuple[str, str]]] = set()
 
     def setUp(self) -> None:
         """A room that nobody has used."""
-        self.chromium, self.daemon = _shared.get()
+        self.chromium, self.daemon = _shared.get(self.accounts)
         self.room = re.sub("[^a-z0-9]+", "-", self.id().rpartition(".test_")[2])[:60].strip("-")
         self.stack = ExitStack()
         self.addCleanup(self.stack.close)
         self.errors: list[str] = []
         self.tolerated = re.compile(r"$^")
         self.people: dict[str, RpcSocket] = {}
-        for name, role in self.accounts.items():
-            if (self.daemon.url, name) not in self._known:
-                self._known.add((self.daemon.url, name))
-                self.user_command("add", name, "--role", role, "--password-stdin", line=PASSWORD)
 
     def tearDown(self) -> None:
         """No page may have complained: of a script, of what the Content-Security-Policy forbids, of anything."""
         self.assertEqual([error for error in self.errors if not self.tolerated.search(error)], [])
-
-    def user_command(self, *arguments: str, line: str = "") -> None:
-        """``netsvc user …`` on the daemon's state."""
-        command = [sys.executable, "-m", "netsvc.cli", "user", *arguments, "--state", str(self.daemon.state)]
-        subprocess.run(command, input=f"{line}\n", text=True, check=True, capture_output=True, timeout=30)
 
     def open(self, name: str = "nora", room: str = "", hash: str = "", wait: bool = True, stored: dict[str, str] | None = None, **context: Any) -> Page:
         """The page in a profile of its own; as a guest of that name, or as the user if there is an account.

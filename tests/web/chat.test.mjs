@@ -219,6 +219,41 @@ function answerWith(server, results) {
   };
 }
 
+test("messages that replies quote are looked up together, and again when the server was busy or away", async () => {
+  const server = new FakeServer();
+  for (let i = 1; i <= 400; i += 1) server.say("lobby", "ann", `m${i}`);
+  const { chat, sockets, timers, connect } = await online({ server });
+  const log = chat.rooms.get("lobby");
+  const asked = () => sockets.opened.flatMap(({ sent }) => sent).filter(({ method }) => method === "chat.history").length;
+  await Promise.all([chat.quote(log, 20), chat.quote(log, 19), chat.quote(log, 12), chat.quote(log, 200)]);
+  assert.deepEqual([20, 19, 12, 200].map((seq) => log.find(seq).text), ["m20", "m19", "m12", "m200"]);
+  assert.equal(asked(), 2);
+  refuseOnce(server, sockets, "chat.history", -32005, { retry_after: 2 });
+  await assert.rejects(chat.quote(log, 100));
+  await timers.advance(3);
+  assert.equal(log.find(100).text, "m100");
+  sockets.last.drop();
+  await chat.quote(log, 50);
+  assert.equal(log.find(50), undefined);
+  await timers.advance(1);
+  await connect();
+  await timers.advance(1);
+  assert.equal(log.find(50).text, "m50");
+});
+
+test("a room that is taken away says why, and is asked for again when it is followed again", async () => {
+  const { chat, sockets } = await online();
+  const log = chat.rooms.get("lobby");
+  const left = [];
+  chat.left.add((...told) => left.push(told));
+  sockets.last.notify("chat.left", { room: "lobby", reason: "ban" });
+  sockets.last.notify("chat.left", { room: "unknown", reason: "ban" });
+  assert.deepEqual([left, log.joined, log.problem], [[["lobby", "ban"]], false, "You are banned from this room."]);
+  chat.follow("lobby");
+  await settle();
+  assert.deepEqual([log.joined, log.problem], [true, ""]);
+});
+
 test("one page of a kind is asked for at a time; newest page and gap are loaded on demand", async () => {
   const server = new FakeServer();
   for (let i = 1; i <= 300; i += 1) server.say("lobby", "ann", `m${i}`);

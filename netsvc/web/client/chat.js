@@ -23,11 +23,13 @@ const RESUME_PAGE = 200;
 /** When a message is jumped to: how many come before and after it. */
 const AROUND_BEFORE = 40;
 const AROUND_AFTER = 40;
+/** When a quoted message is looked up: so many before it come along, some of which may be quoted too. */
+const NEAR_QUOTE = 30;
 /** More rooms than this are not followed at once; the one not visited for longest is let go. */
 const MOST_ROOMS = 12;
 /** Pages of the list of rooms. */
 const DIRECTORY_PAGE = 200;
-const MOST_DIRECTORY_PAGES = 25;
+const MOST_DIRECTORY_PAGES = 10;
 const MOST_ROSTER = 2000;
 
 function afterSeconds(seconds, action) {
@@ -51,6 +53,8 @@ export class Chat {
   #storage;
   #after;
   #paging = new Set();
+  /** Messages that replies quote and that are to be looked up, by log. */
+  #quotes = new WeakMap();
   /** Events of rooms whose join is not answered yet; they belong after the answer. */
   #early = new WeakMap();
   /** True while this connection is logged in, so that a room may be joined on it. */
@@ -135,7 +139,8 @@ export class Chat {
     this.rooms.set(name, log);
     while (this.rooms.size > MOST_ROOMS) this.leave(this.rooms.keys().next().value);
     this.#writeList();
-    if (!known && this.#admitted) this.#join(log).catch(() => {}); // a lost connection joins again by itself
+    // One that was taken away is asked for again. A lost connection joins again by itself.
+    if (this.#admitted && (!known || !log.joined) && !this.#early.has(log)) this.#join(log).catch(() => {});
     this.changed.emit("rooms");
     return log;
   }
@@ -209,11 +214,36 @@ export class Chat {
     return log.has(seq);
   }
 
-  /** Look a message up that is not in the window, for a reply that quotes it. One question for each. */
+  /** Look a message up that is not in the window, for a reply that quotes it. One question at a time, which may answer others. */
   async quote(log, seq) {
-    if (log.find(seq) !== undefined || this.isPaging(log, `quote-${seq}`)) return;
-    const params = { before: log.cursorAround(seq, 0), limit: 1 };
-    await this.#page(log, `quote-${seq}`, params, ({ events }, asOf) => log.quote(seq, events[0]?.seq === seq ? events[0] : null, asOf));
+    const wanted = this.#quotes.get(log) ?? new Set();
+    this.#quotes.set(log, wanted.add(seq));
+    if (this.isPaging(log, "quotes")) return;
+    // The newest first: it is what is looked at.
+    while (wanted.size > 0 && this.rpc.state.name === "online") {
+      await this.#lookUp(log, Math.max(...wanted), wanted);
+      for (const each of wanted) if (log.find(each) !== undefined) wanted.delete(each);
+    }
+  }
+
+  async #lookUp(log, seq, wanted) {
+    const params = { before: log.cursorAround(seq, 0), limit: NEAR_QUOTE };
+    try {
+      await this.#page(log, "quotes", params, ({ events }, asOf) => {
+        const found = new Map(events.map((event) => [event.seq, event]));
+        for (const each of wanted) if (found.has(each)) log.quote(each, found.get(each), asOf);
+        if (!found.has(seq)) log.quote(seq, null, asOf);
+      });
+    } catch (error) {
+      if (isPassing(error)) this.#after(retryAfter(error), () => this.#quoteAgain(log));
+      throw error;
+    }
+  }
+
+  /** What could not be looked up, because the connection was lost or the server was busy. */
+  #quoteAgain(log) {
+    const [seq] = this.#quotes.get(log) ?? [];
+    if (seq !== undefined) this.quote(log, seq).catch(() => {}); // the next connection asks again
   }
 
   /** Load the last part of a gap. */
@@ -367,6 +397,7 @@ export class Chat {
     for (const event of early) this.#take(event);
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);
+    this.#after(0, () => this.#quoteAgain(log)); // once it counts as online
   }
 
   #joinAgain(log) {
@@ -396,6 +427,7 @@ export class Chat {
     const log = this.rooms.get(name);
     if (!log) return;
     log.joined = false;
+    log.info = null;
     log.problem = leftInWords(reason);
     this.left.emit(name, reason);
     this.changed.emit("room", name);

@@ -97,6 +97,6 @@ export function leftInWords(reason) {
  */
 export function refusalInWords({ code, reason }) {
   if (code === 4401) return reason ? sentence(reason) : "You have to sign in.";
-  if (code === 4403) return "You are banned from this server.";
+  if (code === 4403) return reason ? sentence(reason) : "You may not be in this room.";
   return reason ? sentence(reason) : "The server refused the connection.";
 }
