@@ -268,7 +268,8 @@ class EveryTransportTests(ProviderCase):
         """A provider's own code has a status, one of ours its own; and where it says when to come again, so does HTTP."""
         with RpcSocket(self.daemon.websocket_url) as provider:
             provider.call("rpc.provide", name="test.own")
-            for error, status, retry in (({"code": 7, "message": "no"}, 422, None), ({"code": -32008, "message": "busy", "data": {"retry_after": 2.5}}, 503, "3")):
+            busy = {"code": -32008, "message": "busy", "data": {"retry_after": 2.5}}
+            for error, status, retry in (({"code": 7, "message": "no"}, 422, None), (busy, 503, "3")):
                 answers: list[Any] = []
                 body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "test.own"}).encode()
                 caller = threading.Thread(target=lambda body=body, to=answers: to.append(request(f"{self.daemon.url}/rpc", "POST", body)))
