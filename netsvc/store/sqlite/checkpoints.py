@@ -39,7 +39,8 @@ class WalBound:
         self._busy_timeout = busy_timeout
         self._next = bound
         self._rows = 0
-        self._outdated = False
+        # What a killed process has left may have such texts.
+        self._outdated = True
 
     def outdate(self) -> None:
         """The log has texts that are to be gone: it is cut by the next `clean`."""
