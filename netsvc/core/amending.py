@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from netsvc.core.access import absent
 from netsvc.core.identity import Identity
 from netsvc.core.records import Amendment, Draft, Load, Row
 from netsvc.errors import Conflict, Forbidden, NotFound
@@ -72,6 +73,9 @@ def _extra(row: Row) -> Extra:
 
 
 def _found(draft: Draft, row: Row | None, parameter: str, types: Sequence[str] = ("message",)) -> Row:
+    if row is None and draft.seq == 1:
+        # As who asks for the room: for whom a room is secret learns nothing by another wording.
+        raise absent(draft.room)
     if row is None or row.type not in types:
         raise NotFound(f"{parameter}: there is no message {draft.target} in {draft.room}", parameter=parameter)
     return row

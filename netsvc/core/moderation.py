@@ -280,11 +280,12 @@ class Moderation:
                     continue
                 change = AccessChange(present.settings._replace(**{key: stored}))  # type: ignore[arg-type]  # each of its own type
                 draft = Draft(room, "topic" if key == "topic" else "moderation", identity.name, self._now)
+                shown = "" if key == "topic" else _shown(key, stored)
                 if key == "topic":
                     draft.text = topic
                 else:
-                    draft.extra = _extra(key, value=_shown(key, stored))
-                outcome, present = await self._append(identity, draft, present, change, key)
+                    draft.extra = _extra(key, value=shown)
+                outcome, present = await self._append(identity, draft, present, change, key, shown)
             return outcome
 
         return self._alone(room, work)
@@ -379,24 +380,26 @@ class Moderation:
         draft = Draft(room, "moderation", identity.name, self._now, deed.reason or None)
         draft.extra = _extra(deed.action, target.name, deed.value, timestamp(deed.until) if 0 < deed.until < FOREVER else None)
         change = AccessChange(None, {target.key: place})
-        outcome, _ = await self._append(identity, draft, access, change, deed.action, target)
+        outcome, _ = await self._append(identity, draft, access, change, deed.action, target.name, target.key)
         return outcome
 
     async def _append(
-        self, identity: Identity, draft: Draft, access: RoomAccess, change: AccessChange, action: str, target: Target | None = None
+        self, identity: Identity, draft: Draft, access: RoomAccess, change: AccessChange, action: str, about: str, key: str = ""
     ) -> tuple[Moderated, RoomAccess]:
-        """Append the event and store the change; from here on it holds, and those who may not read any more are gone."""
+        """Append the event and store the change; from here on it holds, and those who may not read any more are gone.
+
+        :param about: a name or a value, as the log shows it; `key`: of whom it is about.
+        """
         room = draft.room
         draft.change = change
         # Who may do this has been settled, and stays so: nobody else changes anything in this room meanwhile.
         posted = await self._rooms.posting.append(identity, draft, Right.READ)
         changed = access.changed(change)
         self._permissions.changed(room, changed)
-        about = target.name if target is not None else ""
         self.log.info(
             "{identity} in {room}: {action} {about}", identity=identity.name, room=room, action=action, about=about, seq=posted.seq, reason=draft.text or ""
         )
-        kicked = target.key if target is not None and action == "kick" else ""
+        kicked = key if action == "kick" else ""
         now = self._now
 
         def lost(each: Identity) -> str:

@@ -6,6 +6,7 @@ from unicodedata import category
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from netsvc.core.access import EVERYWHERE, Right
 from netsvc.core.amending import Extra, Limits, deletion, edit, encode_extra, reaction, reply
@@ -73,6 +74,8 @@ class Posting:
     :ivar founded: told of rooms that have their first event.
     :ivar appender: the way into the store.
     """
+
+    log = Logger()
 
     def __init__(
         self, store: IStore, clock: IReactorTime, rooms: RoomsSettings, limits: LimitsSettings, states: RoomStates, delivery: Delivery, create: str
@@ -178,8 +181,15 @@ class Posting:
         def decide(moderates: bool) -> None:
             draft.amend = deletion(identity, self._bounds, moderates)
 
+        def done(posted: Posted) -> Posted:
+            about = "" if draft.repeated else draft.changed[0].sender
+            if about and about != identity.name:
+                who = {"identity": identity.name, "room": draft.room, "about": about}
+                self.log.info("{identity} in {room}: delete message {target} of {about}", action="delete", target=seq, seq=posted.seq, **who)
+            return posted
+
         # Whoever may read may take back what they said, also while they are muted.
-        return self._append_after(identity, draft, Right.READ, None, decide)
+        return self._append_after(identity, draft, Right.READ, None, decide).addCallback(done)
 
     def react(self, identity: Identity, room: str, seq: int, emoji: str, on: bool) -> "Deferred[Posted]":
         """Put a reaction to a message, or take it back; the same once more appends nothing and has the same answer.

@@ -318,12 +318,15 @@ class Rooms:
             unreadable = await self.permissions.unreadable(identity, [info.name for info in infos])
             for info in infos:
                 readable = info.name not in unreadable
-                access = self.permissions.restricted.get(info.name, "public") if readable else unreadable[info.name]
+                access = self.permissions.restricted.get(info.name) if readable else unreadable[info.name]
                 if access == "secret" and not readable:
                     continue
                 if len(shown) == limit:
                     return RoomList(shown, True)
-                summary = RoomSummary(info.name, access=access)
+                summary = RoomSummary(info.name)
+                if access is not None and access != "public":
+                    # Only then: a default is left out if it is the same object, and that somebody is banned is told to moderators only.
+                    summary.access = access
                 if readable:
                     summary.cursor, summary.at, summary.count = cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)
                 shown.append(summary)

@@ -1,6 +1,10 @@
 """Editing, deleting, reacting, answering: who may, and what everybody sees of it."""
 
+from collections.abc import Callable
 from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import capturedLogs, formatEvent
 
 from netsvc.core.events import Event
 from netsvc.core.identity import Identity
@@ -289,8 +293,8 @@ class MentionTests(AmendingTestCase):
 
     def test_reply(self) -> None:
         """What is answered must be there; the answer says what it answers."""
-        self.assertIn("reply_to: there is no message 1", self.refused(NotFound, self.rooms.post(ALICE, "lobby", "hi", reply_to=1)))
         self.post("one")
+        self.assertIn("reply_to: there is no message 2", self.refused(NotFound, self.rooms.post(ALICE, "lobby", "hi", reply_to=2)))
         self.post("two", reply_to=1)
         self.react(1)
         for seq in (3, 4, 2**53 - 1):
@@ -359,6 +363,39 @@ class PermissionTests(ModerationTestCase):
         for seq in (head - 2, head - 1, head):
             self.result(posting.delete(MOD, "den", seq))
         self.assertEqual([event["from"] for event in self.newest(3)], ["mod"] * 3)
+
+    def test_told_by_the_log(self) -> None:
+        """A line says who has deleted what of somebody else, once; what is one's own is nobody's business."""
+        posting, seq = self.rooms.posting, self.head() + 1
+        self.post(who=BOB, room="den")
+        self.post(who=MOD, room="den")
+        with capturedLogs() as logged:
+            for _ in range(2):
+                self.result(posting.delete(MOD, "den", seq))
+            self.result(posting.delete(MOD, "den", seq + 1))
+        (line,) = logged
+        self.assertEqual(formatEvent(line), f"mod in den: delete message {seq} of bob")
+        self.assertEqual((line["identity"], line["room"], line["target"], line["seq"]), ("mod", "den", seq, seq + 2))
+
+    def test_no_room(self) -> None:
+        """In a room that does not exist nothing can be said about a message: who hears of a secret room hears the same."""
+        posting = self.rooms.posting
+        self.do("set", ANN, None, "secret")
+        for room in ("den", "nix"):
+            calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+                (posting.edit, (1, "x")),
+                (posting.edit, (1, "@room x")),
+                (posting.delete, (1,)),
+                (posting.react, (1, "+", True)),
+                (posting.post, ("x", None, 1)),
+                (posting.post, ("@room x", None, 1)),
+            ]
+            for call, params in calls:
+                deferred = maybeDeferred(call, BOB, room, *params)
+                self.turn()
+                error = self.failureResultOf(deferred, NotFound).value
+                self.assertEqual((error.detail, error.data), (f"there is no room {room!r}", {}))
+        self.assertEqual(self.head("nix"), 0)
 
     def test_muted(self) -> None:
         """Who is muted changes nothing but this: what they said they can take back."""

@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import msgspec
 from twisted.internet.defer import CancelledError
 
 from netsvc.core.identity import Identity
@@ -330,6 +331,16 @@ class RoomTests(ModerationTestCase):
         self.assertEqual(names(BOB), [("a0", "secret", True), ("a1", "secret", True), more])
         self.assertEqual(len(names(ROOT, limit=200)), 12)
         self.assertEqual(names(ANN, limit=0), [more])
+
+    def test_directory_tells_nobody_of_bans(self) -> None:
+        """A public room looks the same in the list whether or not somebody is banned there, or the room was closed once."""
+        self.do("set", ANN, None, "members")
+        self.do("set", ANN, None, "".join(("pub", "lic")))  # as from a database: another object than the default
+        self.do("ban", MOD, "bob")
+        for who in (MEG, BOB):
+            (room,) = msgspec.to_builtins(self.result(self.rooms.directory(who, "", 9)))["rooms"]
+            self.assertEqual("cursor" in room, who is MEG)
+            self.assertNotIn("access", room)
 
 
 class TroubleTests(ModerationTestCase):
