@@ -2,7 +2,6 @@
 
 import { Announcer } from "./announcer.js";
 import { Chat } from "./client/chat.js";
-import { isShown } from "./client/rooms.js";
 import { SafeStorage } from "./client/storage.js";
 import { pathOfRoom, roomOfPath } from "./client/text.js";
 import { inWords } from "./client/words.js";
@@ -222,7 +221,7 @@ class Page {
   #arrived(room, event) {
     if (room !== this.#room) return;
     if (event.type === "delete") this.composer.forget(event.target);
-    if (!isShown(event) || event.from === this.chat.identity?.name) return;
+    if (!this.chat.marks.isNews(event)) return;
     this.announcer.arrived(event);
     if (this.#reads) return;
     const log = this.chat.rooms.get(room);

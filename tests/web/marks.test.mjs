@@ -104,7 +104,8 @@ test("marks are kept here and told to the server once for many", async () => {
   assert.deepEqual([kept.seen(log), kept.unread(log)], [1, { count: 1, mentions: 1, more: false }]);
   assert.deepEqual(kept.unreadElsewhere("other"), { count: 4, mentions: 1, more: false });
   kept.mark(log);
-  log.take(said(4, "ann"));
+  log.take({ ...said(4, "ann", "a topic"), type: "topic" });
+  assert.equal(kept.unread(log).count, 0, "only what is said is news");
   kept.mark(log);
   kept.mark(log);
   await timers.advance(2);

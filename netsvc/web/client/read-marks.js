@@ -4,7 +4,7 @@
  * Rooms that are followed are counted here, from their logs; the others as the server says.
  */
 
-import { isShown, parseCursor } from "./rooms.js";
+import { parseCursor } from "./rooms.js";
 import { RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
 
@@ -92,11 +92,6 @@ export class ReadMarks {
     this.#storage.removeItem(SEEN + name);
   }
 
-  /** Who has an account, and has read elsewhere: the mark of another device. */
-  onServer(name) {
-    return this.#told.get(name) ?? null;
-  }
-
   /**
    * What nobody has looked at in a room that is followed.
    *
@@ -128,9 +123,9 @@ export class ReadMarks {
     return told ? { count: told.unread ?? 0, mentions: told.mentions ?? 0, more: told.more === true } : NOTHING;
   }
 
-  /** True for an event that somebody may want to read: a line of its own, by somebody else. */
+  /** True for an event that somebody may want to read: what somebody else has said. The server counts the same. */
   isNews(event) {
-    return isShown(event) && !event.deleted && event.from !== this.#me();
+    return event.type === "message" && !event.deleted && event.from !== this.#me();
   }
 
   #tell(room, seq) {

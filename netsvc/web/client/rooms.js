@@ -53,6 +53,8 @@ function namesOf(value) {
 /** Event types that are a line of their own; the others change a line, or mean nothing to people. */
 const SHOWN = new Set(["message", "topic", "file", "moderation"]);
 
+/** In a crowd the server names a hundred, and then who comes. */
+const MOST_NAMES = 200;
 const MOST_QUOTED = 1000;
 const MOST_CHANGES = 500;
 const CHANGING = new Set(["edit", "delete", "reaction"]);
@@ -317,7 +319,7 @@ export class RoomLog {
 
   /** Take `present` of a join or the answer of `chat.who`. */
   meet({ count, names }) {
-    this.present = { count, names: [...names].sort((a, b) => a.localeCompare(b)) };
+    this.present = { count, names: [...names].slice(0, MOST_NAMES).sort((a, b) => a.localeCompare(b)) };
   }
 
   /** Take a `chat.presence`. */
