@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.clients import RpcError, RpcSocket, post_rpc, request
-from tests.system.daemon import free_port
 from tests.system.programs import run_node
 from tests.system.served import ServedCase, call
 
-PORTS = {"lines": free_port(), "amp": free_port()}
 DEADLINE = 30.0
 JAVASCRIPT = Path(__file__).parent.parent.parent / "netsvc" / "web" / "client"
 
@@ -55,13 +53,13 @@ react(program, sys.argv[1:])
 
 AMP = """
 import json, sys
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.task import react
 from twisted.protocols.amp import AMP
 from netsvc.client.amp import Call, RpcError
 
-async def talk(reactor, port, method, params):
-    protocol = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", int(port)), AMP())
+async def talk(reactor, path, method, params):
+    protocol = await connectProtocol(UNIXClientEndpoint(reactor, path), AMP())
     try:
         print(json.dumps([(await protocol.callRemote(Call, method=method, params=json.loads(params)))["result"], None]))
     except RpcError as error:
@@ -93,8 +91,7 @@ class EveryProtocolTests(ServedCase):
     """`math.divide`, right and wrong."""
 
     settings = (
-        "[rpc]\nmodules = netsvc.examples.arithmetic\n"
-        f"[lines]\nlisten = tcp:{PORTS['lines']}:interface=127.0.0.1\n[amp]\nlisten = tcp:{PORTS['amp']}:interface=127.0.0.1\n"
+        "[rpc]\nmodules = netsvc.examples.arithmetic\n[lines]\nlisten = unix:lines.sock:mode=600\n[amp]\nlisten = unix:amp.sock:mode=600\n"
     )
 
     def outcome_of(self, response: Any) -> Outcome:
@@ -136,14 +133,17 @@ class EveryProtocolTests(ServedCase):
 
     def lines(self, method: str, params: Any) -> Outcome:
         """JSON-RPC in lines."""
-        with socket.create_connection(("127.0.0.1", PORTS["lines"]), DEADLINE) as connection, connection.makefile("rw") as lines:
-            lines.write(json.dumps(call(method, params)) + "\n")
-            lines.flush()
-            return self.outcome_of(json.loads(lines.readline()))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE)
+            connection.connect(str(self.daemon.directory / "lines.sock"))
+            with connection.makefile("rw") as lines:
+                lines.write(json.dumps(call(method, params)) + "\n")
+                lines.flush()
+                return self.outcome_of(json.loads(lines.readline()))
 
     def amp(self, method: str, params: Any) -> Outcome:
         """AMP, with Twisted's own client."""
-        return self.run_program("-c", AMP, str(PORTS["amp"]), method, json.dumps(params))
+        return self.run_program("-c", AMP, str(self.daemon.directory / "amp.sock"), method, json.dumps(params))
 
     def deferred_client(self, method: str, params: Any) -> Outcome:
         """The Python client on Twisted."""
