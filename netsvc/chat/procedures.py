@@ -146,10 +146,19 @@ class ChatProcedures:
                 member.leave()
                 return membership.joined
             connection.keep(key, member)
-            member.connection, member.lost = connection, self._lost
+            lost: list[tuple[Member, str, str]] = []
+
+            def answered() -> None:
+                member.lost = self._lost
+                if lost:
+                    self._left(*lost[0])
+                member.start()
+
+            # If the room is lost before the answer is written the client is told behind it, else it would think that it is in.
+            member.connection, member.lost = connection, lambda *what: lost.append(what)
             if joining.identity is not None:
                 member.act_as(joining.identity)
-            call.after_answer(member.start)
+            call.after_answer(answered)
             return membership.joined
 
         def failed(failure: Failure) -> Failure:

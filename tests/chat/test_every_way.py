@@ -448,6 +448,20 @@ class LosingTests(EveryWayTestCase):
             self.assertEqual(str(connection.messages()).count("felled"), heard)
             socket.disconnected(1000, "")
 
+    def test_lost_before_the_answer(self) -> None:
+        """Who loses the room between a join and its answer, by a moderation or another login, is told so behind the answer."""
+        join = '{"jsonrpc":"2.0","id":1,"method":"chat.join","params":["den"]}'
+        socket, connection = self.connect(STANDINGS["user"])
+        socket.text(join)
+        self.change("set", None, "secret", None, None)
+        self.assertEqual([each.get("method", "answer") for each in connection.messages()], ["answer", "chat.left"])
+        socket, connection = self.connect(STANDINGS["member"])
+        socket.text(join)
+        socket.login(STANDINGS["user"])
+        self.turn()
+        self.assertEqual([each.get("method", "answer") for each in connection.messages()], ["answer", "chat.left"])
+        self.assertEqual(socket.kept(), 0)
+
     def test_a_ban_while_joining(self) -> None:
         """Who is banned while the room is being read for the join does not get in."""
         for who in (STANDINGS["user"], STANDINGS["guest"]):
