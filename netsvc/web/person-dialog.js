@@ -39,18 +39,19 @@ export class PersonDialog {
     const marks = [person.role, person.guest && "guest", person.muted && "muted", person.banned && "banned", self && "you"].filter(Boolean);
     form.querySelector(".lead").textContent = marks.join(" · ");
     form.querySelector(".moderation").hidden = self || !may(log, "moderate");
-    form.querySelector(".roles").hidden = self || !may(log, "own");
+    // Anybody may take a guest's name, so guests have no roles.
+    form.querySelector(".roles").hidden = self || person.guest === true || !may(log, "own");
     form.querySelector("[data-do=mention]").hidden = self;
     this.#offer(form, person);
     this.#dialog.showModal();
   }
 
   /** Only what would change something. */
-  #offer(form, { role = "", muted = false, banned = false }) {
+  #offer(form, { role = "", guest = false, muted = false, banned = false }) {
     const show = (action, yes) => {
       form.querySelector(`[data-do=${action}]`).hidden = !yes;
     };
-    show("invite", role === "" && !banned);
+    show("invite", role === "" && !banned && !guest);
     show("unmute", muted);
     show("mute", !banned);
     show("unban", banned);
