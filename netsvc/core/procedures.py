@@ -381,6 +381,9 @@ _FEW = re.compile(r"Expected `array` of at least length (\d+), got (\d+)")
 _MANY = re.compile(r"Expected `array` of at most length (\d+)(, got \d+)?")
 _FIRST = re.compile(r"\[(\d+)\]")
 
+_SHOWN = 200
+"""Characters of what a caller has sent that an error repeats."""
+
 
 def _explained(error: msgspec.ValidationError, fields: tuple[str, ...]) -> InvalidParams:
     """msgspec's message with the parameter's name in front."""
@@ -391,18 +394,19 @@ def _explained(error: msgspec.ValidationError, fields: tuple[str, ...]) -> Inval
             return InvalidParams(f"{missing[1]}: missing", parameter=missing[1])
         if unknown := _UNKNOWN.fullmatch(text):
             known = f"the parameters are {', '.join(fields)}" if fields else "there are no parameters"
-            return InvalidParams(f"{unknown[1]}: unknown parameter; {known}", parameter=unknown[1])
+            name = unknown[1][:_SHOWN]
+            return InvalidParams(f"{name}: unknown parameter; {known}", parameter=name)
         if few := _FEW.fullmatch(text):
             name = fields[int(few[2])]
             return InvalidParams(f"{name}: missing", parameter=name)
         if _MANY.fullmatch(text):
             return InvalidParams(f"too many parameters: expected at most {len(fields)} ({', '.join(fields)})")
-        return InvalidParams(text.replace("`", ""))
+        return InvalidParams(text.replace("`", "")[:_SHOWN])
     what, path = where[1].replace("`", ""), where[2].lstrip(".")
     if index := _FIRST.match(path):
         # Positional: the index is that of the parameter.
         path = fields[int(index[1])] + path[index.end() :]
-    what = what[0].lower() + what[1:]
+    what = what[0].lower() + what[1:_SHOWN]
     return InvalidParams(f"{path}: {what}", parameter=re.split(r"[.\[]", path, maxsplit=1)[0])
 
 

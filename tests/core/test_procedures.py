@@ -107,6 +107,14 @@ class ParamsTests(TestCase):
         self.assertEqual(self.refusal("sample.plain", b'[1,"x","a",4]')[0], "too many parameters: expected at most 3 (count, word, mode)")
         self.assertEqual(self.refusal("sample.who", b'{"a":1}')[0], "a: unknown parameter; there are no parameters")
 
+    def test_short_errors(self) -> None:
+        """However much was sent, an error repeats little of it."""
+        much = b"x" * 100_000
+        for params in (b'{"count":1,"mode":"%s"}', b'[1,"x","%s"]', b'{"count":1,"%s":1}', b'{"count":1,"\\n%s":1}'):
+            detail, parameter = self.refusal("sample.plain", params % much)
+            self.assertIn("xxx", detail)
+            self.assertLess(len(detail) + len(str(parameter)), 600)
+
     def test_no_json_inside_of_the_params(self) -> None:
         """A surrogate without its other half is a syntax error, though nobody has looked into the string before."""
         self.assertRaises(Malformed, self.arguments, "sample.plain", b'{"count":1,"word":"\\ud800"}')
