@@ -37,8 +37,14 @@ FLUSH_DEFERRALS = 2
 FLUSH_HOLD = 0.005
 """Seconds for which it may be held at the most: a disk may take long for the next commit."""
 
-_NO_EMOJI = frozenset(("Cc", "Cs", "Zs", "Zl", "Zp"))
-"""Unicode's categories of what moves a terminal's cursor or shows nothing."""
+_NO_EMOJI = frozenset(("Cc", "Cf", "Cs", "Zs", "Zl", "Zp"))
+"""Unicode's categories of what moves a terminal's cursor, turns the direction of writing or shows nothing."""
+
+_MARKS = frozenset(("Mn", "Me"))
+"""Those of what stands on another character, which an emoji may have (Unicode Technical Standard 51)."""
+
+_JOINS = frozenset(map(chr, (0x200D, *range(0xE0020, 0xE0080))))
+"""What shows nothing itself, but is inside of emoji: the joiner of several, and the tags of regions' flags (the same)."""
 
 Check = Callable[[Identity, str, Right], "Deferred[None] | None"]
 """Asked whether somebody may do something in a room (its folded name): None or a Deferred of None if so, else it raises, at once or by way
@@ -197,10 +203,11 @@ class Posting:
         :raises TooLarge: the emoji is too long. :raises Conflict: the message is deleted, or has as many reactions as it can have.
         """
         draft = self._about(identity, "reaction", room, seq)
-        if not emoji or any(category(character) in _NO_EMOJI for character in emoji):
-            raise InvalidParams("emoji: expected an emoji, without blanks and controls", parameter="emoji")
         if len(emoji.encode()) > self._settings.emoji:
             raise TooLarge(f"emoji: {len(emoji.encode())} bytes are more than the {self._settings.emoji} that [rooms] emoji allows", parameter="emoji")
+        kinds = {category(character) for character in emoji if character not in _JOINS}
+        if not kinds - _MARKS or kinds & _NO_EMOJI:
+            raise InvalidParams("emoji: expected an emoji, without blanks and controls", parameter="emoji")
         draft.amend = reaction(emoji, on, self._bounds)
         return self.append(identity, draft)
 

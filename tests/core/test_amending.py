@@ -268,10 +268,11 @@ class ReactionTests(AmendingTestCase):
     def test_emoji(self) -> None:
         """Whatever people take for an emoji, but nothing invisible and nothing long."""
         self.post()
-        for emoji in ("👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️", "+1", ":tada:", "👋🏽"):
+        for emoji in ("👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️", "+1", ":tada:", "👋🏽", "1️⃣"):
             self.react(1, emoji)
-        self.assertEqual(len(self.reactions() or {}), 6)
-        for error, emoji in ((InvalidParams, ""), (InvalidParams, "a b"), (InvalidParams, "\n"), (InvalidParams, "\x1b"), (TooLarge, "👍" * 17)):
+        self.assertEqual(len(self.reactions() or {}), 7)
+        invisible = ("", "a b", "\n", "\x1b", "\u200b", "\u200d", "\ufe0f", "\u0301", "👍\u202e", "\U000e0067")
+        for error, emoji in (*((InvalidParams, emoji) for emoji in invisible), (TooLarge, "👍" * 17)):
             self.assertEqual(self.assertRaises(error, self.rooms.posting.react, ALICE, "lobby", 1, emoji, True).data["parameter"], "emoji")
 
     def test_bounds(self) -> None:
