@@ -3,7 +3,9 @@
 import re
 import sys
 import time
+import warnings
 from base64 import b32encode
+from getpass import GetPassWarning
 from os import urandom
 from typing import get_args
 
@@ -42,7 +44,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str | No
 
 @click.group()
 def user() -> None:
-    """Keep the users of a state directory, also while the daemon runs."""
+    """Keep users, also while the daemon runs."""
 
 
 @user.command("add")
@@ -57,7 +59,7 @@ def add_user(choice: StateChoice, name: str, role: str, password_stdin: bool, no
         raise click.UsageError("--password-stdin and --no-password exclude each other")
     name = fold_user_name(name)
     kept = "" if no_password else _new_password(choice, password_stdin)
-    with choice.open() as accounts:
+    with choice.open(new=True) as accounts:
         accounts.add_user(name, role, kept)
     note(f"added {name}, {role}")
 
@@ -67,7 +69,7 @@ def add_user(choice: StateChoice, name: str, role: str, password_stdin: bool, no
 @_password_stdin
 @state_options
 def set_password(choice: StateChoice, name: str, password_stdin: bool) -> None:
-    """Give a user another password; ends the user's sessions, not tokens."""
+    """Change a password; ends the user's sessions, not tokens."""
     name = fold_user_name(name)
     kept = _new_password(choice, password_stdin)
     with choice.open() as accounts:
@@ -91,7 +93,10 @@ def set_role(choice: StateChoice, name: str, role: str) -> None:
 @_name
 @state_options
 def remove_user(choice: StateChoice, name: str) -> None:
-    """Remove a user with all tokens and sessions; what the user has written stays."""
+    """Remove a user with all tokens and sessions.
+
+    What the user has written stays.
+    """
     name = fold_user_name(name)
     with choice.open() as accounts:
         accounts.remove_user(name)
@@ -116,13 +121,26 @@ def _new_password(choice: StateChoice, from_stdin: bool) -> str:
         except UnicodeDecodeError:
             raise InvalidParams("password: not UTF-8", parameter="password") from None
     else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        password = _asked_for_password()
     return PasswordHashes(choice.auth).make(password)
+
+
+def _asked_for_password() -> str:
+    """A password that is typed twice, unseen.
+
+    :raises click.UsageError: there is no terminal on which that is possible; by itself getpass would go on and show it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        except GetPassWarning:
+            raise click.UsageError("there is no terminal on which to ask for the password: use --password-stdin") from None
 
 
 @click.group()
 def token() -> None:
-    """Keep the tokens by which programs log in, also while the daemon runs."""
+    """Keep tokens for programs, also while the daemon runs."""
 
 
 @token.command("issue")
@@ -149,7 +167,7 @@ def issue_token(choice: StateChoice, user: str, label: str, expires: float | Non
 @click.argument("id")
 @state_options
 def revoke_token(choice: StateChoice, id: str) -> None:
-    """Revoke a token by its id; its connections are closed within 5 s."""
+    """Revoke a token by its id, and within 5 s its connections."""
     if id.startswith("nst_"):
         raise NotFound("give the token's id, not its secret; netsvc token list shows the ids")
     with choice.open() as accounts:

@@ -63,7 +63,10 @@ def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline
 @_deadline
 @_form
 def status(server: ServerChoice, deadline: float, as_json: bool | None) -> None:
-    """Print versions, uptime and counts of a running daemon; needs the token of an admin."""
+    """Show how a running daemon does.
+
+    Versions, uptime and counts; that takes the token of an admin.
+    """
     _show(run(server, _call(server, "server.status", None, deadline, None)), bool(as_json))
 
 

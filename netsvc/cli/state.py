@@ -29,13 +29,16 @@ class StateChoice(NamedTuple):
     folder: Path
     auth: AuthSettings
 
-    def open(self) -> Accounts:
-        """Open the accounts, to be closed after use; what is missing is created.
+    def open(self, new: bool = False) -> Accounts:
+        """Open the accounts, to be closed after use.
 
+        :param new: a directory that is not there is made; else a mistyped path is said, and nothing is left behind.
         :raises StartError: they cannot be opened; the detail says why.
         """
         try:
             fresh = not self.folder.exists()
+            if fresh and not new:
+                raise StartError(f"there is no state directory {self.folder}; --state or --config says which one is meant")
             folder = self.folder if fresh else become_owner(self.folder)
         except OSError as error:
             raise StartError(f"cannot use the state directory {self.folder}: {error.strerror}") from error

@@ -2,6 +2,8 @@
 
 import re
 import time
+import warnings
+from getpass import GetPassWarning
 from unittest.mock import patch
 
 from netsvc.core.credentials import digest_of
@@ -58,6 +60,12 @@ class Users(AccountsCase):
         self.assertEqual((result.exit_code, result.stdout), (0, ""))
         self.assertIn("Repeat for confirmation", result.stderr)
         self.assertNotIn("horse", result.output)
+
+    def test_no_terminal(self) -> None:
+        """Where a password cannot be typed unseen it is not asked for, and no user is added."""
+        with patch("netsvc.cli.accounts.click.prompt", side_effect=lambda *rest, **options: warnings.warn("seen", GetPassWarning, stacklevel=1)):
+            self.assertIn("--password-stdin", self.bad(2, "user", "add", "bob", "--config", str(self.config)))
+        self.assertEqual([row[0] for row in self.rows("user", "list")], ["alice"])
 
     def test_list(self) -> None:
         """Users are listed by name, with role and whether there is a password."""

@@ -60,9 +60,7 @@ class Owners(CommandCase):
         """Root becomes the owner, groups first, for good."""
         system = FakeSystem(0, 900)
         self.assertEqual(system.become_owner(self.folder), self.folder)
-        self.assertEqual(
-            system.done, [("setgroups", [901]), ("setegid", 901), ("seteuid", 900), ("seteuid", 0), ("setgid", 901), ("setuid", 900)]
-        )
+        self.assertEqual(system.done, [("setgroups", [901]), ("setegid", 901), ("seteuid", 900), ("seteuid", 0), ("setgid", 901), ("setuid", 900)])
 
     def test_unreachable(self) -> None:
         """Where the owner cannot go by itself, the directory becomes the root of the file system first."""
@@ -81,8 +79,15 @@ class Opening(CommandCase):
             self.patch(state, "note", notes.append)
             folder = self.folder / str(euid)
             with patch.object(os, "geteuid", lambda euid=euid: euid):
-                StateChoice(folder, AuthSettings()).open().close()
+                StateChoice(folder, AuthSettings()).open(new=True).close()
             self.assertEqual([f"chown -R USER {folder}" in line for line in notes], [True] if noted else [])
+
+    def test_mistyped(self) -> None:
+        """A directory that is not there is said, not made, unless a first user is to be added to it."""
+        with self.assertRaises(StartError) as caught:
+            StateChoice(self.state, AuthSettings()).open()
+        self.assertIn(f"there is no state directory {self.state};", caught.exception.detail)
+        self.assertFalse(self.state.exists())
 
     def test_not_a_directory(self) -> None:
         """What cannot be opened is a StartError that names it."""
