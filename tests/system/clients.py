@@ -1,19 +1,23 @@
 """Clients for the system tests: independent of netsvc's own code, on the `websockets` library and the standard library."""
 
+import asyncio
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-__all__ = ["Answer", "RpcError", "RpcSocket", "TextRoom", "post_rpc", "request"]
+__all__ = ["Answer", "RpcError", "RpcSocket", "TextRoom", "post_rpc", "request", "run_async"]
 
 DEADLINE = 10.0
+
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -26,6 +30,12 @@ class Answer(NamedTuple):
     def json(self) -> Any:
         """The body as JSON."""
         return json.loads(self.body)
+
+
+def run_async(program: Coroutine[Any, Any, T]) -> T:
+    """What ``asyncio.run`` gives, in a thread of its own: in this one the loop of playwright may run."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, program).result()
 
 
 class RpcError(Exception):

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tests.system.clients import post_rpc
+from tests.system.clients import post_rpc, run_async
 from tests.system.daemon import Daemon
 from tests.system.faults_clients import CLIENTS, Client, World
 from tests.system.faults_proxy import FaultyProxy
@@ -233,7 +233,7 @@ def run(options: Options) -> Report:
     daemon = Daemon(SETTINGS)
     try:
         daemon.start()
-        report = asyncio.run(_run(daemon, options))
+        report = run_async(_run(daemon, options))
         daemon.stop()
         for what, text in (("log", daemon.output()), ("standard error", daemon.errors())):
             if "Traceback" in text:

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.system.clients import run_async
 from tests.system.daemon import Daemon
 
 __all__ = ["SETTINGS", "Storm", "StormClient", "raise_file_limit"]
@@ -292,7 +293,7 @@ class Storm:
         """
         self.daemon.start()
         try:
-            asyncio.run(self._closing(self._run(deadline, kill, posts)))
+            run_async(self._closing(self._run(deadline, kill, posts)))
         finally:
             if self._prober is not None:
                 self._prober.kill()

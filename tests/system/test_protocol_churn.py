@@ -12,7 +12,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.system.clients import post_rpc
+from tests.system.clients import post_rpc, run_async
 from tests.system.programs import eventually
 from tests.system.served import ServedCase
 
@@ -161,7 +161,7 @@ class ChurnTests(ServedCase):
         """A round of talk, of which every visitor sees all, once and in order."""
         start = post_rpc(self.url, "chat.post", {"room": ROOM, "text": "first"})["cursor"]
         talk = Talk(self.daemon.websocket_url, start, time.monotonic() + seconds)
-        visitors = asyncio.run(churn(talk))
+        visitors = run_async(churn(talk))
         self.assertEqual([wrong for visitor in visitors for wrong in visitor.wrong][:5], [])
         in_order = sorted(talk.acked, key=lambda text: talk.acked[text])
         self.assertEqual([visitor.texts == in_order for visitor in visitors], [True] * VISITORS)
