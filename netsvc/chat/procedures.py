@@ -106,7 +106,7 @@ class ChatProcedures:
         """React to message `seq` with an emoji, or take that back; the same once more changes nothing."""
         return self._answer_first(self._rooms.posting.react(call.caller, room, seq, emoji, on), call)
 
-    @procedure("chat.typing", role="guest")
+    @procedure("chat.typing", role="guest", reads=True)
     def typing(self, call: Call, room: str) -> Deferred[Empty]:
         """Say that you are writing: those in the room get ``chat.typing``, at most once in 3 s; nothing is stored."""
         return self._rooms.typing.tell(call.caller, room).addCallback(lambda _: Empty())
@@ -122,7 +122,7 @@ class ChatProcedures:
         keys = call.connection.keys() if call.connection is not None else ()
         return self._rooms.read_marks.unread(call.caller, [key[1] for key in keys if isinstance(key, tuple) and key[0] == "room"])
 
-    @procedure("chat.join", role="guest")
+    @procedure("chat.join", role="guest", reads=True)
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:
         """Follow a room on this WebSocket: past events now, ``chat.event`` notifications from the answer's cursor on.
 
@@ -177,7 +177,7 @@ class ChatProcedures:
         # Also to a slow client: it would wait for events for ever.
         connection.send(notification("chat.left", msgspec.json.encode(_Left(room, why))))
 
-    @procedure("chat.leave", role="guest")
+    @procedure("chat.leave", role="guest", reads=True)
     def leave(self, call: Call, room: str) -> Deferred[Empty]:
         """Follow a room no longer; no error if this connection did not, but if there is no such room."""
         if call.connection is not None and call.connection.release(("room", fold_room_name(room))):

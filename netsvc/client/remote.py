@@ -38,9 +38,6 @@ READING = (
 )
 """Procedures that change nothing, so that calling them again needs nobody's leave."""
 
-_KEYED = {"chat.post": 2}
-"""Procedures with a param ``key``, and its position: by which a WebSocket, which has no headers, says it."""
-
 
 class Options(TypedDict, total=False):
     """What both kinds of clients may be told, by name.
@@ -135,8 +132,8 @@ class Remote:
         :param params: a list, a dictionary, or None for none.
         :param deadline: in seconds, for all attempts together; travels with the call.
         :param key: an idempotency key, with which calling again has no further effect (a UUID).
-        :param idempotent: the call may be made again; where the transport has a place for it, with a key that is made here. By default if
-            there is a key, or the procedure is one of those that are known to be.
+        :param idempotent: the call may be made again, with a key that is made here. By default if there is a key, or the procedure is one of those
+            that are known to be.
         :param progress: on a WebSocket: is told how far a long call is, and of parts of its result.
         :return: fires with the result; fails with a ClientError. Cancelling it tells the server, on a WebSocket.
         """
@@ -170,12 +167,11 @@ class Remote:
         until = self._clock.seconds() + deadline
         known = any(fnmatchcase(method, pattern) for pattern in self._target.idempotent)
         again = bool(key is not None or known) if idempotent is None else idempotent
-        explicit = key is not None
         if key is None and again and not any(fnmatchcase(method, pattern) for pattern in READING):
             key = str(uuid4())
         await self._turn(deadline, method)
         try:
-            return await self._attempts(self._way_of(method, params, key, explicit, progress), until, again)
+            return await self._attempts(self._way_of(method, params, key, progress), until, again)
         finally:
             self._turns.release()
 
@@ -204,28 +200,13 @@ class Remote:
         hint = error.retry_after if isinstance(error, CallFailed) else None
         return backoff(failures - 1, self.limits, self._random) + (hint or 0.0)
 
-    def _way_of(self, method: str, params: Any, key: str | None, explicit: bool, progress: Progress | None) -> Callable[[float], "Deferred[Any]"]:
-        """How to make one attempt, of so many seconds. A key is a header, or a param: on a WebSocket it has a place only with some procedures."""
-        if not self._target.websocket:
-            return lambda left: self._http.call(method, params, left, key)
-        if key is not None and method in _KEYED:
-            params = _with_key(params, key, _KEYED[method])
-        elif explicit:
-            if self._target.credentials.guest is not None:
-                raise ValueError(f"a key for {method} goes by HTTP, where one cannot be a guest of a chosen name")
-            return lambda left: self._http.call(method, params, left, key)
-        return lambda left: self.session.call(method, params, left, progress)
+    def _way_of(self, method: str, params: Any, key: str | None, progress: Progress | None) -> Callable[[float], "Deferred[Any]"]:
+        """How to make one attempt, of so many seconds."""
+        if self._target.websocket:
+            return lambda left: self.session.call(method, params, left, progress, key)
+        return lambda left: self._http.call(method, params, left, key)
 
     def _sleep(self, seconds: float) -> "Deferred[None]":
         sleeping: Deferred[None] = Deferred(lambda _: timer.cancel())
         timer = self._clock.callLater(seconds, sleeping.callback, None)
         return sleeping
-
-
-def _with_key(params: Any, key: str, position: int) -> Any:
-    """The params with a key in its place, unless there is one already."""
-    if isinstance(params, dict):
-        return {"key": key, **params}
-    if isinstance(params, list | tuple) and len(params) == position:
-        return [*params, key]
-    return params

@@ -125,12 +125,13 @@ class Session:
         """Whether there is a connection on which calls are taken: a server that sends us away takes none any more."""
         return self.state.name == "online" and not self._draining
 
-    def call(self, method: str, params: Any, deadline: float, progress: Progress | None = None) -> "Deferred[Any]":
+    def call(self, method: str, params: Any, deadline: float, progress: Progress | None = None, key: str | None = None) -> "Deferred[Any]":
         """Call a procedure, once there is a connection.
 
         :param params: a list, a dictionary, or None for none.
         :param deadline: in seconds.
         :param progress: is called with the members of each ``rpc.progress`` on the way, `id` excepted.
+        :param key: an idempotency key.
         :return: fires with the result. Fails with what the server answered, DeadlinePassed, or ConnectionLost; then it is not known
             whether the call took effect.
         """
@@ -140,7 +141,7 @@ class Session:
         def ask(_: None) -> "Deferred[Any]":
             nonlocal begun
             begun = True
-            return self.send(method, params, max(0.001, until - self._clock.seconds()), progress)
+            return self.send(method, params, max(0.001, until - self._clock.seconds()), progress, key)
 
         def late(_: object, seconds: float) -> Any:
             if begun:
@@ -162,15 +163,18 @@ class Session:
             self._connect()
         return waiter
 
-    def send(self, method: str, params: Any, deadline: float, progress: Progress | None = None) -> "Deferred[Any]":
+    def send(self, method: str, params: Any, deadline: float, progress: Progress | None = None, key: str | None = None) -> "Deferred[Any]":
         """Call a procedure on the present connection; the deadline is only told to the server."""
         if self._socket is None:
             return fail(ConnectionLost("not connected"))
         self._last_id += 1
         identifier = self._last_id
         answer: Deferred[Any] = Deferred(lambda _: self._cancelled(identifier))
+        call = {"jsonrpc": "2.0", "id": identifier, "method": method, **_params(params), "deadline": round(deadline, 3)}
+        if key is not None:
+            call["key"] = key
         try:
-            message = msgspec.json.encode({"jsonrpc": "2.0", "id": identifier, "method": method, **_params(params), "deadline": round(deadline, 3)})
+            message = msgspec.json.encode(call)
         except UnicodeEncodeError:
             return fail(ValueError("the params are not UTF-8"))
         self._calls[identifier] = answer

@@ -158,7 +158,8 @@ def procedure(
     :param cost: what a call takes from the caller's rate budget; a plain call is 1.
     :param blocking: it blocks, so run it in a thread, where it must not use its Call's connection; a ``def`` that returns a value.
     :param anonymous: may be called before a login where guests are not allowed.
-    :param reads: it changes nothing, so an idempotency key means nothing to it: its answer is not stored, and always the present one.
+    :param reads: it changes nothing, or only what its caller's connection is, so an idempotency key means nothing to it: its answer is not stored,
+        and always the present one.
     :raises ValueError: a bad name or role.
     """
     if not NAME.fullmatch(name):

@@ -15,7 +15,7 @@ from netsvc.errors import InvalidRequest, NetsvcError
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.streams import StreamRpc
 from netsvc.wire.amp import LONGEST_VALUE, Box, box_bytes, joined, pieces
-from netsvc.wire.jsonrpc import ABSENT, Incoming, Request
+from netsvc.wire.jsonrpc import ABSENT, KEY_LENGTH, Incoming, Request
 
 __all__ = ["AmpConnection", "notify_box"]
 
@@ -27,8 +27,6 @@ UNHANDLED = b"UNHANDLED"
 
 _OWN_IDS = "#"
 """How the ids of calls begin whose caller gave none: then comes the tag of the box."""
-
-_KEY_LENGTH = 200
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -117,7 +115,7 @@ class AmpConnection(StreamRpc):
             if box[b"_command"] not in (b"Call", b"Notify"):
                 self._unhandled(box, tag)
                 return
-            request, key = _request(box, tag)
+            request = _request(box, tag)
             name = _decode_id(request.id) if tag is not None else ""
             if name in self._tags:
                 raise InvalidRequest(f"id: {name!r} is that of a call under way")
@@ -126,11 +124,7 @@ class AmpConnection(StreamRpc):
             return
         if tag is not None and not name.startswith(_OWN_IDS):
             self._tags[name] = tag
-        self.key = key
-        try:
-            self.request(request)
-        finally:
-            self.key = None
+        self.request(request)
 
     def _unhandled(self, box: Box, tag: bytes | None) -> None:
         if tag is not None and self._transport is not None:
@@ -173,19 +167,19 @@ def _argument(box: Box, name: bytes, read: Callable[[str], Any], accept: Callabl
     return value
 
 
-def _request(box: Box, tag: bytes | None) -> tuple[Request, str | None]:
-    """The call, or without a tag the notification, that a box is, and its idempotency key. InvalidRequest: it is none."""
+def _request(box: Box, tag: bytes | None) -> Request:
+    """The call, or without a tag the notification, that a box is. InvalidRequest: it is none."""
     method = _text(box, b"method")
     if method is None:
         raise InvalidRequest("method: missing")
     params = _text(box, b"params") or ""
     deadline = _argument(box, b"deadline", float, isfinite, "a number of seconds")
-    key = _argument(box, b"key", str, lambda text: 0 < len(text) <= _KEY_LENGTH, f"1 to {_KEY_LENGTH} characters")
+    key = _argument(box, b"key", str, lambda text: 0 < len(text) <= KEY_LENGTH, f"1 to {KEY_LENGTH} characters")
     name = _argument(box, b"id", str, lambda text: not text.startswith(_OWN_IDS), f"a text that does not begin with {_OWN_IDS}")
     identifier = ABSENT
     if tag is not None:
         identifier = msgspec.Raw(_encode(_own_id(tag) if name is None else name))
-    return Request("2.0", method, msgspec.Raw(params.encode()) if params else ABSENT, identifier, deadline), key
+    return Request("2.0", method, msgspec.Raw(params.encode()) if params else ABSENT, identifier, deadline, key)
 
 
 def _response(box: Box) -> Incoming:

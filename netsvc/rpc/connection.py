@@ -112,9 +112,11 @@ class RpcConnection(PacedSocket):
 
     framing = frame
 
-    __slots__ = ("_after", "_behind", "_belongings", "_calls", "_service", "budget", "identity", "key", "peer", "serving")
+    __slots__ = ("_after", "_behind", "_belongings", "_calls", "_service", "budget", "identity", "peer", "serving")
 
     log = Logger()
+    key = None
+    """See Caller: each message has its own, or none."""
 
     def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
         PacedSocket.__init__(self, service.bounds)
@@ -122,7 +124,6 @@ class RpcConnection(PacedSocket):
         self.identity = identity
         self.peer = peer
         self.budget: Budget = service.budgets.of(identity, peer)
-        self.key: str | None = None
         self._after: list[Callable[[], None]] | None = None
         self._belongings: dict[Hashable, Belonging] | None = None
         self._calls: dict[CallUnderWay, None] | None = None

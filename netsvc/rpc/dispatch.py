@@ -119,7 +119,7 @@ class Dispatcher:
                     raise DeadlinePassed(NO_TIME)
                 deadline = min(request.deadline, deadline or request.deadline)
             arguments = procedure.arguments(request.params)
-            if procedure.plain and caller.key is None:
+            if procedure.plain and request.key is None and caller.key is None:
                 result = procedure.function(*arguments)
                 # To ask whether it is a Deferred costs a fifth of a small call: Deferred is an abstract base class.
                 if type(result) in _PLAIN_TYPES or not isinstance(result, Deferred):
@@ -169,7 +169,7 @@ class Dispatcher:
         return procedure.call(call, arguments)
 
     def _once(self, procedure: Procedure, arguments: Any, call: "_Pending") -> "Deferred[bytes]":
-        """A call with a key in its header: its answer is stored, or was."""
+        """A call with a key that is no param of it: its answer is stored, or was."""
         assert call.key is not None
         room = str(arguments[procedure.fields.index("room")]) if "room" in procedure.fields else ""
 
@@ -283,7 +283,7 @@ class _Pending(Call):
         self.peer = caller.peer
         self.budget = caller.budget
         self.connection = caller.connection
-        self.key = caller.key
+        self.key = caller.key if request.key is None else request.key
         self._caller = caller
         self._dispatcher = dispatcher
         self._request = request

@@ -15,7 +15,7 @@ from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import NO_TIME
 from netsvc.rpc.openrpc import document
 from netsvc.rpc.websocket import RpcSocket
-from netsvc.wire.jsonrpc import ABSENT, Failed, failure, parse
+from netsvc.wire.jsonrpc import ABSENT, KEY_LENGTH, Failed, failure, parse
 from netsvc.wire.jsonrpc import Request as Message
 
 __all__ = ["CHALLENGE", "HTTP_STATUS", "HttpCaller", "RpcEndpoint", "retry_header"]
@@ -48,9 +48,6 @@ _OURS = frozenset((b"x-deadline", b"idempotency-key"))
 
 UPGRADE_COST = 1.0
 """What it costs of a rate budget to open a WebSocket."""
-
-KEY_LENGTH = 200
-"""Characters of an Idempotency-Key at the most."""
 
 
 class HttpCaller:

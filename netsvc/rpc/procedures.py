@@ -47,7 +47,7 @@ class AuthProcedures:
     def __init__(self, logins: Logins) -> None:
         self._logins = logins
 
-    @procedure("auth.login", role="guest", cost=5, anonymous=True)
+    @procedure("auth.login", role="guest", cost=5, anonymous=True, reads=True)
     async def login(self, call: Call, name: str | None = None, password: str | None = None, token: str | None = None) -> LoggedIn:
         """Act as somebody on this WebSocket from now on: a token, a name and password, or a name alone to be a guest of that name."""
         connection = call.connection
@@ -77,7 +77,7 @@ class AuthProcedures:
         connection.login(identity)
         return LoggedIn(identity.name, identity.roles)
 
-    @procedure("auth.whoami", role="guest")
+    @procedure("auth.whoami", role="guest", reads=True)
     def whoami(self, call: Call) -> WhoAmI:
         """Who one acts as."""
         identity = call.caller
@@ -165,7 +165,7 @@ class ConventionProcedures:
         if call.joint:
             raise InvalidRequest("system.multicall may not be one of many calls itself: that would go round the bounds of a batch")
         if call.key is not None:
-            raise InvalidRequest("Idempotency-Key is for a single call, not for system.multicall")
+            raise InvalidRequest("an idempotency key is for a single call, not for system.multicall")
         caller = JointCaller(call)
         room = _Room(self._settings.batch_reply)
         # The deadline of all is that of the call itself, which cancels them.

@@ -36,7 +36,7 @@ class ProvideProcedures:
     def __init__(self, providers: Providers) -> None:
         self._providers = providers
 
-    @procedure("rpc.provide")
+    @procedure("rpc.provide", reads=True)
     def provide(self, call: Call, name: str, schema: ProvidedSchema | None = None) -> Providing:
         """Serve a procedure on this connection: from the answer on, calls of that name come as JSON-RPC requests.
 
@@ -51,7 +51,7 @@ class ProvideProcedures:
         call.after_answer(provider.go_on)
         return Providing(name, len(self._providers.procedures[name].servers))
 
-    @procedure("rpc.withdraw")
+    @procedure("rpc.withdraw", reads=True)
     def withdraw(self, call: Call, name: str) -> Withdrawn:
         """Serve a procedure no longer. What this connection has been asked already is still to be answered.
 
@@ -64,7 +64,7 @@ class ProvideProcedures:
 class CancelProcedure:
     """``rpc.cancel``."""
 
-    @procedure("rpc.cancel", role="guest")
+    @procedure("rpc.cancel", role="guest", reads=True)
     def cancel(self, call: Call, id: str | int | float) -> Cancelled:
         """Give up a call of this connection that is under way; it is answered with an error.
 

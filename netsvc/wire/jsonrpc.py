@@ -5,15 +5,17 @@ is none of them; ids are echoed byte for byte.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from netsvc import errors
 
 __all__ = [
     "ABSENT",
     "CODES",
+    "KEY_LENGTH",
     "Failed",
     "Incoming",
     "Request",
@@ -53,6 +55,9 @@ CODES: Final[Mapping[type[BaseException], tuple[int, str]]] = {
 
 INTERNAL_ERROR: Final = -32603
 
+KEY_LENGTH: Final = 200
+"""Characters of an idempotency key at the most."""
+
 
 class Request(msgspec.Struct, gc=False):
     """A call or, without an id, a notification.
@@ -60,7 +65,8 @@ class Request(msgspec.Struct, gc=False):
     :ivar method: the procedure's name.
     :ivar params: the JSON text of the params, ABSENT (empty) if there are none.
     :ivar id: the JSON text of the id, ABSENT (empty) for a notification.
-    :ivar deadline: seconds the caller is willing to wait, None if it does not say. An extension: other members are ignored.
+    :ivar deadline: seconds the caller is willing to wait, None if it does not say. An extension, as `key` is: other members are ignored.
+    :ivar key: an idempotency key, None without.
     """
 
     jsonrpc: Literal["2.0"]
@@ -68,6 +74,7 @@ class Request(msgspec.Struct, gc=False):
     params: msgspec.Raw = ABSENT
     id: msgspec.Raw = ABSENT
     deadline: float | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH)] | None = None
 
 
 class Failed(bytes):
@@ -168,6 +175,9 @@ def _why_invalid(message: str | bytes) -> Failed:
         return _invalid('"method" must be a string', known)
     if value.get("jsonrpc") != "2.0":
         return _invalid('"jsonrpc" must be "2.0"', known)
+    key = value.get("key")
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_LENGTH):
+        return _invalid(f'"key" must be a string of 1 to {KEY_LENGTH} characters', known)
     return _invalid('"deadline" must be a number of seconds', known)
 
 

@@ -248,29 +248,21 @@ class WebSocketCalls(RemoteCase):
         self.server.answer(message, 2)
         self.assertEqual(self.successResultOf(again), 2)
 
-    def post(self, rpc: Remote, params: Any, **options: Any) -> Any:
-        """Post; gives the params that are sent."""
-        rpc.call("chat.post", params, **options).addErrback(lambda _: None)
-        return self.server.messages()[0]["params"]
-
-    def test_keys_as_params(self) -> None:
-        """A post has a place for a key; one that is there is kept."""
-        rpc = self.online(idempotent=("chat.post",))
-        made = self.post(rpc, ["lobby", "hello"])
-        self.assertEqual((made[:2], len(made[2])), (["lobby", "hello"], 36))
-        self.assertEqual(self.post(rpc, {"room": "lobby", "text": "x"}, key="k"), {"room": "lobby", "text": "x", "key": "k"})
-        self.assertEqual(self.post(rpc, {"room": "lobby", "text": "x", "key": "mine"}, key="k")["key"], "mine")
-        self.assertEqual(self.post(rpc, ["lobby", "x", "mine"], key="k"), ["lobby", "x", "mine"])
-
-    def test_keys_as_headers(self) -> None:
-        """Elsewhere it has none: a call with a key goes by HTTP, which a guest of a chosen name cannot."""
-        rpc = self.online()
-        call = rpc.call("orders.place", [1], key="k")
-        self.assertEqual(self.server.request()[0]["idempotency-key"], '"k"')
-        self.server.respond({"result": 1})
-        self.assertEqual(self.successResultOf(call), 1)
-        guest = self.online(name="walter")
-        self.failureResultOf(guest.call("orders.place", [1], key="k"), ValueError)
+    def test_keys(self) -> None:
+        """A key goes beside the params, its own with every attempt; what only reads has none."""
+        rpc = self.online(idempotent=("math.*",))
+        rpc.call("orders.place", [1], key="k").addErrback(lambda _: None)
+        (placed,) = self.server.messages()
+        self.assertEqual((placed["params"], placed["key"]), ([1], "k"))
+        rpc.call("math.add", [1])
+        (first,) = self.server.messages()
+        self.assertEqual(len(first["key"]), 36)
+        self.server.lose()
+        self.clock.advance(0.75)
+        self.server.accept()
+        self.assertIn(first["key"], [message["key"] for message in self.server.messages()])
+        rpc.call("chat.history", ["lobby"])
+        self.assertNotIn("key", self.server.messages()[0])
 
     def test_listening(self) -> None:
         """Notifications, states and rooms are the session's."""

@@ -261,6 +261,8 @@ class DispatchTests(TestCase):
             ('{"method":"slow.big","id":4}', -32600, '"jsonrpc" must be "2.0"'),
             ('{"jsonrpc":"2.0","method":"slow.big","id":4,"params":"x"}', -32600, '"params" must be an object or an array'),
             ('{"jsonrpc":"2.0","method":"slow.big","id":4,"deadline":"x"}', -32600, '"deadline" must be a number'),
+            ('{"jsonrpc":"2.0","method":"slow.big","id":4,"key":""}', -32600, '"key" must be a string of 1 to 200 characters'),
+            ('{"jsonrpc":"2.0","method":"slow.big","id":4,"key":5}', -32600, '"key" must be a string of 1 to 200 characters'),
             ('{"jsonrpc":"2.0","method":"slow.blocking","id":4,"params":{"a":NaN}}', -32700, ""),
         ):
             answer = self.dispatcher.handle(message, self.caller)
@@ -360,6 +362,17 @@ class DispatchTests(TestCase):
         self.assertEqual(send()["result"], 2)
         self.clock.advance(101)
         self.assertEqual(send()["result"], 3)
+
+    def test_key_in_the_message(self) -> None:
+        """A message may bring its key itself, each element of a batch its own."""
+        one, other = ('{"jsonrpc":"2.0","method":"slow.count","id":1,"params":[1],"key":"%s"}' % key for key in "ab")
+        for message, results in ((one, 1), (one, 1), (f"[{one},{other},{one}]", [1, 2, 1]), (other, 2)):
+            answer = self.dispatcher.handle(message, self.caller)
+            found = json.loads(self.successResultOf(answer) if isinstance(answer, Deferred) else answer)  # type: ignore[arg-type]
+            self.assertEqual([each["result"] for each in found] if isinstance(found, list) else found["result"], results)
+        self.assertEqual(self.dispatcher.handle(one.replace('"a"', "null"), self.caller), b'{"jsonrpc":"2.0","id":1,"result":3}')
+        self.dispatcher.handle('{"jsonrpc":"2.0","method":"slow.wait","id":1,"key":"c"}', Guest("the header's"))
+        self.assertEqual(self.slow.keys, ["c"])
 
     def test_key_in_flight(self) -> None:
         """Who repeats a call that is under way waits for its answer, or its failure."""

@@ -405,6 +405,20 @@ class ChatTests(SocketTestCase):
         (presence,) = self.connection.messages()
         self.assertEqual(presence, {"jsonrpc": "2.0", "method": "chat.presence", "params": {"room": "lobby", "joined": ["guest-1"], "left": [], "count": 1}})
 
+    def test_a_key_for_what_concerns_the_connection(self) -> None:
+        """Means nothing: who joins again with the same key is in the room again, and of a login nothing is stored."""
+        join = '{"jsonrpc":"2.0","method":"chat.join","params":["lobby"],"key":"k","id":1}'
+        self.socket.text(join)
+        self.turn()
+        self.socket.disconnected(1006, "")
+        self.socket, self.connection = self.connect()
+        self.socket.text(join)
+        self.turn()
+        self.assertEqual(self.call("chat.who", ["lobby"])["count"], 1)
+        self.socket.text('{"jsonrpc":"2.0","method":"auth.login","params":{"name":"walter"},"key":"l","id":1}')
+        self.turn()
+        self.assertEqual(self.store._answers, {})
+
     def test_gone_while_joining(self) -> None:
         """A connection that ends before its join is answered leaves nothing behind."""
         self.send("chat.join", ["lobby"])

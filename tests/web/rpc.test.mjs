@@ -57,6 +57,15 @@ test("without a connection a call fails at once, and a lost one fails every call
   await assert.rejects(call, ConnectionLost);
 });
 
+test("a call may have an idempotency key, which goes beside its params", async () => {
+  const { rpc, sockets } = await online();
+  const keyed = rpc.call("a", { x: 1 }, { key: "k" });
+  const [{ id, params, key, deadline }] = sockets.last.sent;
+  assert.deepEqual([params, key, deadline], [{ x: 1 }, "k", 20]);
+  sockets.last.answer(id, 1);
+  assert.equal(await keyed, 1);
+});
+
 test("a call past its deadline fails; if nothing at all was heard since, the connection counts as dead", async () => {
   const { rpc, sockets, timers } = await online();
   const answered = assert.rejects(rpc.call("slow", {}, { deadline: 5 }), DeadlinePassed);

@@ -200,10 +200,11 @@ export class RpcClient {
   /**
    * @param {string} method
    * @param {object} [params]
-   * @param {{deadline?: number}} [options] seconds; it also travels with the call, so that the server can give up too
+   * @param {{deadline?: number, key?: string}} [options] `deadline`: seconds; it also travels with the call, so that the server can give up
+   *   too. `key`: with the same one (a UUID) the call may be made again, and takes effect once
    * @returns {Promise<any>} the result; rejects with RpcError, ConnectionLost or DeadlinePassed
    */
-  call(method, params = {}, { deadline = this.#options.callDeadline } = {}) {
+  call(method, params = {}, { deadline = this.#options.callDeadline, key } = {}) {
     const socket = this.#socket;
     if (socket === null || socket.readyState !== 1) return Promise.reject(new ConnectionLost("not connected"));
     const id = ++this.#lastId;
@@ -216,7 +217,7 @@ export class RpcClient {
         if (socket === this.#socket && this.#heard <= sent) this.#ended(socket, ABNORMAL, "no answer");
       });
       this.#calls.set(id, { resolve, reject, timer });
-      socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline }));
+      socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline, key }));
     });
   }
 
