@@ -115,7 +115,7 @@ class RpcConnection(PacedSocket):
     __slots__ = ("_after", "_behind", "_belongings", "_calls", "_service", "budget", "identity", "peer", "serving")
 
     log = Logger()
-    key = None
+    key: str | None = None
     """See Caller: each message has its own, or none."""
 
     def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
