@@ -11,38 +11,15 @@ What they keep of a message is in its row's ``extra``, a JSON object: what clien
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from netsvc.core.access import absent
+from netsvc.core.events import Extra, decode_extra, encode_extra
 from netsvc.core.identity import Identity
 from netsvc.core.records import Amendment, Draft, Load, Row
 from netsvc.errors import Conflict, Forbidden, NotFound
 
-__all__ = ["Extra", "Limits", "deletion", "edit", "encode_extra", "reaction", "reply"]
+__all__ = ["Limits", "deletion", "edit", "reaction", "reply"]
 
 _DELETABLE = ("message", "file")
-
-
-class Extra(msgspec.Struct, omit_defaults=True, gc=False):
-    """The ``extra`` of an event that others are about, or that is about others."""
-
-    guest: bool = False
-    reply_to: int | None = None
-    mentions: list[str] | None = None
-    target: int | None = None
-    previous: int | None = None
-    emoji: str | None = None
-    on: bool | None = None
-    name: str | None = None
-    size: int | None = None
-    media_type: str | None = None
-    url: str | None = None
-    edited: bool = False
-    edits: int = 0
-    last_edit: int | None = None
-    deleted: bool = False
-    deletion: int | None = None
-    reactions: dict[str, dict[str, int]] | None = None
 
 
 class Limits(NamedTuple):
@@ -59,17 +36,8 @@ class Limits(NamedTuple):
     guest: int
 
 
-_decode = msgspec.json.Decoder(Extra).decode
-_encode = msgspec.json.Encoder().encode
-
-
-def encode_extra(extra: Extra) -> str:
-    """As it is stored."""
-    return _encode(extra).decode()
-
-
 def _extra(row: Row) -> Extra:
-    return Extra() if row.extra is None else _decode(row.extra)
+    return Extra() if row.extra is None else decode_extra(row.extra)
 
 
 def _found(draft: Draft, row: Row | None, parameter: str, types: Sequence[str] = ("message",)) -> Row:

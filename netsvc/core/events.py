@@ -2,13 +2,13 @@
 
 from functools import lru_cache
 from time import gmtime, strftime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from netsvc.core.records import Row
 
-__all__ = ["GUEST", "Event", "cursor_of", "event_of", "parse_cursor", "timestamp"]
+__all__ = ["GUEST", "Event", "Extra", "cursor_of", "decode_extra", "encode_extra", "event_of", "parse_cursor", "timestamp"]
 
 
 GUEST = '{"guest":true}'
@@ -52,12 +52,14 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     reactions: dict[str, list[str]] | None = None
 
 
-class _Extra(msgspec.Struct, omit_defaults=True, gc=False):
-    """The members of an event that a row keeps as JSON; it may have others that are not for clients (see netsvc.core.amending)."""
+class Extra(msgspec.Struct, omit_defaults=True, gc=False):
+    """The members of an event that a row keeps as JSON, and what netsvc.core.amending keeps beside them, which is not for clients."""
 
+    guest: bool = False
     reply_to: int | None = None
     mentions: list[str] | None = None
     target: int | None = None
+    previous: int | None = None
     emoji: str | None = None
     on: bool | None = None
     name: str | None = None
@@ -68,11 +70,21 @@ class _Extra(msgspec.Struct, omit_defaults=True, gc=False):
     value: str | None = None
     until: str | None = None
     edited: bool = False
+    edits: int = 0
+    last_edit: int | None = None
     deleted: bool = False
+    deletion: int | None = None
     reactions: dict[str, dict[str, int]] | None = None
 
 
-_decode_extra = msgspec.json.Decoder(_Extra).decode
+_MEMBERS: Final = tuple(name for name in Extra.__struct_fields__ if name in Event.__struct_fields__)
+decode_extra = msgspec.json.Decoder(Extra).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_extra(extra: Extra) -> str:
+    """As it is stored."""
+    return _encode(extra).decode()
 
 
 @lru_cache(maxsize=256)
@@ -115,8 +127,8 @@ def event_of(epoch: str, room: str, row: Row) -> Event:
     seq, at, type_, sender, text, extra = row
     event = Event(room=room, seq=seq, cursor=f"{epoch}:{seq}", type=type_, sender=sender, at=timestamp(at), text=text)
     if extra is not None and extra != GUEST:
-        members = _decode_extra(extra)
-        for name in members.__struct_fields__:
+        members = decode_extra(extra)
+        for name in _MEMBERS:
             value = getattr(members, name)
             if (value is not None and value is not False) or (name == "on" and value is False):
                 setattr(event, name, value if name != "reactions" else _standing(value))

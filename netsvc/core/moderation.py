@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.access import EVERYWHERE, ROOM_ROLES, Right, RoomAccess, absent, guest_key, refusal, who_of
-from netsvc.core.events import timestamp
+from netsvc.core.events import Extra, encode_extra, timestamp
 from netsvc.core.history import check_limit
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name, registered_form, tidy_guest_name
@@ -68,15 +68,6 @@ class _Deed(NamedTuple):
     reason: str = ""
     until: int = 0
     value: str | None = None
-
-
-class _Extra(msgspec.Struct, omit_defaults=True):
-    """The members of a moderation event."""
-
-    action: str
-    name: str | None = None
-    value: str | None = None
-    until: str | None = None
 
 
 class Moderation:
@@ -417,7 +408,7 @@ def _shown(key: str, value: str | int | None) -> str:
 
 
 def _extra(action: str, name: str | None = None, value: str | None = None, until: str | None = None) -> str:
-    return msgspec.json.encode(_Extra(action, name, value, until)).decode()
+    return encode_extra(Extra(action=action, name=name, value=value, until=until))
 
 
 def _seen_through(work: "Deferred[R]") -> "Deferred[R]":

@@ -9,10 +9,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from netsvc.core.access import EVERYWHERE, Right
-from netsvc.core.amending import Extra, Limits, deletion, edit, encode_extra, reaction, reply
+from netsvc.core.amending import Limits, deletion, edit, reaction, reply
 from netsvc.core.appender import Appender
 from netsvc.core.delivery import Delivery
-from netsvc.core.events import GUEST, Event, event_of, timestamp
+from netsvc.core.events import GUEST, Event, Extra, encode_extra, event_of, timestamp
 from netsvc.core.idempotency import digest_of, scope_of
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.mentions import EVERYBODY, mentions_of
