@@ -1,6 +1,7 @@
 """Who is named in a text: ``@name``."""
 
 import re
+from unicodedata import normalize
 
 __all__ = ["EVERYBODY", "mentions_of"]
 
@@ -21,7 +22,8 @@ def mentions_of(text: str, most: int) -> list[str]:
     """
     found: dict[str, None] = {}
     for match in _MENTION.finditer(text):
-        name = match[1].rstrip(".-").casefold()
+        # In the form that names have: some keyboards write letters and their accents apart.
+        name = normalize("NFKC", match[1].rstrip(".-")).casefold()
         if len(name) <= _LONGEST:
             found[EVERYBODY if name == EVERYBODY[1:] else name] = None
             if len(found) > most:

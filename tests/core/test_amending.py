@@ -312,6 +312,8 @@ class MentionTests(AmendingTestCase):
         self.assertEqual((first.mentions, second.mentions), (["carl"], ["carl"]))
         self.edit(1, "nobody")
         self.assertIsNone(self.events()[0].mentions)
+        self.edit(1, "@mu\u0308ller")  # the same name, written otherwise
+        self.assertEqual(self.events()[0].mentions, ["müller"])
 
     def test_bounded(self) -> None:
         """So many names count."""
