@@ -1,4 +1,4 @@
-"""netsvc turns a computer into a server: rooms, procedures and files from one Twisted daemon."""
+"""netsvc turns a computer into a server: chat rooms and procedures from one Twisted daemon."""
 
 __all__ = ["__version__"]
 

@@ -4,4 +4,4 @@ from twisted.application.service import ServiceMaker
 
 __all__ = ["service_maker"]
 
-service_maker = ServiceMaker("netsvc", "netsvc.tap", "Rooms, procedures and files over HTTP, WebSocket and RPC.", "netsvc")
+service_maker = ServiceMaker("netsvc", "netsvc.tap", "Chat rooms, and procedures that programs call and provide.", "netsvc")

@@ -1,4 +1,4 @@
-"""The console script ``netsvc``: checks settings, keeps the accounts of a state directory, calls procedures of a running daemon."""
+"""The console script ``netsvc``: checks settings, keeps accounts, calls procedures, talks in rooms."""
 
 from netsvc.cli.commands import main
 
