@@ -22,7 +22,10 @@ _LONGEST = 0xFFFF
 
 
 class Json(amp.Argument):
-    """A JSON value. A box holds 65,535 bytes under one key; what is longer goes on under ``key.2``, ``key.3`` and so on."""
+    """A JSON value. A box holds 65,535 bytes under one key; what is longer goes on under ``key.2``, ``key.3`` and so on.
+
+    What JSON has no words for is refused before it is sent: TypeError, and for NaN and infinities ValueError.
+    """
 
     def fromBox(self, name: bytes, strings: MutableMapping[bytes, bytes], objects: dict[str, Any], proto: Any) -> None:  # noqa: N802 - amp's names
         """See amp.Argument."""
@@ -40,7 +43,7 @@ class Json(amp.Argument):
         value = objects.get(name.decode())
         if value is None and self.optional:
             return
-        text = json.dumps(value).encode()
+        text = json.dumps(value, allow_nan=False).encode()
         strings[name] = text[:_LONGEST]
         for number, start in enumerate(range(_LONGEST, len(text), _LONGEST), 2):
             strings[b"%b.%d" % (name, number)] = text[start : start + _LONGEST]

@@ -365,7 +365,7 @@ class DispatchTests(TestCase):
 
     def test_key_in_the_message(self) -> None:
         """A message may bring its key itself, each element of a batch its own."""
-        one, other = ('{"jsonrpc":"2.0","method":"slow.count","id":1,"params":[1],"key":"%s"}' % key for key in "ab")
+        one, other = ('{"jsonrpc":"2.0","method":"slow.count","id":1,"params":[1],"key":"KEY"}'.replace("KEY", key) for key in "ab")
         for message, results in ((one, 1), (one, 1), (f"[{one},{other},{one}]", [1, 2, 1]), (other, 2)):
             answer = self.dispatcher.handle(message, self.caller)
             found = json.loads(self.successResultOf(answer) if isinstance(answer, Deferred) else answer)  # type: ignore[arg-type]
