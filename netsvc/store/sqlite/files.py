@@ -39,6 +39,8 @@ class StateFiles:
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise StartError(f"the state directory {self.directory} is a file: move it away, or name another in [netsvc] state") from error
         except OSError as error:
             raise StartError(f"cannot create the state directory {self.directory}: {error.strerror}") from error
         if not os.access(self.directory, os.W_OK | os.X_OK):

@@ -109,6 +109,8 @@ class RefusalTests(OpeningCase):
         self.state.parent.parent.mkdir()
         self.state.parent.write_text("")
         self.assertEqual(self.refusal(), f"cannot create the state directory {self.state}: Not a directory")
+        self.state = self.state.parent
+        self.assertIn(f"the state directory {self.state} is a file: ", self.refusal())
 
     def test_not_writable(self) -> None:
         """The directory belongs to somebody else."""
