@@ -1,6 +1,7 @@
 """Procedures that a client provides: calls of the server are carried out here."""
 
 import inspect
+from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,15 @@ def _called(function: Function, params: Any) -> "Deferred[Any]":
     # Another's Deferred is not to be cancelled twice, nor to be left with None as its result.
     outcome: Deferred[Any] = Deferred(lambda _: result.cancel() if isinstance(result, Deferred) else None)
     if isinstance(result, Deferred):
-        result.chainDeferred(outcome)
+
+        def passed_on(value: Any) -> None:
+            # A task of asyncio ends some time after it is cancelled.
+            if not outcome.called:
+                outcome.callback(value)
+            elif isinstance(value, Failure) and not value.check(CancelledError, TaskCancelledError):
+                Serving.log.failure("what is provided failed when nobody waited for it any more", value)
+
+        result.addBoth(passed_on)
     else:
         outcome.callback(result)
     return outcome

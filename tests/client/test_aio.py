@@ -1,6 +1,7 @@
 """Tests for netsvc.client.aio: the client for asyncio, on an event loop of asyncio with connections in memory."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -122,6 +123,32 @@ class ClientTests(SynchronousTestCase):
         self.turn()
         answers = {answer["id"]: answer for answer in self.server.messages()}
         self.assertEqual((answers[1]["result"], answers[2]["error"]["code"], answers[3]["result"]), ("rain in Oslo", -32602, 7))
+
+    def test_cancel_what_is_provided(self) -> None:
+        """Nobody wants the answer any more: the coroutine is cancelled, and that is all."""
+        cancelled: list[int] = []
+
+        async def weather(number: int) -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled.append(number)
+                raise
+
+        rpc = self.client("ws://h:1")
+        task = self.start(rpc.provide("weather.today", weather))
+        self.server.accept()
+        self.turn()
+        self.server.answer(self.server.messages()[0], {})
+        self.turn()
+        self.assertTrue(task.done())
+        self.loop.call_soon(self.server.say, {"id": 1, "method": "weather.today", "params": [5]})
+        self.turn()
+        self.loop.call_soon(self.server.tell, "rpc.cancel", {"id": 1})
+        self.turn()
+        self.assertEqual(cancelled, [5])
+        self.assertEqual([answer["error"]["code"] for answer in self.server.messages()], [-32007])
+        gc.collect()  # which is when Twisted tells of an error that nobody has heard of
 
     def test_cancel(self) -> None:
         """Cancelling who waits cancels what is waited for."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from netsvc.client.errors import Conflict, ConnectionLost, Forbidden, NotAuthenticated, NotFound
 from netsvc.client.serving import Provided
@@ -110,6 +111,24 @@ class Calls(ServingCase):
         self.server.tell("rpc.cancel", {"id": "x"})
         self.assertEqual(len(cancelled), 1)
         self.assertEqual(self.server.messages()[0]["error"]["code"], -32007)
+
+    def test_cancelled_with_a_delay(self) -> None:
+        """What ends some time after it is cancelled, as a task of asyncio does, is not waited for; what goes wrong in it is logged."""
+        ends: list[Deferred[Any]] = []
+
+        def function() -> "Deferred[Any]":
+            work: Deferred[Any] = Deferred(lambda each: each.callback(None))
+            ends.append(Deferred())
+            return work.addCallback(lambda _, end=ends[-1]: end)
+
+        self.provide(function)
+        for outcome in ("late", Failure(CancelledError()), Failure(ZeroDivisionError())):
+            self.ask(id=1)
+            self.server.tell("rpc.cancel", {"id": 1})
+            self.assertEqual(self.server.messages()[0]["error"]["code"], -32007)
+            ends[-1].callback(outcome)
+        self.assertEqual(self.server.messages(), [])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_connection_lost(self) -> None:
         """And when the connection is gone."""
