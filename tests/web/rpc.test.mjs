@@ -66,7 +66,7 @@ test("a call may have an idempotency key, which goes beside its params", async (
   assert.equal(await keyed, 1);
 });
 
-test("a call past its deadline fails; if nothing at all was heard since, the connection counts as dead", async () => {
+test("a call past its deadline fails; if nothing at all was heard since, the connection is probed, and is dead without an answer", async () => {
   const { rpc, sockets, timers } = await online();
   const answered = assert.rejects(rpc.call("slow", {}, { deadline: 5 }), DeadlinePassed);
   await timers.advance(2);
@@ -77,6 +77,16 @@ test("a call past its deadline fails; if nothing at all was heard since, the con
   const dead = assert.rejects(rpc.call("slow", {}, { deadline: 5 }), DeadlinePassed);
   await timers.advance(5);
   await dead;
+  assert.equal(rpc.state.name, "online");
+  assert.equal(sockets.last.sent.at(-1).method, "auth.whoami");
+  sockets.last.answer(sockets.last.sent.at(-1).id, {});
+  await timers.advance(10);
+  assert.equal(rpc.state.name, "online", "the call was slow, that is all");
+  const again = [1, 2].map(() => assert.rejects(rpc.call("slow", {}, { deadline: 5 }), DeadlinePassed));
+  await timers.advance(5);
+  await Promise.all(again);
+  assert.equal(sockets.last.sent.filter(({ method }) => method === "auth.whoami").length, 2, "one probe for both");
+  await timers.advance(10);
   assert.equal(rpc.state.name, "waiting");
   assert.ok(sockets.last.closed);
 });

@@ -99,6 +99,7 @@ export class RpcClient {
   #failures = 0;
   #returnAfter = null;
   #heard = 0;
+  #probing = false;
   #openTimer = null;
   #retryTimer = null;
   #steadyTimer = null;
@@ -164,9 +165,16 @@ export class RpcClient {
 
   /** Find out whether the connection still lives: after a sleep, say, or a change of network. A dead one is dropped. */
   probe() {
-    if (this.state.name !== "online") return;
-    // Any answer, an error too, proves it; the deadline of the call ends a dead one.
-    this.call(this.#options.heartbeat, {}, { deadline: this.#options.probeDeadline }).catch(() => {});
+    if (this.state.name !== "online" || this.#probing) return;
+    const socket = this.#socket;
+    const sent = this.#timers.now();
+    this.#probing = true;
+    this.call(this.#options.heartbeat, {}, { deadline: this.#options.probeDeadline })
+      .catch((error) => {
+        // Any answer, an error too, proves that it lives, and so does anything else that is heard.
+        if (error instanceof DeadlinePassed && socket === this.#socket && this.#heard <= sent) this.#ended(socket, ABNORMAL, "no answer");
+      })
+      .finally(() => (this.#probing = false));
   }
 
   /** The seconds until the next attempt, 0 if none is planned. */
@@ -213,8 +221,8 @@ export class RpcClient {
       const timer = this.#timers.after(deadline, () => {
         this.#calls.delete(id);
         reject(new DeadlinePassed(method, deadline));
-        // Not a sound since we asked: the connection is half-open, as after a change of network.
-        if (socket === this.#socket && this.#heard <= sent) this.#ended(socket, ABNORMAL, "no answer");
+        // Not a sound since we asked: the call is slow, or the connection half-open, as after a change of network.
+        if (socket === this.#socket && this.#heard <= sent) this.probe();
       });
       this.#calls.set(id, { resolve, reject, timer });
       socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline, key }));
