@@ -13,6 +13,8 @@ from tests.system.served import ServedCase, call
 DEADLINE = 10.0
 STOP = 2.0
 RETURN = 5.0
+BUSY = 3.0
+"""Seconds that a busy machine may take for the end of the process itself."""
 
 
 class StopTests(ServedCase):
@@ -25,7 +27,7 @@ class StopTests(ServedCase):
         began = time.monotonic()
         self.daemon.signal(signal.SIGTERM)
         self.assertEqual(self.daemon.wait(), 0)
-        self.assertLess(time.monotonic() - began, within)
+        self.assertLess(time.monotonic() - began, within + BUSY)
 
     def test_clients_that_behave(self) -> None:
         """WebSockets are told when to come back and closed with 1001, what is under way is answered, idle connections end, and that takes no longer."""
