@@ -15,18 +15,24 @@ __all__ = ["check_schema"]
 _TYPES = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
 _Unset = msgspec.UnsetType
 _Schema = Union["_Keywords", bool]
+_Schemas = Annotated[list[_Schema], msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _NOTHING = msgspec.UNSET
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class _Keywords(msgspec.Struct, rename={"not_": "not", "if_": "if", "else_": "else", "reference": "$ref", "id": "$id"}):
+class _Keywords(
+    msgspec.Struct, rename={"schema": "$schema", "comment": "$comment", "not_": "not", "if_": "if", "else_": "else", "reference": "$ref", "id": "$id"}
+):
     """Section 6 and 9 of JSON Schema Validation, draft 7, and the applicators. Other keywords may be anything (section 6.4 of the core)."""
 
     reference: None = None
     id: None = None
-    type: _TYPES | list[_TYPES] | _Unset = _NOTHING
-    enum: list[Any] | _Unset = _NOTHING
-    multipleOf: float | _Unset = _NOTHING  # noqa: N815 - JSON Schema's names
+    schema: Literal["http://json-schema.org/draft-07/schema#"] | _Unset = _NOTHING
+    comment: str | _Unset = _NOTHING
+    type: _TYPES | Annotated[list[_TYPES], msgspec.Meta(min_length=1)] | _Unset = _NOTHING
+    enum: Annotated[list[Any], msgspec.Meta(min_length=1)] | _Unset = _NOTHING
+    multipleOf: Annotated[float, msgspec.Meta(gt=0)] | _Unset = _NOTHING  # noqa: N815 - JSON Schema's names
     maximum: float | _Unset = _NOTHING
     exclusiveMaximum: float | _Unset = _NOTHING  # noqa: N815
     minimum: float | _Unset = _NOTHING
@@ -34,7 +40,7 @@ class _Keywords(msgspec.Struct, rename={"not_": "not", "if_": "if", "else_": "el
     maxLength: _Count | _Unset = _NOTHING  # noqa: N815
     minLength: _Count | _Unset = _NOTHING  # noqa: N815
     pattern: str | _Unset = _NOTHING
-    items: _Schema | list[_Schema] | _Unset = _NOTHING
+    items: _Schema | _Schemas | _Unset = _NOTHING
     additionalItems: _Schema | _Unset = _NOTHING  # noqa: N815
     maxItems: _Count | _Unset = _NOTHING  # noqa: N815
     minItems: _Count | _Unset = _NOTHING  # noqa: N815
@@ -49,9 +55,9 @@ class _Keywords(msgspec.Struct, rename={"not_": "not", "if_": "if", "else_": "el
     dependencies: dict[str, _Schema | list[str]] | _Unset = _NOTHING
     propertyNames: _Schema | _Unset = _NOTHING  # noqa: N815
     definitions: dict[str, _Schema] | _Unset = _NOTHING
-    allOf: list[_Schema] | _Unset = _NOTHING  # noqa: N815
-    anyOf: list[_Schema] | _Unset = _NOTHING  # noqa: N815
-    oneOf: list[_Schema] | _Unset = _NOTHING  # noqa: N815
+    allOf: _Schemas | _Unset = _NOTHING  # noqa: N815
+    anyOf: _Schemas | _Unset = _NOTHING  # noqa: N815
+    oneOf: _Schemas | _Unset = _NOTHING  # noqa: N815
     not_: _Schema | _Unset = _NOTHING
     if_: _Schema | _Unset = _NOTHING
     then: _Schema | _Unset = _NOTHING
@@ -59,6 +65,17 @@ class _Keywords(msgspec.Struct, rename={"not_": "not", "if_": "if", "else_": "el
     format: str | _Unset = _NOTHING
     title: str | _Unset = _NOTHING
     description: str | _Unset = _NOTHING
+    readOnly: bool | _Unset = _NOTHING  # noqa: N815
+    examples: list[Any] | _Unset = _NOTHING
+    contentMediaType: str | _Unset = _NOTHING  # noqa: N815
+    contentEncoding: str | _Unset = _NOTHING  # noqa: N815
+
+    def __post_init__(self) -> None:
+        """The meta-schema wants these to be without repetition."""
+        listed = (self.type, self.enum, self.required, *(self.dependencies or {}).values())
+        for values in listed:
+            if isinstance(values, list) and len(set(map(_encode, values))) < len(values):
+                raise ValueError("the same value twice")
 
 
 def check_schema(value: Any, where: str) -> None:

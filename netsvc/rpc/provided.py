@@ -52,6 +52,8 @@ def check_provided(schema: ProvidedSchema, most: int) -> None:
         check_schema(schema.params, "schema.params")
         if schema.params.get("type", "object") != "object":
             raise InvalidParams("schema.params: expected a JSON Schema of type object, whose properties are the params", parameter="schema")
+        if "" in schema.params.get("properties", {}):
+            raise InvalidParams("schema.params: a param has to have a name", parameter="schema")
 
 
 class _Error(msgspec.Struct):
