@@ -29,7 +29,7 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     provider_names: Annotated[int, Meta(ge=1), Help("Names that one connection may provide")] = 128
     provider_calls: Annotated[int, Meta(ge=1), Help("Calls that one provider is given at a time")] = 64
     provider_queue: Annotated[int, Meta(ge=0), Help("Calls of one name that may wait for a provider; beyond, callers are told to try later")] = 1024
-    provider_answer: Annotated[Size, Meta(ge=1024), Help("Bytes of a provider's answer, or of one part of it, at the most")] = 1024 * 1024
+    provider_answer: Annotated[Size, Meta(ge=1024), Help("Bytes of a provider's answer, or of one part of it, at the most")] = 512 * 1024
     provider_patience: Annotated[
         Duration, Meta(gt=0), Help("Time, or half of what is left if that is less, after which an idempotent call goes to a second provider as well")
     ] = 10.0
