@@ -131,7 +131,7 @@ class PackagingTests(TestCase):
     def assert_listed(self, *twistd: str | Path, cwd: Path) -> None:
         """``twistd --help`` has one line for netsvc and tells of no plugin that cannot be loaded."""
         output = run(*twistd, "--help", cwd=cwd)
-        self.assertEqual(len(re.findall(r"(?m)^ +netsvc +Rooms, procedures", output)), 1, output)
+        self.assertEqual(len(re.findall(r"(?m)^ +netsvc +Chat rooms, and procedures", output)), 1, output)
         self.assertNotIn("Traceback", output)
 
     def assert_works(self, python: Path, home: Path) -> None:
