@@ -8,15 +8,12 @@ from netsvc.core.events import parse_cursor
 from netsvc.core.identity import Identity
 from netsvc.core.logins import Logins
 from netsvc.core.rooms import Joined, Member, Rooms
-from netsvc.http.bodies import Stream
+from netsvc.http.bodies import UNBUFFERED, Stream
 from netsvc.http.wheel import TimingWheel
 
 __all__ = ["EventStream", "EventStreams", "empty_stream"]
 
 MEDIA_TYPE = b"text/event-stream"
-
-HEADERS = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
-"""The second tells nginx, and those who do as it does, to pass on each event at once."""
 
 HEARTBEAT = b":\n\n"
 
@@ -26,7 +23,7 @@ RETRY = b":\nretry: 3000\n\n"
 
 def empty_stream() -> Stream:
     """An event stream that ends at once: the answer to HEAD."""
-    return Stream(Stream.finish, media_type=MEDIA_TYPE, headers=HEADERS, until_close=True)
+    return Stream(Stream.finish, media_type=MEDIA_TYPE, headers=UNBUFFERED, until_close=True)
 
 
 class EventStreams:
@@ -96,7 +93,7 @@ class EventStream:
 
     def answer(self) -> Stream:
         """The answer, which is also the sink of the follower: without chunks the same ready bytes are everybody's."""
-        return Stream(self._begin, self._over, media_type=MEDIA_TYPE, headers=HEADERS, until_close=True)
+        return Stream(self._begin, self._over, media_type=MEDIA_TYPE, headers=UNBUFFERED, until_close=True)
 
     def ready(self, member: Member, opening: bytes) -> None:
         """The room is joined; `opening` is sent first."""

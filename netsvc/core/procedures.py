@@ -63,6 +63,14 @@ class Caller(Protocol):
     def connection(self) -> Any:
         """The WebSocket with its notifications, None for HTTP."""
 
+    @property
+    def send_progress(self) -> Callable[[bytes, bool], None] | None:
+        """Sends a notification of progress on the way to the answer, None if there is no way for it.
+
+        It is called with the text of one JSON-RPC message and whether that must not be dropped, and raises Overloaded if more of those wait
+        for the caller than may.
+        """
+
     def after_answer(self, then: Callable[[], None]) -> None:
         """Call `then` when the answer is written to the connection; never if there is none."""
 
@@ -81,6 +89,8 @@ class Call:
     __slots__ = ("budget", "connection", "identity", "key", "peer")
 
     joint = False
+    send_progress: Callable[[bytes, bool], None] | None = None
+    """See Caller: calls that are made within this one send none."""
 
     def __init__(self, identity: Identity | None, peer: str, budget: Budget, connection: Any = None, key: str | None = None) -> None:
         self.identity = identity
@@ -107,7 +117,8 @@ class Call:
         return inf
 
     def progress(self, data: Any = None, *, done: float | None = None, total: float | None = None) -> None:
-        """Send the caller ``rpc.progress``; nothing happens where it could not get it: over plain HTTP. Not from a blocking procedure.
+        """Send the caller ``rpc.progress``; nothing happens where it could not get it: over plain HTTP unless it asked
+        for lines. Not from a blocking procedure.
 
         :param data: a part of what the call gives, JSON types. It is delivered, in order and before the answer; what has none is dropped for
             a caller that does not keep up.

@@ -13,7 +13,10 @@ from netsvc.http.transport import DirectTransport
 from netsvc.interfaces import ISink, ISinkWatcher
 from netsvc.wire.http1_response import LAST_CHUNK, chunk
 
-__all__ = ["RequestBody", "Stream"]
+__all__ = ["UNBUFFERED", "RequestBody", "Stream"]
+
+UNBUFFERED = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
+"""Header fields of what is to reach the client as it comes about; the second tells nginx, and those who do as it does, to pass on each piece at once."""
 
 STREAM_WINDOW = 64 * 1024
 """Bytes of a request's body that wait for the handler before reading from the client stops."""
@@ -111,6 +114,7 @@ class Stream:
         finishes with it, breaks off if it fails, and it is cancelled when the client leaves; otherwise call `finish`.
     :param stop: called once with the stream when it is over, whichever side ended it.
     :param length: the size of the body in bytes, if known.
+    :param ends: it comes to an end by itself, so a client that sends no more still gets all of it; so does whatever has a `length`.
     :ivar sent: bytes of the body given to `send` so far.
     :ivar chunked: it is sent in chunks.
     :ivar over: it is finished, broken off or lost; what is sent now goes nowhere.
@@ -123,6 +127,7 @@ class Stream:
         "_waiting",
         "_watchers",
         "chunked",
+        "ends",
         "headers",
         "length",
         "media_type",
@@ -144,6 +149,7 @@ class Stream:
         headers: tuple[tuple[bytes, bytes], ...] = (),
         length: int | None = None,
         until_close: bool = False,
+        ends: bool = False,
     ) -> None:
         self.start = start
         self.stop = stop
@@ -152,6 +158,7 @@ class Stream:
         self.headers = headers
         self.length = length
         self.until_close = until_close
+        self.ends = ends or length is not None
         self.chunked = False
         self.over = False
         self.sent = 0

@@ -150,7 +150,7 @@ class HttpChannel:
             return bool(self._queue or self._intake.unread)
         if self._reads_body():
             return False
-        return not turn.request.route.waiting if turn.stream is None else turn.stream.length is not None
+        return not turn.request.route.waiting if turn.stream is None else turn.stream.ends
 
     def writeConnectionLost(self) -> None:  # noqa: N802
         """Our own doing, see `_end`."""

@@ -160,11 +160,10 @@ class RpcConnection(PacedSocket):
         """Bytes wait to be sent, or the connection is over."""
         return self._transport is None or self._transport.full
 
-    def progress(self, message: bytes, essential: bool) -> None:
-        """Send a notification of progress.
+    def send_progress(self, message: bytes, essential: bool) -> None:
+        """See Caller.
 
-        :param essential: it is not to be dropped.
-        :raises Overloaded: but more of those wait already than may.
+        :raises Overloaded: more waits already than may.
         """
         if not essential or not self.full:
             self.notify(message)

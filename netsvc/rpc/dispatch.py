@@ -255,7 +255,7 @@ class Dispatcher:
                 continue
             result = self._one(parsed, joint, deadline)
             if isinstance(result, Deferred):
-                result.addCallback(batch.answered, index, parsed.id)
+                batch.wait(result, index, parsed.id)
             else:
                 batch.answered(result, index, parsed.id)
         return batch.outcome()
@@ -317,9 +317,9 @@ class _Pending(Call):
 
     def report(self, members: dict[str, Any]) -> None:
         """See Call."""
-        if self.connection is not None and self._request.id is not ABSENT:
-            payload = self._dispatcher.encode({**members, "id": self._request.id})
-            self.connection.progress(notification("rpc.progress", payload), "data" in members)
+        send = self._caller.send_progress
+        if send is not None and self._request.id is not ABSENT:
+            send(notification("rpc.progress", self._dispatcher.encode({**members, "id": self._request.id})), "data" in members)
 
     def run(self, method: str, *params: Any) -> "Deferred[Any]":
         """See Call."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import ceil, isfinite
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,9 @@ from twisted.python.failure import Failure
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
 from netsvc.errors import DeadlinePassed, InvalidRequest, NetsvcError, NotAuthenticated
+from netsvc.http.bodies import Stream
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
+from netsvc.rpc.answer_lines import AnswerLines, lines_type
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import NO_TIME
 from netsvc.rpc.openrpc import document
@@ -44,7 +47,7 @@ PROVIDERS_OWN = 422
 CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
 """Goes with status 401."""
 
-_OURS = frozenset((b"x-deadline", b"idempotency-key"))
+_OURS = frozenset((b"x-deadline", b"idempotency-key", b"accept"))
 
 UPGRADE_COST = 1.0
 """What it costs of a rate budget to open a WebSocket."""
@@ -54,11 +57,12 @@ class HttpCaller:
     """A request, as the dispatcher's caller.
 
     :ivar deadline: the seconds of its X-Deadline, None without.
+    :ivar lines: the media type in which it would have its answer as lines of JSON, None if in one piece.
     :raises InvalidRequest: a header is not what it should be.
     :raises DeadlinePassed: there is no time left.
     """
 
-    __slots__ = ("budget", "deadline", "identity", "key", "peer")
+    __slots__ = ("budget", "deadline", "identity", "key", "lines", "peer", "send_progress")
 
     connection = None
 
@@ -68,6 +72,8 @@ class HttpCaller:
         self.budget = budget
         self.key: str | None = None
         self.deadline: float | None = None
+        self.lines: bytes | None = None
+        self.send_progress: Callable[[bytes, bool], None] | None = None
         for name, value in request.headers:
             if name in _OURS:
                 _heed(name, value, self)
@@ -111,6 +117,8 @@ class RpcEndpoint:
             caller = HttpCaller(request, identity, budget)
         except NetsvcError as error:
             return _refusal(error, request)
+        if caller.lines is not None:
+            return self._call_by_lines(caller.lines, caller, request)
         try:
             message = request.body.decode()
         except UnicodeDecodeError:
@@ -122,6 +130,20 @@ class RpcEndpoint:
             later: Deferred[Answer] = answer.addCallback(_response)
             return later
         return _response(answer)
+
+    def _call_by_lines(self, media_type: bytes, caller: HttpCaller, request: Request) -> "Answer | Deferred[Answer]":
+        """The same for a client that takes what the call gives on the way."""
+        lines = AnswerLines(media_type, self._service.progress)
+        caller.send_progress = lines.send_progress
+        respond = partial(_response, lines=lines)
+        try:
+            answer = self._handle(request.body.decode(), caller, caller.deadline)
+        except UnicodeDecodeError:
+            return respond(self._service.dispatcher.not_utf8(caller))
+        if not isinstance(answer, Deferred):
+            return respond(answer)
+        later = lines.outcome(answer)
+        return later.addCallback(respond) if isinstance(later, Deferred) else later
 
     async def websocket(self, request: Request) -> Answer:
         """``GET /ws``, a public route: become a WebSocket, as whom the request's credentials say.
@@ -157,11 +179,14 @@ class RpcEndpoint:
 
 
 def _heed(name: bytes, value: bytes, caller: HttpCaller) -> None:
-    """Take the deadline or the key.
+    """Take the deadline, the key, or in what form the answer is wanted.
 
     :raises InvalidRequest: it is not what it should be.
     :raises DeadlinePassed: there is no time left; who passes on what is left of its own time may have none.
     """
+    if name == b"accept":
+        caller.lines = lines_type(value)
+        return
     if name == b"idempotency-key":
         # draft-ietf-httpapi-idempotency-key-header: a quoted string; a bare one is common.
         caller.key = value.decode("latin-1").strip('"')
@@ -179,12 +204,12 @@ def _heed(name: bytes, value: bytes, caller: HttpCaller) -> None:
     caller.deadline = deadline
 
 
-def _refused(reason: Failure, request: Request) -> Response:
+def _refused(reason: Failure, request: Request) -> Answer:
     reason.trap(NetsvcError)
     return _refusal(reason.value, request)  # type: ignore[arg-type]  # trapped
 
 
-def _refusal(error: NetsvcError, request: Request) -> Response:
+def _refusal(error: NetsvcError, request: Request) -> Answer:
     """The answer to a request that is not carried out, with the id of its call if it is one."""
     identifier = b"null"
     with suppress(UnicodeDecodeError):
@@ -194,18 +219,22 @@ def _refusal(error: NetsvcError, request: Request) -> Response:
     return _response(failure(error, identifier))
 
 
-def _response(answer: bytes | None) -> Response:
+def _response(answer: bytes | Stream | None, lines: AnswerLines | None = None) -> Answer:
+    """The answer to a request: `answer`, or the lines of which that is the last."""
+    if isinstance(answer, Stream):
+        return answer
     if answer is None:
         return Response(204)
-    if type(answer) is bytes:
-        return Response(200, answer, JSON)
+    body, media_type = (answer, JSON) if lines is None else (lines.whole(answer), lines.media_type)
+    if type(answer) is bytes or len(body) > len(answer) + 1:  # that it failed is not known in time for the status
+        return Response(200, body, media_type)
     assert isinstance(answer, Failed)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if answer.retry_after is not None:
         headers = (retry_header(answer.retry_after),)
     elif answer.code == -32001:
         headers = (CHALLENGE,)
-    return Response(HTTP_STATUS.get(answer.code, PROVIDERS_OWN), bytes(answer), JSON, headers)
+    return Response(HTTP_STATUS.get(answer.code, PROVIDERS_OWN), bytes(body), media_type, headers)
 
 
 def retry_header(seconds: float) -> tuple[bytes, bytes]:

@@ -44,6 +44,11 @@ class JointCaller:
         """What may still be spent."""
         return self._caller.budget
 
+    @property
+    def send_progress(self) -> Callable[[bytes, bool], None] | None:
+        """See Caller: each call has an id of its own."""
+        return self._caller.send_progress
+
     def after_answer(self, then: Callable[[], None]) -> None:
         """See Caller."""
         self._after.append(then)
@@ -66,10 +71,17 @@ class JointAnswer:
         self._limit = limit
         self._missing = count
         self._answers: list[Answer] = [None] * count
+        self._under_way: dict[int, Deferred[Answer]] = {}
         self._done: Deferred[Answer] | None = None
+
+    def wait(self, later: "Deferred[Answer]", index: int, identifier: msgspec.Raw) -> None:
+        """A call is under way; the Deferred never fails. It is cancelled with the batch."""
+        self._under_way[index] = later
+        later.addCallback(self.answered, index, identifier)
 
     def answered(self, result: Answer, index: int, identifier: msgspec.Raw) -> None:
         """A call is done; None if it gives no answer."""
+        self._under_way.pop(index, None)
         if result is not None:
             self._limit -= len(result)
             if self._limit < 0 and identifier is not ABSENT:
@@ -88,6 +100,8 @@ class JointAnswer:
 
     def _cancel(self, done: "Deferred[Answer]") -> None:
         self._done = None
+        for later in list(self._under_way.values()):
+            later.cancel()
         done.callback(None)
 
     def _joined(self) -> Answer:

@@ -132,13 +132,15 @@ class StreamTests(StreamCase):
 
     def test_half_closed_client(self) -> None:
         """A client that sends no more gets the whole of a stream that has an end; another stream is over."""
-        stream = self.stream(length=4)
-        self.client.channel.readConnectionLost()
-        stream.send(b"four")
-        stream.finish()
-        self.assertEqual((self.client.answer().body, self.client.ended), (b"four", ""))
-        self.client.channel.readConnectionLost()
-        self.assertEqual(self.client.ended, "closed")
+        for ending in ({"length": 4}, {"ends": True}):
+            self.setUp()
+            stream = self.stream(**ending)
+            self.client.channel.readConnectionLost()
+            stream.send(b"four")
+            stream.finish()
+            self.assertEqual((self.client.answer().body, self.client.ended), (b"four", ""))
+            self.client.channel.readConnectionLost()
+            self.assertEqual(self.client.ended, "closed")
         for options in ({}, {"until_close": True}):
             self.setUp()
             self.stream(**options)

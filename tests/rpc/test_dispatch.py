@@ -337,11 +337,12 @@ class DispatchTests(TestCase):
         self.assertEqual((data["quota"], data["window"], data["remaining"], data["retry_after"]), (100, 2, 0, 0.02))
 
     def test_batch_cancelled(self) -> None:
-        """A caller that has gone away waits for no batch."""
-        answer = self.dispatcher.handle('[{"jsonrpc":"2.0","method":"slow.wait","id":1}]', self.caller)
+        """A caller that has gone away waits for no batch, and the calls in it that are under way are cancelled."""
+        answer = self.dispatcher.handle('[{"jsonrpc":"2.0","method":"slow.wait","id":1},{"jsonrpc":"2.0","method":"slow.wait","id":2}]', self.caller)
+        self.slow.waiting[0].callback(1)
         answer.cancel()  # type: ignore[union-attr]
         self.assertIsNone(self.successResultOf(answer))  # type: ignore[arg-type]
-        self.slow.waiting[0].callback(1)
+        self.assertTrue(self.slow.waiting[1].called)
 
     def test_key(self) -> None:
         """A key gives the stored answer, in flight and later; a failure is not stored; other params are a conflict; it expires."""
