@@ -13,14 +13,14 @@ from typing import Any, Unpack, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from netsvc.client.events import Event, Gap
+from netsvc.client.events import Event, Gap, Progress
 from netsvc.client.feeds import Feed
 from netsvc.client.limits import Limits
 from netsvc.client.loop import LoopClock, LoopEndpoint
 from netsvc.client.methods import Methods
 from netsvc.client.remote import Options, Remote, Target
 from netsvc.client.serving import Function, Provided
-from netsvc.client.session import Progress, State
+from netsvc.client.session import State
 
 __all__ = ["Client", "LoopGround", "Room", "Rooms"]
 

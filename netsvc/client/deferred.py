@@ -8,12 +8,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.reflect import namedAny
 
 from netsvc.client.connecting import Ground, ReactorGround
+from netsvc.client.events import Progress
 from netsvc.client.feeds import Feed
 from netsvc.client.limits import Limits
 from netsvc.client.methods import Methods
 from netsvc.client.remote import Options, Remote, Target
 from netsvc.client.serving import Function, Provided
-from netsvc.client.session import Progress, State
+from netsvc.client.session import State
 
 __all__ = ["Client", "Rooms"]
 

@@ -1,8 +1,24 @@
-"""What a reader of a room gets: its events, and what is missing between them."""
+"""What a client is told: a room's events and what is missing between them, the progress of a call."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Event", "Gap", "Position", "parse_cursor"]
+from twisted.logger import Logger
+
+__all__ = ["Event", "Gap", "Position", "Progress", "parse_cursor", "tell"]
+
+Progress = Callable[[dict[str, Any]], None]
+"""Is called with the members of each ``rpc.progress`` of a call, `id` excepted."""
+
+_log = Logger()
+
+
+def tell(listener: Callable[[Any], None], method: str, params: Any) -> None:
+    """Call a listener to a notification; what it raises is logged, and concerns nobody else."""
+    try:
+        listener(params)
+    except Exception:
+        _log.failure("a listener to {method} failed", method=method)
 
 
 class Position(NamedTuple):

@@ -1,4 +1,4 @@
-"""Calls over ``POST /rpc``, by treq."""
+"""Calls over ``POST /rpc``, by treq. What a call gives on the way comes as lines of JSON before its answer."""
 
 # Twisted's names are in camelCase.
 # ruff: noqa: N802
@@ -19,6 +19,7 @@ from zope.interface import implementer
 from netsvc.client.addresses import USER_AGENT, Address, Credentials
 from netsvc.client.connecting import Way
 from netsvc.client.errors import BadAnswer, ClientError, ConnectionLost, DeadlinePassed, answered_error, lost, refusal
+from netsvc.client.events import Progress, tell
 from netsvc.client.limits import Limits
 from netsvc.client.websocket import retry_seconds
 
@@ -39,6 +40,13 @@ class _Error(msgspec.Struct):
 class _Answer(msgspec.Struct):
     result: Any = msgspec.UNSET
     error: _Error | None = None
+
+
+class _Line(_Answer):
+    """A line of an answer: the response, or a notification on the way to it."""
+
+    method: str | None = None
+    params: Any = None
 
 
 class HttpCalls:
@@ -66,12 +74,14 @@ class HttpCalls:
         """By the outcomes of calls, what treq has promised."""
         self._http = HTTPClient(Agent.usingEndpointFactory(clock, _Endpoints(way), self._pool))
 
-    def call(self, method: str, params: Any, deadline: float, key: str | None) -> "Deferred[Any]":
+    def call(self, method: str, params: Any, deadline: float, key: str | None, progress: Progress | None = None) -> "Deferred[Any]":
         """Call a procedure once; see `Remote.call`.
 
         :param key: an idempotency key, None for none.
         """
         headers = {**self._headers, "X-Deadline": f"{deadline:.3f}"}
+        if progress is not None:
+            headers["Accept"] = "application/jsonl, application/json"
         if key is not None:
             headers["Idempotency-Key"] = f'"{key}"'
         message = {"jsonrpc": "2.0", "id": 1, "method": method, **({} if params is None else {"params": params})}
@@ -82,7 +92,7 @@ class HttpCalls:
 
         # A redirection would take the credentials elsewhere. The clock is given since the default is the global reactor.
         asking: Deferred[Any] = self._http.post(self._url, data=_Sent(body), headers=headers, allow_redirects=False, unbuffered=True, reactor=self._clock)  # type: ignore[arg-type]
-        return self._bounded(asking.addCallback(self._read), method, deadline)
+        return self._bounded(asking.addCallback(self._read, progress), method, deadline)
 
     def _bounded(self, asking: "Deferred[Any]", method: str, deadline: float) -> "Deferred[Any]":
         """A call's outcome: also if it is cancelled, takes too long, or the client is closed, which the HTTP client would tell as one error or other."""
@@ -125,9 +135,9 @@ class HttpCalls:
         self._pool.closeCachedConnections().addBoth(done)
         return closed
 
-    def _read(self, response: Any) -> "Deferred[Any]":
+    def _read(self, response: Any, progress: Progress | None) -> "Deferred[Any]":
         reading: Deferred[bytes] = Deferred(lambda _: body.abort())
-        body = _Body(self._limits.max_message, reading)
+        body = _Body(self._limits.max_message, reading) if progress is None else _Lines(self._limits.max_message, reading, progress)
         response.deliverBody(body)
         return reading.addCallback(_result, response)
 
@@ -209,3 +219,35 @@ class _Body(Protocol):
         """Read no more of it."""
         if self.transport is not None:
             self.transport.loseConnection()
+
+
+class _Lines(_Body):
+    """Reads an answer in lines; the bound is for each of them."""
+
+    def __init__(self, limit: int, done: "Deferred[bytes]", progress: Progress) -> None:
+        super().__init__(limit, done)
+        self._progress: Progress | None = progress  # None once the answer begins
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted's hook."""
+        while self._progress is not None:
+            line, end, rest = data.partition(b"\n")
+            if not end:
+                break
+            super().dataReceived(line)
+            if self._is_progress(self._read.getvalue(), self._progress):
+                self._read, data = BytesIO(), rest
+            else:
+                self._progress, data = None, end + rest
+        super().dataReceived(data)
+
+    def _is_progress(self, line: bytes, progress: Progress) -> bool:
+        """Whether a line is progress, which is passed on."""
+        try:
+            known = msgspec.json.decode(line, type=_Line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        if known.method == "rpc.progress" and isinstance(known.params, dict) and not self._done.called:
+            known.params.pop("id", None)
+            tell(progress, known.method, known.params)
+        return known.method is not None

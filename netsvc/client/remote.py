@@ -13,11 +13,12 @@ from twisted.internet.interfaces import IReactorTime
 from netsvc.client.addresses import Address, Credentials, Proxy, proxy_for
 from netsvc.client.connecting import Ground, Way, trust_in
 from netsvc.client.errors import CallFailed, ClientError, ConnectionLost, DeadlinePassed, Overloaded, ProviderGone, RateLimited, Untrusted
+from netsvc.client.events import Progress
 from netsvc.client.feeds import Feed
 from netsvc.client.http import HttpCalls
 from netsvc.client.limits import Limits, backoff
 from netsvc.client.serving import Function, Provided
-from netsvc.client.session import Progress, Session, State
+from netsvc.client.session import Session, State
 
 __all__ = ["READING", "Options", "Remote", "Target", "Transport"]
 
@@ -134,7 +135,7 @@ class Remote:
         :param key: an idempotency key, with which calling again has no further effect (a UUID).
         :param idempotent: the call may be made again, with a key that is made here. By default if there is a key, or the procedure is one of those
             that are known to be.
-        :param progress: on a WebSocket: is told how far a long call is, and of parts of its result.
+        :param progress: is told how far a long call is, and of parts of its result; the call is not made again once there was one.
         :return: fires with the result; fails with a ClientError. Cancelling it tells the server, on a WebSocket.
         """
         return Deferred.fromCoroutine(self._call(method, params, deadline or self.limits.deadline, key, idempotent, progress))
@@ -171,7 +172,8 @@ class Remote:
             key = str(uuid4())
         await self._turn(deadline, method)
         try:
-            return await self._attempts(self._way_of(method, params, key, progress), until, again)
+            parts = None if progress is None else _Parts(progress)
+            return await self._attempts(self._way_of(method, params, key, parts), until, again, parts)
         finally:
             self._turns.release()
 
@@ -181,7 +183,7 @@ class Remote:
 
         await self._turns.acquire().addTimeout(deadline, self._clock, onTimeoutCancel=late)
 
-    async def _attempts(self, attempt: Callable[[float], "Deferred[Any]"], until: float, again: bool) -> Any:
+    async def _attempts(self, attempt: Callable[[float], "Deferred[Any]"], until: float, again: bool, parts: "_Parts | None") -> Any:
         failures = lost = 0
         while True:
             try:
@@ -191,7 +193,7 @@ class Remote:
                 # Being put off has had no effect and comes with a hint: that is bounded by the deadline alone.
                 lost += not isinstance(error, RateLimited | Overloaded)
                 wait = self._wait(error, failures)
-                useless = isinstance(error, Untrusted) or self._closed or lost >= self.limits.attempts
+                useless = isinstance(error, Untrusted) or self._closed or lost >= self.limits.attempts or (parts is not None and parts.any)
                 if not again or useless or wait >= until - self._clock.seconds():
                     raise
             await self._sleep(wait)
@@ -204,9 +206,26 @@ class Remote:
         """How to make one attempt, of so many seconds."""
         if self._target.websocket:
             return lambda left: self.session.call(method, params, left, progress, key)
-        return lambda left: self._http.call(method, params, left, key)
+        return lambda left: self._http.call(method, params, left, key, progress)
 
     def _sleep(self, seconds: float) -> "Deferred[None]":
         sleeping: Deferred[None] = Deferred(lambda _: timer.cancel())
         timer = self._clock.callLater(seconds, sleeping.callback, None)
         return sleeping
+
+
+class _Parts:
+    """Passes on progress.
+
+    :ivar any: a part of the result was among it; parts of two results must not mix.
+    """
+
+    __slots__ = ("_listener", "any")
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self.any = False
+
+    def __call__(self, members: dict[str, Any]) -> None:
+        self.any = self.any or "data" in members
+        self._listener(members)

@@ -7,7 +7,6 @@ import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.client.addresses import USER_AGENT, Address, Credentials
@@ -26,13 +25,12 @@ from netsvc.client.errors import (
     answered_error,
     lost,
 )
+from netsvc.client.events import Progress, tell
 from netsvc.client.limits import Limits, backoff
 from netsvc.client.serving import Serving
 from netsvc.client.websocket import Socket
 
-__all__ = ["Progress", "Returning", "Session", "State"]
-
-Progress = Callable[[dict[str, Any]], None]
+__all__ = ["Returning", "Session", "State"]
 """Is told of how far a call is, or of parts of its result: ``done``, ``total``, ``data`` …"""
 
 _NOTHING = msgspec.UNSET
@@ -83,8 +81,6 @@ class Session:
 
     :param random: gives numbers in [0, 1), for the waits between attempts.
     """
-
-    log = Logger()
 
     def __init__(self, clock: IReactorTime, way: Way, address: Address, credentials: Credentials, limits: Limits, random: Callable[[], float]) -> None:
         self._clock = clock
@@ -309,15 +305,9 @@ class Session:
             identifier = message.params.pop("id", None)
             progress = self._progress.get(identifier) if isinstance(identifier, int) else None
             if progress is not None:
-                self._tell(progress, method, message.params)
+                tell(progress, method, message.params)
         for listener in list(self._listeners.get(method, ())):
-            self._tell(listener, method, message.params)
-
-    def _tell(self, listener: Callable[[Any], None], method: str, params: Any) -> None:
-        try:
-            listener(params)
-        except Exception:
-            self.log.failure("a listener to {method} failed", method=method)
+            tell(listener, method, message.params)
 
     def ended(self, socket: Socket, code: int, reason: str, error: ClientError | None) -> None:
         """See SocketOwner."""

@@ -69,6 +69,36 @@ class Calls(HttpCase):
         self.assertNotIn("params", self.server.request()[1])
         self.assertRaises(ValueError, self.http.call, "a", ["\ud800"], 5.0, None)
 
+    def test_progress(self) -> None:
+        """What the call gives on the way comes in lines, in pieces of any length; the last line is the answer, and the bound is for each."""
+        told: list[Any] = []
+        lines = [
+            b'{"jsonrpc":"2.0","method":"rpc.progress","params":{"id":1,"data":"%b"}}\n' % (b"x" * 400),
+            b'{"jsonrpc":"2.0","method":"rpc.progress","params":{"id":1,"done":1}}\n' * 10,
+            b'{"jsonrpc":"2.0","method":"other","params":[]}\n{"method":"rpc.progress","params":[]}\n',
+            b'{"jsonrpc":"2.0","id":1,"result":"end"}\n\n',
+        ]
+        body = b"".join(lines)
+        for size in (1, 7, len(body)):
+            told.clear()
+            call = self.http.call("a", None, 5.0, None, told.append)
+            self.assertEqual(self.server.request()[0]["accept"], "application/jsonl, application/json")
+            self.server.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            for start in range(0, len(body), size):
+                self.server.receive(body[start : start + size])
+            self.assertEqual(self.successResultOf(call), "end")
+            self.assertEqual(told, [{"data": "x" * 400}, *[{"done": 1}] * 10])
+
+    def test_progress_unlike_it(self) -> None:
+        """A listener that fails harms nobody; an answer without lines is an answer; what is no JSON is a BadAnswer; a long line, too."""
+        call = self.http.call("a", None, 5.0, None, lambda _: 1 / 0)
+        self.server.respond(b'{"method":"rpc.progress","params":{"done":1}}\n{"result":5}')
+        self.assertEqual((self.successResultOf(call), len(self.flushLoggedErrors(ZeroDivisionError))), (5, 1))
+        for body in (b"no\njson\n" * 20, b"x" * 1500, b'{"method":"rpc.progress","params":{"data":"%b"}}\n' % (b"x" * 1500)):
+            call = self.http.call("a", None, 5.0, None, lambda _: self.fail("that was no progress"))
+            self.server.respond(body)
+            self.failureResultOf(call, BadAnswer)
+
     def test_close(self) -> None:
         """Idle connections are closed; none is kept open by that."""
         call = self.call()

@@ -79,6 +79,17 @@ class HttpCalls(RemoteCase):
         self.server.respond(value, status)
         return headers
 
+    def test_parts(self) -> None:
+        """Parts of a result are passed on; once there was one the call is not made again, lest parts of two results mix."""
+        told: list[Any] = []
+        news, part = (b'{"method":"rpc.progress","params":{%b}}\n' % members for members in (b'"done":1', b'"data":1'))
+        call = self.rpc.call("math.add", [1, 2], idempotent=True, progress=told.append)
+        self.respond(news + b'{"error":{"code":-32008,"message":"later"}}', 200)
+        self.clock.pump([1.0] * 5)
+        self.respond(part + b'{"error":{"code":-32008,"message":"later"}}', 200)
+        self.failureResultOf(call, Overloaded)
+        self.assertEqual(told, [{"done": 1}, {"data": 1}])
+
     def busy(self, seconds: float) -> dict[str, str]:
         """Answer: not now."""
         return self.respond({"error": {"code": -32008, "message": "overloaded", "data": {"retry_after": seconds}}}, 503)
