@@ -12,6 +12,7 @@ from netsvc.cli.output import visible
 from netsvc.cli.servers import STATUSES, ServerChoice, run, server_options
 from netsvc.cli.tables import show_table
 from netsvc.client import Limits
+from netsvc.client.events import Progress
 
 __all__ = ["call", "params_of", "status"]
 
@@ -49,13 +50,30 @@ def _value(text: str) -> Any:
 @server_options
 @_deadline
 @click.option("--key", help="An idempotency key (a UUID): calling again with it has no further effect. Makes a call without answer be made again.")
+@click.option("--parts", is_flag=True, help="Print parts of the result as they come, before it: lines of JSON.")
 @_form
-def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline: float, key: str | None, as_json: bool | None) -> None:
+def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline: float, key: str | None, parts: bool, as_json: bool | None) -> None:
     """Call a procedure of a running daemon and print its result.
 
     The arguments are params by position or, if all are of the form name=value, by name. What is no JSON is taken as a string.
     """
-    _show(run(server, _call(server, method, params_of(arguments), deadline, key)), as_json)
+    if parts and as_json is False:
+        raise click.UsageError("--parts prints JSON, so it does not go with --table")
+    result = run(server, _call(server, method, params_of(arguments), deadline, key, _print_part if parts else None))
+    if parts:
+        _print_line(result)
+    else:
+        _show(result, as_json)
+
+
+def _print_part(progress: dict[str, Any]) -> None:
+    if "data" in progress:
+        _print_line(progress["data"])
+
+
+def _print_line(value: Any) -> None:
+    """Print a value as JSON in one line, which reaches a pipe at once."""
+    click.echo(visible(msgspec.json.encode(value).decode()))
 
 
 @click.command(epilog=STATUSES)
@@ -70,12 +88,12 @@ def status(server: ServerChoice, deadline: float, as_json: bool | None) -> None:
     _show(run(server, _call(server, "server.status", None, deadline, None)), bool(as_json))
 
 
-async def _call(server: ServerChoice, method: str, params: Any, deadline: float, key: str | None) -> Any:
+async def _call(server: ServerChoice, method: str, params: Any, deadline: float, key: str | None, progress: Progress | None = None) -> Any:
     # Without a key nobody has said that it may be made again; and who types wants to hear at once that there is no server.
     limits = Limits(connect=deadline, deadline=deadline)
     async with server.client(limits=limits) as rpc:
         try:
-            return await rpc.call(method, params, key=key, idempotent=key is not None)
+            return await rpc.call(method, params, key=key, idempotent=key is not None, progress=progress)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 

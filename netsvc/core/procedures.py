@@ -17,7 +17,7 @@ from operator import attrgetter
 from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,7 +27,7 @@ from netsvc.core.identity import RANKS, Identity
 from netsvc.core.limits import FAULT_COST, Budget
 from netsvc.errors import Forbidden, InvalidParams, InvalidRequest, Malformed, NotAuthenticated, StartError, UnknownProcedure
 
-__all__ = ["Call", "Caller", "Procedure", "Registry", "declared", "declared_names", "procedure"]
+__all__ = ["Call", "Caller", "Listener", "Procedure", "Registry", "declared", "declared_names", "procedure"]
 
 _log = Logger()
 
@@ -37,6 +37,20 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 """What a procedure may be called: words joined by dots."""
 
 _MARK = "__netsvc_procedure__"
+
+
+class Listener(Protocol):
+    """Where a caller hears of its calls while they are under way."""
+
+    def send_progress(self, message: bytes, essential: bool) -> None:
+        """Send a notification, the text of one JSON-RPC message.
+
+        :param essential: it must not be dropped.
+        :raises Overloaded: more of those wait for the caller than may.
+        """
+
+    def caught_up(self) -> "Deferred[None]":
+        """Fires when the caller takes more without anything having to wait; fails with CancelledError if it is gone."""
 
 
 class Caller(Protocol):
@@ -64,12 +78,8 @@ class Caller(Protocol):
         """The WebSocket with its notifications, None for HTTP."""
 
     @property
-    def send_progress(self) -> Callable[[bytes, bool], None] | None:
-        """Sends a notification of progress on the way to the answer, None if there is no way for it.
-
-        It is called with the text of one JSON-RPC message and whether that must not be dropped, and raises Overloaded if more of those wait
-        for the caller than may.
-        """
+    def listener(self) -> Listener | None:
+        """Where progress goes, None if there is no way for it."""
 
     def after_answer(self, then: Callable[[], None]) -> None:
         """Call `then` when the answer is written to the connection; never if there is none."""
@@ -89,8 +99,8 @@ class Call:
     __slots__ = ("budget", "connection", "identity", "key", "peer")
 
     joint = False
-    send_progress: Callable[[bytes, bool], None] | None = None
-    """See Caller: calls that are made within this one send none."""
+    listener: Listener | None = None
+    """See Caller: calls that are made within this one are not heard of."""
 
     def __init__(self, identity: Identity | None, peer: str, budget: Budget, connection: Any = None, key: str | None = None) -> None:
         self.identity = identity
@@ -127,6 +137,13 @@ class Call:
         """
         given = {"data": data, "done": done, "total": total}
         self.report({name: value for name, value in given.items() if value is not None})
+
+    def caught_up(self) -> "Deferred[None]":
+        """Await it between the parts of a long result: others have their turn, and it goes on when the caller has taken what was sent.
+
+        :return: fires in a later turn of the reactor; fails with CancelledError, which ends the call, if the caller is gone.
+        """
+        return succeed(None)
 
     def run(self, method: str, *params: Any) -> "Deferred[Any]":
         """Call another procedure as the same caller: with its permissions, at its cost, within the time that is left. Not from a blocking procedure.

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from zope.interface import implementer
 
 from netsvc.errors import Overloaded
 from netsvc.http.bodies import UNBUFFERED, Stream
-from netsvc.http.messages import Answer
 from netsvc.interfaces import ISinkWatcher
 
 __all__ = ["AnswerLines", "lines_type"]
@@ -44,7 +43,7 @@ class AnswerLines:
     :param bound: bytes of progress with data that may wait for a client that does not keep up.
     """
 
-    __slots__ = ("_answer", "_behind", "_bound", "_first", "_started", "_stream", "media_type")
+    __slots__ = ("_answer", "_behind", "_bound", "_catching_up", "_first", "_started", "_stream", "media_type")
 
     def __init__(self, media_type: bytes, bound: int) -> None:
         self.media_type = media_type
@@ -52,14 +51,12 @@ class AnswerLines:
         self._first = b""
         self._behind = 0
         self._answer: Deferred[Any] | None = None
-        self._started: Deferred[Answer] | None = None
+        self._started: Deferred[Any] | None = None
         self._stream: Stream | None = None
+        self._catching_up: list[Deferred[None]] = []
 
     def send_progress(self, message: bytes, essential: bool) -> None:
-        """See Caller.
-
-        :raises Overloaded: more waits already than may.
-        """
+        """See Listener."""
         stream = self._stream
         if stream is not None and not stream.full:
             stream.send(message + b"\n")
@@ -75,20 +72,32 @@ class AnswerLines:
             if self._started is not None:
                 self._started.callback(self._lines())
 
+    def caught_up(self) -> "Deferred[None]":
+        """See Listener. Who waits for a client that leaves is cancelled as its call is."""
+        stream = self._stream
+        if stream is not None and stream.over:
+            return fail(CancelledError())
+        if not (self._first if stream is None else stream.full):
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._catching_up.append(waiting)
+        return waiting
+
     def whole(self, answer: bytes | None) -> bytes:
         """The answer, or what of it has not been sent, once it is there: b"" if the call gives none."""
         first, self._first = self._first, b""
         return first + answer + b"\n" if answer is not None else first
 
-    def outcome(self, answer: "Deferred[Any]") -> "Answer | Deferred[Answer]":
+    def outcome(self, answer: "Deferred[Any]") -> "Stream | Deferred[Any]":
         """What answers the request: a stream as soon as there is something to send, or what `answer` gives if that comes first.
 
-        :param answer: fires with what `whole` takes, or before a stream has begun with an Answer; never fails.
+        :param answer: fires with what `whole` takes; never fails.
+        :return: a Stream, a Deferred of one, or a Deferred of what `answer` has given.
         """
         self._answer = answer
         if self._first:
             return self._lines()
-        started: Deferred[Answer] = Deferred(lambda _: answer.cancel())
+        started: Deferred[Any] = Deferred(lambda _: answer.cancel())
         self._started = started
         answer.addCallback(self._answered)
         return started
@@ -109,7 +118,7 @@ class AnswerLines:
         stream.watch(self)
         stream.send(self.whole(None))
         if not stream.full:
-            self._behind = 0
+            self.sink_drained()
         return self._answer.addCallback(lambda answer: stream.send(self.whole(answer)))
 
     def sink_full(self) -> None:
@@ -118,3 +127,7 @@ class AnswerLines:
     def sink_drained(self) -> None:
         """See ISinkWatcher."""
         self._behind = 0
+        waiting, self._catching_up = self._catching_up, []
+        for each in waiting:
+            if not each.called:  # cancelled, as its call was
+                each.callback(None)

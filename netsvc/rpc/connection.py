@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any, Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from netsvc.core.appender import Appender
 from netsvc.core.identity import Identity
@@ -112,7 +113,7 @@ class RpcConnection(PacedSocket):
 
     framing = frame
 
-    __slots__ = ("_after", "_behind", "_belongings", "_calls", "_service", "budget", "identity", "peer", "serving")
+    __slots__ = ("_after", "_behind", "_belongings", "_calls", "_catching_up", "_service", "budget", "identity", "peer", "serving")
 
     log = Logger()
     key: str | None = None
@@ -128,6 +129,7 @@ class RpcConnection(PacedSocket):
         self._belongings: dict[Hashable, Belonging] | None = None
         self._calls: dict[CallUnderWay, None] | None = None
         self._behind = 0  # bytes of progress that were written while others waited
+        self._catching_up: list[Deferred[None]] | None = None  # who waits for the client to take them
         self.serving: Serving | None = None
 
     # What the dispatcher and procedures use
@@ -160,11 +162,13 @@ class RpcConnection(PacedSocket):
         """Bytes wait to be sent, or the connection is over."""
         return self._transport is None or self._transport.full
 
-    def send_progress(self, message: bytes, essential: bool) -> None:
-        """See Caller.
+    @property
+    def listener(self) -> "RpcConnection":
+        """Itself, likewise."""
+        return self
 
-        :raises Overloaded: more waits already than may.
-        """
+    def send_progress(self, message: bytes, essential: bool) -> None:
+        """See Listener."""
         if not essential or not self.full:
             self.notify(message)
             return
@@ -172,6 +176,18 @@ class RpcConnection(PacedSocket):
             raise Overloaded("the caller does not keep up with what the call gives; [rpc] progress_backlog sets the bound")
         self._behind += len(message)
         self.send(message)
+
+    def caught_up(self) -> "Deferred[None]":
+        """See Listener."""
+        if self._transport is None:
+            return fail(CancelledError())
+        if not self._transport.full:
+            return succeed(None)
+        if self._catching_up is None:
+            self._catching_up = []
+        waiting: Deferred[None] = Deferred()
+        self._catching_up.append(waiting)
+        return waiting
 
     def began(self, call: CallUnderWay) -> None:
         """A call of this connection takes its time; `ended` follows."""
@@ -306,6 +322,7 @@ class RpcConnection(PacedSocket):
         """See ISinkWatcher."""
         self._behind = 0
         PacedSocket.sink_drained(self)
+        self._catch_up(None)
         if self.serving is not None:
             self.serving.ready()
 
@@ -334,6 +351,14 @@ class RpcConnection(PacedSocket):
         belongings, self._belongings = self._belongings, None
         for belonging in belongings.values() if belongings else ():
             belonging.leave()
+        self._catch_up(Failure(CancelledError()))
+
+    def _catch_up(self, outcome: Failure | None) -> None:
+        """Let those go on who wait for the client to take more."""
+        waiting, self._catching_up = self._catching_up, None
+        for each in waiting or ():
+            if not each.called:  # cancelled, as its call was
+                each.callback(outcome)
 
     def _answered(self, answer: bytes | None) -> None:
         if answer is not None:

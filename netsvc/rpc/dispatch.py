@@ -6,13 +6,14 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.idempotency import Answers, digest_of, scope_of
 from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Call, Caller, Procedure, Registry
-from netsvc.errors import DeadlinePassed, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
+from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.joint import JointAnswer, JointCaller
 from netsvc.rpc.settings import RpcSettings
@@ -24,6 +25,8 @@ TICK = 0.1
 """Resolution of deadlines, seconds."""
 
 NO_TIME = "the deadline had passed before the call began"
+
+KEY_OF_A_BATCH = 'an Idempotency-Key is for a single call: in a batch each call has its own member "key"'
 
 Answer = bytes | None
 Encoded = TypeVar("Encoded")
@@ -243,6 +246,8 @@ class Dispatcher:
         return self._defaults.seconds if asked is None else min(asked, self._settings.deadline_max)
 
     def _batch(self, elements: list[msgspec.Raw], caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
+        if caller.key is not None:
+            return self._charged(failure(InvalidRequest(KEY_OF_A_BATCH)), caller)
         most = self._settings.batch
         if len(elements) > most:
             return self._charged(failure(TooLarge(f"a batch of {len(elements)} calls: [rpc] batch allows {most}")), caller)
@@ -317,9 +322,15 @@ class _Pending(Call):
 
     def report(self, members: dict[str, Any]) -> None:
         """See Call."""
-        send = self._caller.send_progress
-        if send is not None and self._request.id is not ABSENT:
-            send(notification("rpc.progress", self._dispatcher.encode({**members, "id": self._request.id})), "data" in members)
+        listener = self._caller.listener
+        if listener is not None and self._request.id is not ABSENT:
+            listener.send_progress(notification("rpc.progress", self._dispatcher.encode({**members, "id": self._request.id})), "data" in members)
+
+    def caught_up(self) -> "Deferred[None]":
+        """See Call."""
+        listener = self._caller.listener
+        turn = deferLater(self._dispatcher.clock, 0)
+        return turn if listener is None else turn.addCallback(lambda _: listener.caught_up())
 
     def run(self, method: str, *params: Any) -> "Deferred[Any]":
         """See Call."""

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
+from netsvc.core.procedures import Listener
 from netsvc.errors import DeadlinePassed, InvalidRequest, NetsvcError, NotAuthenticated
 from netsvc.http.bodies import Stream
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
@@ -62,7 +63,7 @@ class HttpCaller:
     :raises DeadlinePassed: there is no time left.
     """
 
-    __slots__ = ("budget", "deadline", "identity", "key", "lines", "peer", "send_progress")
+    __slots__ = ("budget", "deadline", "identity", "key", "lines", "listener", "peer")
 
     connection = None
 
@@ -73,7 +74,7 @@ class HttpCaller:
         self.key: str | None = None
         self.deadline: float | None = None
         self.lines: bytes | None = None
-        self.send_progress: Callable[[bytes, bool], None] | None = None
+        self.listener: Listener | None = None
         for name, value in request.headers:
             if name in _OURS:
                 _heed(name, value, self)
@@ -134,7 +135,7 @@ class RpcEndpoint:
     def _call_by_lines(self, media_type: bytes, caller: HttpCaller, request: Request) -> "Answer | Deferred[Answer]":
         """The same for a client that takes what the call gives on the way."""
         lines = AnswerLines(media_type, self._service.progress)
-        caller.send_progress = lines.send_progress
+        caller.listener = lines
         respond = partial(_response, lines=lines)
         try:
             answer = self._handle(request.body.decode(), caller, caller.deadline)

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
-from netsvc.core.procedures import Caller
+from netsvc.core.procedures import Caller, Listener
 from netsvc.errors import TooLarge
 from netsvc.wire.jsonrpc import ABSENT, failure
 
@@ -45,9 +45,9 @@ class JointCaller:
         return self._caller.budget
 
     @property
-    def send_progress(self) -> Callable[[bytes, bool], None] | None:
-        """See Caller: each call has an id of its own."""
-        return self._caller.send_progress
+    def listener(self) -> Listener | None:
+        """See Caller: what it hears has the ids of the calls."""
+        return self._caller.listener
 
     def after_answer(self, then: Callable[[], None]) -> None:
         """See Caller."""

@@ -49,10 +49,12 @@ class FakeClient:
     """Keeps the calls and answers them as the test says.
 
     :ivar outcomes: results and errors, one for each call; the last one for all others.
+    :ivar progress: what each call tells on the way to who listens.
     """
 
     def __init__(self, outcomes: list[Any]) -> None:
         self.outcomes = outcomes
+        self.progress: list[dict[str, Any]] = []
         self.made: list[tuple[Any, ...]] = []
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
         self.room_items = FakeRoom([])
@@ -70,6 +72,8 @@ class FakeClient:
     async def call(self, method: str, params: Any = None, **options: Any) -> Any:
         """See netsvc.client."""
         self.calls.append((method, params, options))
+        for members in self.progress if options.get("progress") else ():
+            options["progress"](members)
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, Exception):
             raise outcome

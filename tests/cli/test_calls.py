@@ -55,7 +55,7 @@ class Calling(ServerCase):
     def test_result(self) -> None:
         """The result is printed as JSON, in one line where no terminal is; nothing in it can give orders to a terminal."""
         self.assertEqual(self.good("call", "math.add", "2", "-3"), "5\n")
-        self.assertEqual(self.client.calls, [("math.add", [2, -3], {"key": None, "idempotent": False})])
+        self.assertEqual(self.client.calls, [("math.add", [2, -3], {"key": None, "idempotent": False, "progress": None})])
         url, token, options = self.client.made[0]
         self.assertEqual((url, token, options["ca_file"]), ("http://127.0.0.1:8080", None, None))
         self.assertEqual((self.client.limits.deadline, self.client.closed), (30.0, 1))
@@ -73,12 +73,21 @@ class Calling(ServerCase):
             self.assertEqual(self.good("call", "chat.rooms").split(), ["a", "[1]"])
         self.assertEqual(self.good("call", "chat.rooms", "--table").split(), ["a", "[1]"])
 
+    def test_parts(self) -> None:
+        """Parts of the result are printed as they come, a line each; that is JSON, so it cannot be a table."""
+        self.client.progress = [{"done": 1, "total": 2}, {"data": {"a": [1, 2]}}, {"data": "\x9b", "done": 2}]
+        for form in ((), ("--json",)):
+            self.assertEqual(self.good("call", "report.make", "--parts", *form), '{"a":[1,2]}\n"\\u009b"\n5\n')
+        self.assertIn("--table", self.bad(2, "call", "report.make", "--parts", "--table"))
+        self.client.progress = []
+        self.assertEqual(self.good("call", "report.make", "--parts"), "5\n")
+
     def test_options(self) -> None:
         """Another server, other certificates, a deadline, a key; a call with a key is made again if there is no answer."""
         self.good("call", "m", "--url", "https://chat.example/", "--deadline", "2.5", "--key", "k", "--ca-file", "ca.pem")
         url, _, options = self.client.made[0]
         self.assertEqual((url, str(options["ca_file"]), self.client.limits.deadline), ("https://chat.example", "ca.pem", 2.5))
-        self.assertEqual(self.client.calls[0][2], {"key": "k", "idempotent": True})
+        self.assertEqual(self.client.calls[0][2], {"key": "k", "idempotent": True, "progress": None})
         self.good("call", "m", NETSVC_URL="ws://h", NETSVC_CA_FILE="x.pem")
         self.assertEqual((self.client.made[1][0], str(self.client.made[1][2]["ca_file"])), ("ws://h", "x.pem"))
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from netsvc.core.idempotency import Answers
 from netsvc.core.identity import Identity
@@ -38,6 +38,14 @@ class Works:
         self.calls.append(call)
         self.done.append(Deferred())
         return await self.done[-1]
+
+    @procedure("work.catch_up", role="guest")
+    async def catch_up(self, call: Call) -> str:
+        """Give two parts."""
+        for part in (1, 2):
+            call.progress(part)
+            await call.caught_up()
+        return "end"
 
     @procedure("work.quick", role="guest")
     def quick(self, call: Call, fails: bool = False) -> str:
@@ -157,6 +165,39 @@ class LinesTests(ChannelCase):
             self.told(self.client.answer().body),
             [{"data": "x", "id": 1}, {"data": "y" * 20, "id": 1}, {"done": 2, "id": 1}, "end"],
         )
+
+    def test_caught_up(self) -> None:
+        """Who waits until the client has caught up can send any amount: before the answer has begun, and behind it."""
+        self.call("work.do", ["x"])
+        call = self.works.calls[0]
+        waiting = call.caught_up()
+        self.assertNoResult(waiting)  # others have their turn first
+        self.clock.advance(0)
+        self.successResultOf(waiting)
+        self.client.fill()
+        for _ in range(10):
+            call.progress("y" * 100)
+            waiting, given_up = call.caught_up(), call.caught_up()
+            self.clock.advance(0)
+            given_up.cancel()
+            self.failureResultOf(given_up, CancelledError)
+            self.assertNoResult(waiting)
+            self.client.drain()
+            self.successResultOf(waiting)
+            self.client.fill()
+        self.client.lose()
+        waiting = call.caught_up()
+        self.clock.advance(0)
+        self.failureResultOf(waiting, CancelledError)
+
+    def test_caught_up_before_the_beginning(self) -> None:
+        """What is given before anything else happens has begun to be sent when the wait for it is over."""
+        self.call("work.catch_up")
+        self.advance(2)
+        self.assertEqual(self.told(self.client.answer().body), [{"data": 1, "id": 1}, {"data": 2, "id": 1}, "end"])
+        self.call("work.catch_up", None, "Accept: */*")
+        self.advance(2)
+        self.assertEqual(json.loads(self.client.answer().body)["result"], "end")
 
     def test_too_much_at_once(self) -> None:
         """Likewise before the answer has begun."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from twisted.internet.defer import CancelledError
+
 from tests.rpc.provider_case import ProviderTestCase, member
 
 
@@ -250,6 +252,31 @@ class ProgressTests(ProviderTestCase):
         self.assertEqual(caller.outcome()["code"], -32008)
         provider.hear()
         self.assertEqual(len(provider.cancelled), 1)
+
+    def test_caught_up(self) -> None:
+        """A procedure that waits until its caller has caught up can give it any amount; it stops waiting when the caller is gone."""
+        caller = self.program(window=0)
+        caller.begin("local.long", identifier=3)
+        call, done = self.local.running[0]
+        for _ in range(5):
+            call.progress("x" * 200)
+            waiting, given_up = call.caught_up(), call.caught_up()
+            self.clock.advance(0)
+            given_up.cancel()
+            self.failureResultOf(given_up, CancelledError)
+            self.assertNoResult(waiting)
+            caller.connection.read()
+            self.successResultOf(waiting)
+            caller.connection.window = 0
+        call.progress("x")
+        waiting = call.caught_up()
+        self.clock.advance(0)
+        caller.leave()
+        self.failureResultOf(waiting, CancelledError)
+        waiting = call.caught_up()
+        self.clock.advance(0)
+        self.failureResultOf(waiting, CancelledError)
+        done.callback(None)
 
     def test_large_parts(self) -> None:
         """A part is bounded as an answer is."""

@@ -53,14 +53,17 @@ class CommandsTests(SynchronousTestCase):
     def test_procedures_of_your_own(self) -> None:
         """The module of docs/rpc.md is taken as it is printed there, and the calls below it are answered."""
         page = (ROOT / "docs" / "rpc.md").read_text()
-        ((name, source),) = MODULE.findall(page)
-        daemon = Daemon(own_state=False, overrides=[f"rpc.modules={name}"])
+        modules = dict(MODULE.findall(page))
+        daemon = Daemon(own_state=False, overrides=[f"rpc.modules={','.join(modules)}"])
         self.addCleanup(daemon.close)
-        (daemon.directory / f"{name}.py").write_text(source)
+        for name, source in modules.items():
+            (daemon.directory / f"{name}.py").write_text(source)
         daemon.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(daemon.directory), os.environ.get("PYTHONPATH"))))
         daemon.start()
-        (block,) = MARKED_WITH_MODULE.findall(page)
-        self.run_block(block, daemon)
+        blocks = MARKED_WITH_MODULE.findall(page)
+        self.assertEqual(len(blocks), len(modules))
+        for block in blocks:
+            self.run_block(block, daemon)
 
     def run_block(self, block: str, daemon: Daemon) -> None:
         """Run it where the daemon was started, with this venv and the daemon's port in place of those written down."""

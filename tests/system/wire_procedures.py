@@ -54,6 +54,15 @@ def big(size: int) -> str:
     return "x" * size
 
 
+@procedure("count.parts", role="guest")
+async def parts(call: Call, count: int, size: int) -> int:
+    """An answer of any size, in parts."""
+    for number in range(count):
+        call.progress("x" * size, done=number + 1, total=count)
+        await call.caught_up()
+    return count
+
+
 @procedure("fail.raise", role="guest")
 def fail(kind: str) -> None:
     """Fails as a procedure of an operator's may."""
