@@ -277,7 +277,7 @@ class DispatchTests(TestCase):
         answer = self.dispatcher.handle(
             '[{"jsonrpc":"2.0","method":"slow.wait","id":1},{"jsonrpc":"2.0","method":"slow.wait","id":2},'
             '{"jsonrpc":"2.0","method":"slow.nothing","id":3},{"jsonrpc":"2.0","method":"slow.wait"}]',
-            Guest("the key"),
+            self.caller,
         )
         first, second, third = self.slow.waiting
         third.callback(0)
@@ -287,7 +287,15 @@ class DispatchTests(TestCase):
         results = json.loads(self.successResultOf(answer))  # type: ignore[arg-type]
         self.assertEqual([each["id"] for each in results], [1, 2, 3])
         self.assertEqual([each.get("result") for each in results], ["a", "b", None])
-        self.assertEqual(self.slow.keys, [None] * 3, "a header's key is not for batches")
+
+    def test_batch_with_the_key_of_a_header(self) -> None:
+        """It is refused as a whole, at the cost of what is no call, and told where its keys belong: one key cannot be that of several calls."""
+        caller = Guest("the key")
+        left = caller.budget.left
+        answer = self.dispatcher.handle('[{"jsonrpc":"2.0","method":"slow.count","id":1,"params":[1],"key":"its own"}]', caller)
+        assert isinstance(answer, Failed)
+        self.assertEqual((answer.code, self.slow.counted, left - caller.budget.left), (-32600, 0, 1))
+        self.assertIn('each call has its own member "key"', json.loads(answer)["error"]["data"]["detail"])
 
     def test_batch_is_bounded(self) -> None:
         """In calls, and in bytes of the answers: what is over is an error in its place."""

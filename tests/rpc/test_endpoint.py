@@ -154,6 +154,7 @@ class EndpointTests(TestCase):
             self.check_refusal(self.post(body, (b"x-deadline", deadline)), status, code, 1)
         for key in (b'""', b"x" * 201):
             self.check_refusal(self.post(body, (b"idempotency-key", key)), 400, -32600, 1)
+        self.check_refusal(self.post(b"[%b]" % body, (b"idempotency-key", b"k")), 400, -32600, None)
         self.assertEqual(len(self.odd.calls), 1)
 
     def check_refusal(self, answer: Any, status: int, code: int, identifier: Any) -> None:
