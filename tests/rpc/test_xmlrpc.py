@@ -54,13 +54,19 @@ class Odd:
     def __init__(self) -> None:
         self.waiting: list[Deferred[Any]] = []
         self.calls: list[Call] = []
+        self.cancelled: list[Deferred[Any]] = []
 
     @procedure("odd.wait", role="guest")
     def wait(self, call: Call) -> Deferred[Any]:
         """Answers later."""
         self.calls.append(call)
-        self.waiting.append(Deferred())
+        self.waiting.append(Deferred(self.cancelled.append))
         return self.waiting[-1]
+
+    @procedure("odd.await", role="guest")
+    async def await_(self, call: Call) -> Any:
+        """Answers later, as a coroutine."""
+        return await self.wait(call)
 
     @procedure("odd.echo", role="guest")
     def echo(self, value: Any) -> Any:
@@ -377,6 +383,19 @@ class MulticallTests(Case):
         self.clock.pump([1.0] * 10)
         found = self.read(answer)
         self.assertEqual((found[0]["faultCode"], found[1]), (-32007, [3]))
+
+    def test_caller_that_leaves(self) -> None:
+        """The calls inside that are under way are cancelled, and no others; so they are in a multicall over JSON-RPC."""
+        calls = [{"methodName": "odd.wait"}, {"methodName": "odd.await"}, {"methodName": "odd.wait"}]
+        message = {"jsonrpc": "2.0", "id": 1, "method": "system.multicall", "params": [calls]}
+        request = Request("POST", b"/rpc", [], "192.0.2.1", body=json.dumps(message).encode())
+        for start in (lambda: self.start("system.multicall", calls), lambda: self.json.post(request)):
+            answer: Any = start()
+            self.odd.waiting[0].callback("done")
+            answer.cancel()
+            self.successResultOf(answer)
+            self.assertEqual(self.odd.cancelled, self.odd.waiting[1:])
+            del self.odd.waiting[:], self.odd.cancelled[:]
 
     def test_bounds(self) -> None:
         """As many calls as a batch may have, and results as large as the answers of a batch; no key, which is for one call."""
