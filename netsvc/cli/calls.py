@@ -13,6 +13,7 @@ from netsvc.cli.servers import STATUSES, ServerChoice, run, server_options
 from netsvc.cli.tables import show_table
 from netsvc.client import Limits
 from netsvc.client.events import Progress
+from netsvc.settings.faults import quoted
 
 __all__ = ["call", "params_of", "status"]
 
@@ -25,16 +26,24 @@ _form = click.option("--json/--table", "as_json", default=None, help="How to sho
 
 
 def params_of(arguments: Sequence[str]) -> list[Any] | dict[str, Any] | None:
-    """The params of a call: by name if every argument is of the form ``name=value``, else by position; None if there are none.
+    """The params of a call: by name if the arguments are of the form ``name=value``, else by position; None if there are none.
 
-    A value that is no JSON is a string: ``lobby`` is ``"lobby"``.
+    A value that is no JSON is a string: ``lobby`` is ``"lobby"``. By position a text that begins like ``name=`` has to be JSON, since
+    whether a name was meant cannot be seen.
+
+    :raises click.UsageError: some arguments are of that form and some are not.
     """
-    named = [_NAMED.fullmatch(argument) for argument in arguments]
-    if not arguments:
-        return None
-    if all(named):
-        return {match[1]: _value(match[2]) for match in named if match is not None}
-    return list(map(_value, arguments))
+    named = {argument: match for argument in arguments if (match := _NAMED.fullmatch(argument))}
+    bare = [argument for argument in arguments if argument not in named]
+    if not named:
+        return list(map(_value, bare)) or None
+    if not bare:
+        return {match[1]: _value(match[2]) for match in named.values()}
+    name = next(iter(named.values()))[1]
+    raise click.UsageError(
+        f"params are given by position or by name, not both: {quoted(visible(bare[0]))} has no name, {name}= is one. "
+        f"""If that is how a text begins, write it as JSON: '"{name}=..."'"""
+    )
 
 
 def _value(text: str) -> Any:
@@ -55,7 +64,8 @@ def _value(text: str) -> Any:
 def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline: float, key: str | None, parts: bool, as_json: bool | None) -> None:
     """Call a procedure of a running daemon and print its result.
 
-    The arguments are params by position or, if all are of the form name=value, by name. What is no JSON is taken as a string.
+    The arguments are params by position or, in the form name=value, by name; not both. What is no JSON is taken as a string. By position a
+    text that begins like name= has to be JSON itself: '"a=b"'.
     """
     if parts and as_json is False:
         raise click.UsageError("--parts prints JSON, so it does not go with --table")

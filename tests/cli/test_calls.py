@@ -5,6 +5,7 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
+import click
 from hypothesis import given
 from hypothesis.strategies import booleans as boolean_values
 from hypothesis.strategies import dictionaries, from_regex, lists, none, recursive, text
@@ -28,8 +29,11 @@ class Params(SynchronousTestCase):
             (("lobby", "Hello, world"), ["lobby", "Hello, world"]),
             (('"2"', "true", "null", '{"a":[1]}'), ["2", True, None, {"a": [1]}]),
             (("NaN", "", "{", "01", "\udcff"), ["NaN", "", "{", "01", "\udcff"]),
-            (("lobby", "a=b"), ["lobby", "a=b"]),
-            (('"a=b"',), ["a=b"]),
+            (("lobby", '"a=b"'), ["lobby", "a=b"]),
+            (
+                ("1+1=2", "see a=b", "a =b", "-a=b", "\u00e4=b", '{"a":"=b"}', "http://a/?b=c"),
+                ["1+1=2", "see a=b", "a =b", "-a=b", "\u00e4=b", {"a": "=b"}, "http://a/?b=c"],
+            ),
             (("[" * 100_000,), ["[" * 100_000]),
         ):
             self.assertEqual(params_of(arguments), params)
@@ -37,6 +41,14 @@ class Params(SynchronousTestCase):
     def test_named(self) -> None:
         """If every argument is name=value, the params are named."""
         self.assertEqual(params_of(("room=lobby", "text=a=b\nc", "limit=5", "reply_to=")), {"room": "lobby", "text": "a=b\nc", "limit": 5, "reply_to": ""})
+        self.assertEqual(params_of(("text=2 + 2 = 4",)), {"text": "2 + 2 = 4"})
+
+    def test_mixed(self) -> None:
+        """Neither way if only some are name=value: nobody's text is sent with a name in it, or with a name less. It is said how to write it."""
+        for arguments, unnamed, name in ((("lobby", "text=hello"), "lobby", "text"), (("a=1", "x y\x1b", "b=2"), "x y\\u001b", "a")):
+            error = self.assertRaises(click.UsageError, params_of, arguments)
+            self.assertIn(f'"{unnamed}" has no name, {name}= is one', error.message)
+            self.assertTrue(error.message.endswith(f"""write it as JSON: '"{name}=..."'"""))
 
     @given(lists(recursive(none() | boolean_values() | integer_values(-(2**53), 2**53) | text(), lambda inner: lists(inner) | dictionaries(text(), inner))))
     def test_json(self, values: list[Any]) -> None:
@@ -113,6 +125,7 @@ class Calling(ServerCase):
         for content in ("", " \n", "a b", "\xff"):
             self.assertIn("no token", self.bad(2, "call", "m", "--token-file", "-", input=content))
         self.assertIn("NETSVC_TOKEN", self.bad(2, "call", "m", NETSVC_TOKEN="a b"))
+        self.assertIn("by position or by name", self.bad(2, "call", "m", "a", "b=1"))
         self.bad(2, "call")
         self.assertEqual(self.client.calls, [])
         self.client.outcomes = [ValueError("the params are not UTF-8")]
