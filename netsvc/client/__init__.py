@@ -24,10 +24,12 @@ from netsvc.client.errors import (
 )
 from netsvc.client.events import Event, Gap
 from netsvc.client.limits import Limits
+from netsvc.client.serving import Call
 from netsvc.client.session import State
 
 __all__ = [
     "BadAnswer",
+    "Call",
     "CallFailed",
     "Client",
     "ClientError",

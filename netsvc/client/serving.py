@@ -3,7 +3,8 @@
 import inspect
 from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable
-from typing import Any
+from math import inf
+from typing import Any, get_type_hints
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -14,12 +15,36 @@ from twisted.python.failure import Failure
 
 from netsvc.client.errors import CallFailed, ClientError, ConnectionLost, DeadlinePassed, InternalError, InvalidParams, Overloaded, RateLimited
 
-__all__ = ["Function", "Provided", "Serving"]
+__all__ = ["Call", "Function", "Provided", "Serving"]
 
 Function = Callable[..., Any]
-"""Called with the params by position or by name; gives the result, or a Deferred of it."""
+"""Called with the params by position or by name, behind a Call if its first parameter is annotated so; gives the result, or a Deferred of it."""
 
-_METHOD_NOT_FOUND = CallFailed("method not found", code=-32601)
+
+class Call:
+    """A call of something that is provided, for a function that annotates its first parameter with this class; it is no param of the call."""
+
+    __slots__ = ("_identifier", "_seconds", "_send", "_until")
+
+    def __init__(self, identifier: bytes, deadline: float | None, seconds: Callable[[], float], send: Callable[[bytes], None]) -> None:
+        self._identifier = identifier
+        self._seconds = seconds
+        self._send = send
+        self._until = inf if deadline is None else seconds() + deadline
+
+    def remaining(self) -> float:
+        """The seconds that are left; then the work is cancelled."""
+        return max(0.0, self._until - self._seconds())
+
+    def progress(self, data: Any = None, *, done: float | None = None, total: float | None = None) -> None:
+        """Tell the caller how far the call is, or send it a part of the result. No effect once the connection is gone.
+
+        :param data: a part: JSON types. It is delivered, in order and before the answer; a call whose caller does not keep up is cancelled.
+        :param done: how far the call is; `total`: when it is through.
+        """
+        members = {name: value for name, value in (("data", data), ("done", done), ("total", total)) if value is not None}
+        params = msgspec.json.encode({**members, "id": msgspec.Raw(self._identifier)})
+        self._send(b'{"jsonrpc":"2.0","method":"rpc.progress","params":%b}' % params)
 
 
 class Serving:
@@ -30,8 +55,15 @@ class Serving:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._under_way: dict[bytes, Deferred[Any]] = {}
-        self.functions: dict[str, Function] = {}
-        """By the names under which they are called."""
+        self._functions: dict[str, tuple[Function, bool]] = {}
+
+    def provide(self, name: str, function: Function) -> None:
+        """Have a function called under a name."""
+        self._functions[name] = (function, _takes_call(function))
+
+    def withdraw(self, name: str) -> None:
+        """Have it called no more; no error if it is not."""
+        self._functions.pop(name, None)
 
     def asked(self, identifier: bytes, method: str, params: Any, deadline: float | None, send: Callable[[bytes], None]) -> None:
         """Carry out a call, and send its answer.
@@ -40,8 +72,9 @@ class Serving:
         :param deadline: in seconds.
         :param send: takes the answer; does nothing once the connection is gone.
         """
-        function = self.functions.get(method)
-        outcome: Deferred[Any] = fail(_METHOD_NOT_FOUND) if function is None else _called(function, params)
+        function, takes_call = self._functions.get(method, (_unknown, False))
+        calls = (Call(identifier, deadline, self._clock.seconds, send),) if takes_call else ()
+        outcome = _called(function, calls, params)
         if deadline is not None:
             outcome.addTimeout(max(0.0, deadline), self._clock)
         self._under_way[identifier] = outcome
@@ -80,9 +113,25 @@ class Serving:
         return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (identifier, msgspec.json.encode(members))
 
 
-def _called(function: Function, params: Any) -> "Deferred[Any]":
-    """What a function gives for the params of a call; InvalidParams if it does not take them."""
-    args, kwargs = ([], params) if isinstance(params, dict) else (params or [], {})
+def _unknown(*_: Any, **__: Any) -> None:
+    """What is called where nothing is provided."""
+    raise CallFailed("method not found", code=-32601)
+
+
+def _takes_call(function: Function) -> bool:
+    """Whether its first parameter is annotated as a Call."""
+    parameters = list(inspect.signature(function).parameters)
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):  # an annotation that cannot be found; something callable that is no function
+        hints = getattr(function, "__annotations__", {})
+    return bool(parameters) and hints.get(parameters[0]) in (Call, "Call")
+
+
+def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Deferred[Any]":
+    """What a function gives for the params of a call, behind the call itself if it takes that; InvalidParams if it does not take them."""
+    positional, kwargs = ((), params) if isinstance(params, dict) else (params or (), {})
+    args = (*calls, *positional)
     try:
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError as error:
@@ -130,7 +179,7 @@ class Provided:
         self._over: ClientError | None = None
         self._retry: IDelayedCall | None = None
         self._failures = 0
-        session.serving.functions[name] = function
+        session.serving.provide(name, function)
         session.returning[self._key] = self
 
     def provided(self) -> "Deferred[None]":
@@ -162,7 +211,7 @@ class Provided:
             return
         self._over = error
         self._session.returning.pop(self._key, None)
-        self._session.serving.functions.pop(self._name, None)
+        self._session.serving.withdraw(self._name)
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
         waiting, self._waiting = self._waiting, []

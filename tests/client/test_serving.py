@@ -1,12 +1,14 @@
 """Tests for netsvc.client.serving."""
 
+from functools import partial
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from netsvc.client.errors import Conflict, ConnectionLost, Forbidden, NotAuthenticated, NotFound
-from netsvc.client.serving import Provided
+from netsvc.client.serving import Call, Provided
 from tests.client.session_case import SessionCase
 
 
@@ -86,6 +88,40 @@ class Calls(ServingCase):
         self.provide(lambda town: town)
         for params in ([], [1, 2], {"x": 1}, None):
             self.assertEqual(self.answered(params)["error"]["code"], -32602)
+
+    def test_call(self) -> None:
+        """A function that asks for it by its annotation knows its call: the time that is left, and the way to tell of progress."""
+        calls: list[Call] = []
+
+        def function(call: Call, town: str) -> str:
+            calls.append(call)
+            call.progress({"rain": 0.5}, done=1, total=2)
+            call.progress(done=2)
+            return town
+
+        async def later(call: "Call", town: str) -> str:
+            return function(call, town)
+
+        def elsewhere(call: Any, town: str) -> str:
+            return function(call, town)
+
+        elsewhere.__annotations__ = {"call": "Call", "town": "NoSuchType"}
+        for number, each in enumerate((function, later, elsewhere)):
+            self.provide(each, f"weather.{number}")
+            for params in (["Oslo"], {"town": "Oslo"}):
+                self.ask(params, "x", f"weather.{number}", deadline=2.5)
+                told = [message.get("params", message.get("result")) for message in self.server.messages()]
+                self.assertEqual(told, [{"data": {"rain": 0.5}, "done": 1, "total": 2, "id": "x"}, {"done": 2, "id": "x"}, "Oslo"])
+        self.assertEqual(calls[-1].remaining(), 2.5)
+        self.clock.advance(4)
+        self.assertEqual(calls[-1].remaining(), 0)
+        self.ask(["Oslo"], "x", "weather.0")
+        self.assertEqual(calls[-1].remaining(), inf)
+        self.server.messages()
+        self.ask([], name="weather.0")
+        self.assertEqual(self.server.messages()[0]["error"]["code"], -32602)
+        self.provide(partial(later), "weather.partial")
+        self.assertEqual(self.answered(["Oslo"], name="weather.partial")["error"]["code"], -32602)
 
     def test_unknown(self) -> None:
         """What is not provided is no method."""

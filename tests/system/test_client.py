@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, NotFound, UnknownProcedure, Untrusted
+from netsvc.client import Call, Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, NotFound, UnknownProcedure, Untrusted
 from tests.system.daemon import Daemon, free_port
 from tests.system.test_tls import make_certificate
 
@@ -371,6 +371,22 @@ class Providers(ClientCase):
             provided.withdraw()
             await provider.auth.whoami()
             await self.assertFailure(caller.weather.today("Oslo"), UnknownProcedure)
+
+    async def test_parts(self) -> None:
+        """What a provider gives on the way reaches its callers, whether they call over HTTP or on a WebSocket."""
+        daemon = self.start("[rpc]\nprovide = guest\n")
+
+        def count(call: Call, most: int) -> Any:
+            for number in range(most):
+                call.progress(number, done=number + 1, total=most)
+            return deferLater(reactor, 0.01, lambda: most)  # type: ignore[arg-type]  # zope's interfaces
+
+        async with Client(daemon.websocket_url, limits=FAST) as provider, Client(daemon.url, limits=FAST) as caller:
+            await provider.provide("count.to", count)
+            for rpc in (caller, provider):
+                told: list[Any] = []
+                self.assertEqual(await rpc.call("count.to", [3], progress=told.append), 3)
+                self.assertEqual(told, [{"data": number, "done": number + 1, "total": 3} for number in range(3)])
 
     async def until_provided(self, caller: Client) -> Any:
         """Call until the provider is there again."""

@@ -255,3 +255,57 @@ test("what a socket says after it was let go is not heard", async () => {
   rpc.open();
   assert.equal(sockets.opened.length, 3);
 });
+
+test("a call hears of parts of its result, and of nobody else's", async () => {
+  const { rpc, sockets } = await online();
+  const told = [];
+  const call = rpc.call("report.make", {}, { progress: (members) => told.push(members) });
+  const other = rpc.call("b");
+  const [{ id }, { id: otherId }] = sockets.last.sent;
+  const notify = (params) => sockets.last.deliver({ jsonrpc: "2.0", method: "rpc.progress", params });
+  notify({ id, data: [1, 2] });
+  notify({ id, done: 1, total: 2 });
+  notify({ id: otherId, data: "of another" });
+  notify({ id: 99, data: "of none" });
+  notify(null);
+  sockets.last.answer(id, "end");
+  sockets.last.answer(otherId, 1);
+  assert.deepEqual([await call, await other], ["end", 1]);
+  notify({ id, data: "late" });
+  assert.deepEqual(told, [{ data: [1, 2] }, { done: 1, total: 2 }]);
+});
+
+test("a call can be given up, and the server is told", async () => {
+  const { rpc, sockets } = await online();
+  const stop = new AbortController();
+  const call = rpc.call("report.make", {}, { signal: stop.signal });
+  const answered = rpc.call("b", {}, { signal: stop.signal });
+  const [{ id }, { id: answeredId }] = sockets.last.sent;
+  sockets.last.answer(answeredId, 1);
+  assert.equal(await answered, 1);
+  stop.abort(new Error("enough"));
+  await assert.rejects(call, /enough/);
+  assert.deepEqual(sockets.last.sent.slice(2), [{ jsonrpc: "2.0", method: "rpc.cancel", params: { id } }]);
+  sockets.last.answer(id, "late");
+  await assert.rejects(rpc.call("c", {}, { signal: stop.signal }), /enough/);
+  assert.equal(sockets.last.sent.length, 3);
+});
+
+test("an action tells how far it is, and nothing more once nobody waits", async () => {
+  const { rpc, sockets } = await online();
+  let tell;
+  let finish;
+  rpc.answer("weather.today", (params, { progress }) => {
+    tell = progress;
+    progress({ data: "rain", done: 1, total: 2 });
+    return new Promise((resolve) => (finish = resolve));
+  });
+  sockets.last.deliver({ jsonrpc: "2.0", id: 71, method: "weather.today" });
+  await settle();
+  assert.deepEqual(sockets.last.sent, [{ jsonrpc: "2.0", method: "rpc.progress", params: { id: 71, data: "rain", done: 1, total: 2 } }]);
+  sockets.last.deliver({ jsonrpc: "2.0", method: "rpc.cancel", params: { id: 71 } });
+  tell({ done: 2 });
+  finish("end");
+  await settle();
+  assert.deepEqual(sockets.last.sent.slice(1), [{ jsonrpc: "2.0", id: 71, result: "end" }]);
+});

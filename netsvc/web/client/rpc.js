@@ -196,8 +196,9 @@ export class RpcClient {
    * Answer calls that the server makes.
    *
    * @param {string} method
-   * @param {(params: any, call: {signal: AbortSignal, deadline?: number}) => any} action its result, or a promise of it, is the answer;
-   *   an RpcError that it throws is answered as it is, any other error without its words. The signal aborts when nobody waits any more.
+   * @param {(params: any, call: {signal: AbortSignal, deadline?: number, progress: (members: {data?: any, done?: number, total?: number}) => void}) => any}
+   *   action its result, or a promise of it, is the answer; an RpcError that it throws is answered as it is, any other error without its words.
+   *   The signal aborts when nobody waits any more; `progress` sends a part of the result, `data`, or tells how far it is.
    * @returns {() => void} ends it
    */
   answer(method, action) {
@@ -208,25 +209,44 @@ export class RpcClient {
   /**
    * @param {string} method
    * @param {object} [params]
-   * @param {{deadline?: number, key?: string}} [options] `deadline`: seconds; it also travels with the call, so that the server can give up
-   *   too. `key`: with the same one (a UUID) the call may be made again, and takes effect once
-   * @returns {Promise<any>} the result; rejects with RpcError, ConnectionLost or DeadlinePassed
+   * @param {object} [options]
+   * @param {number} [options.deadline] seconds; it also travels with the call, so that the server can give up too
+   * @param {string} [options.key] with the same one (a UUID) the call may be made again, and takes effect once
+   * @param {(members: {data?: any, done?: number, total?: number}) => void} [options.progress] is told of parts of the result, and how far it is
+   * @param {AbortSignal} [options.signal] when it aborts nobody wants the answer any more, and the server is told
+   * @returns {Promise<any>} the result; rejects with RpcError, ConnectionLost, DeadlinePassed, or the reason of the signal
    */
-  call(method, params = {}, { deadline = this.#options.callDeadline, key } = {}) {
+  call(method, params = {}, { deadline = this.#options.callDeadline, key, progress, signal } = {}) {
     const socket = this.#socket;
     if (socket === null || socket.readyState !== 1) return Promise.reject(new ConnectionLost("not connected"));
+    if (signal?.aborted) return Promise.reject(signal.reason);
     const id = ++this.#lastId;
     const sent = this.#timers.now();
     return new Promise((resolve, reject) => {
+      const abort = () => {
+        this.#settle(id)?.reject(signal.reason);
+        if (socket.readyState === 1) socket.send(JSON.stringify({ jsonrpc: "2.0", method: "rpc.cancel", params: { id } }));
+      };
       const timer = this.#timers.after(deadline, () => {
-        this.#calls.delete(id);
-        reject(new DeadlinePassed(method, deadline));
+        this.#settle(id)?.reject(new DeadlinePassed(method, deadline));
         // Not a sound since we asked: the call is slow, or the connection half-open, as after a change of network.
         if (socket === this.#socket && this.#heard <= sent) this.probe();
       });
-      this.#calls.set(id, { resolve, reject, timer });
+      const forget = () => signal?.removeEventListener("abort", abort);
+      signal?.addEventListener("abort", abort);
+      this.#calls.set(id, { resolve, reject, timer, progress, forget });
       socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline, key }));
     });
+  }
+
+  /** Take a call out of those that wait for an answer; undefined if it does not wait any more. */
+  #settle(id) {
+    const call = this.#calls.get(id);
+    if (call === undefined) return undefined;
+    this.#calls.delete(id);
+    this.#timers.cancel(call.timer);
+    call.forget();
+    return call;
   }
 
   #connect() {
@@ -283,10 +303,8 @@ export class RpcClient {
       this.#asked(message);
       return;
     }
-    const call = this.#calls.get(message.id);
+    const call = this.#settle(message.id);
     if (!call) return;
-    this.#calls.delete(message.id);
-    this.#timers.cancel(call.timer);
     if (message.error) call.reject(new RpcError(message.error));
     else call.resolve(message.result);
   }
@@ -296,6 +314,10 @@ export class RpcClient {
     if (id !== undefined) {
       this.#reply(this.#socket, message);
       return;
+    }
+    if (method === "rpc.progress" && this.#calls.has(params?.id)) {
+      const { id: called, ...members } = params;
+      this.#calls.get(called).progress?.(members);
     }
     if (method === "rpc.cancel") this.#asking.get(params?.id)?.abort();
     if (method === "server.draining" && Number.isFinite(params?.return_after)) {
@@ -307,17 +329,19 @@ export class RpcClient {
   async #reply(socket, { method, params, id, deadline }) {
     const stop = new AbortController();
     this.#asking.set(id, stop);
+    const send = (members) => socket === this.#socket && socket.readyState === 1 && socket.send(JSON.stringify({ jsonrpc: "2.0", ...members }));
+    const progress = ({ data, done, total }) => void (stop.signal.aborted || send({ method: "rpc.progress", params: { id, data, done, total } }));
     let outcome;
     try {
       const action = this.#answers.get(method);
       if (!action) throw new RpcError({ code: METHOD_NOT_FOUND, message: "Method not found" });
-      outcome = { result: (await action(params, { signal: stop.signal, deadline })) ?? null };
+      outcome = { result: (await action(params, { signal: stop.signal, deadline, progress })) ?? null };
     } catch (error) {
       const { code, message, data } = error instanceof RpcError ? error : { code: INTERNAL_ERROR, message: "Internal error" };
       outcome = { error: { code, message, data } };
     }
     if (this.#asking.get(id) === stop) this.#asking.delete(id);
-    if (socket === this.#socket && socket.readyState === 1) socket.send(JSON.stringify({ jsonrpc: "2.0", id, ...outcome }));
+    send({ id, ...outcome });
   }
 
   #ended(socket, code, reason) {
@@ -347,12 +371,7 @@ export class RpcClient {
     }
     for (const stop of this.#asking.values()) stop.abort();
     this.#asking.clear();
-    const calls = [...this.#calls.values()];
-    this.#calls.clear();
-    for (const { reject, timer } of calls) {
-      this.#timers.cancel(timer);
-      reject(new ConnectionLost());
-    }
+    for (const id of [...this.#calls.keys()]) this.#settle(id)?.reject(new ConnectionLost());
   }
 
   #cancelTimers() {
