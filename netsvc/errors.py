@@ -4,6 +4,7 @@ An error here says what was wrong in words a client may read; each protocol has 
 a status or a code. Anything else that is raised is a bug: it is logged, and the client sees no more than its request id.
 """
 
+import re
 from typing import Any
 
 __all__ = [
@@ -27,6 +28,12 @@ __all__ = [
 ]
 
 
+# All up to the first escape of a surrogate that is not one of a pair, and that escape. Nothing is tried twice, so it takes no time.
+_LONE_SURROGATE = re.compile(
+    r"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+(\\u[0-9a-fA-F]{4})", re.DOTALL
+)
+
+
 class NetsvcError(Exception):
     """The root of the tree.
 
@@ -46,6 +53,17 @@ class InvalidRequest(NetsvcError):
 
 class Malformed(NetsvcError):
     """The bytes are not of the syntax that they should have: no JSON, no UTF-8, nested too deeply."""
+
+    @classmethod
+    def json(cls, text: str, error: Exception) -> "Malformed":
+        """What is wrong with a text that should be JSON.
+
+        :param error: what its decoder raised. It has no clear words for half a surrogate pair, which JavaScript makes of a text that is cut inside an emoji.
+        """
+        if isinstance(error, RecursionError):
+            return cls("nested too deeply")
+        lone = _LONE_SURROGATE.match(text)
+        return cls(f"not valid Unicode text: {lone[1]} is half of a surrogate pair, and the other half is missing" if lone else str(error))
 
 
 class UnknownProcedure(NetsvcError):

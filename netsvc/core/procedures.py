@@ -335,7 +335,7 @@ class Procedure:
             raise _explained(error, self.fields) from None
         except (msgspec.DecodeError, RecursionError) as error:
             # A message is not looked into before its procedure is known: what is wrong inside of the params shows only now.
-            raise Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
+            raise Malformed.json(text.decode(), error) from None
         return self._values(struct) if self._values is not None else ()
 
     def converted(self, values: list[Any]) -> Any:

@@ -135,7 +135,7 @@ class RemoteProcedure(Procedure):
         try:
             value = msgspec.json.decode(params)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)) from None
+            raise Malformed.json(bytes(params).decode(), error) from None
         if not isinstance(value, dict | list):
             raise InvalidRequest('"params" must be an object or an array')
         return params

@@ -132,7 +132,7 @@ def parse(message: str) -> Request | Failed | list[msgspec.Raw]:
         try:
             batch = split_batch(message)
         except (msgspec.DecodeError, RecursionError) as error:
-            return _parse_error(error)
+            return _parse_error(message, error)
         if batch is None:
             return _why_invalid(message)
         return batch or _invalid("an empty batch")
@@ -144,7 +144,7 @@ def parse_element(element: msgspec.Raw) -> Request | Failed:
     try:
         request = _decode_request(element)
     except (msgspec.DecodeError, RecursionError):
-        return _why_invalid(bytes(element))
+        return _why_invalid(bytes(element).decode())
     return request if request.id is ABSENT else _checked(request)
 
 
@@ -160,11 +160,11 @@ def _checked(request: Request) -> Request | Failed:
     return request if bytes(request.id)[0] in _ID_STARTS else _invalid('"id" must be a string, a number or null')
 
 
-def _why_invalid(message: str | bytes) -> Failed:
+def _why_invalid(message: str) -> Failed:
     try:
         value = _decode_any(message)
     except (msgspec.DecodeError, RecursionError) as error:
-        return _parse_error(error)
+        return _parse_error(message, error)
     if not isinstance(value, dict):
         return _invalid("a request is a JSON object")
     identifier = value.get("id")
@@ -185,8 +185,8 @@ def _invalid(why: str, identifier: bytes = _NULL) -> Failed:
     return failure(errors.InvalidRequest(why), identifier)
 
 
-def _parse_error(error: Exception) -> Failed:
-    return failure(errors.Malformed("nested too deeply" if isinstance(error, RecursionError) else str(error)))
+def _parse_error(message: str, error: Exception) -> Failed:
+    return failure(errors.Malformed.json(message, error))
 
 
 def answer(identifier: msgspec.Raw, result: bytes) -> bytes:

@@ -117,7 +117,8 @@ class ParamsTests(TestCase):
 
     def test_no_json_inside_of_the_params(self) -> None:
         """A surrogate without its other half is a syntax error, though nobody has looked into the string before."""
-        self.assertRaises(Malformed, self.arguments, "sample.plain", b'{"count":1,"word":"\\ud800"}')
+        error = self.assertRaises(Malformed, self.arguments, "sample.plain", b'{"count":1,"word":"\\ud800"}')
+        self.assertIn("\\ud800 is half of a surrogate pair", error.detail)
 
 
 class CallTests(TestCase):

@@ -201,6 +201,16 @@ class ConformanceTests(TestCase):
         self.assertEqual(self.call(self.request(params=[10**400]))["result"], [10**400, None])
         self.assertIn(self.code('{"jsonrpc":"2.0","method":"pair","params":[%s],"id":1}' % ("9" * 10_000)), (-32700, -32602))
 
+    def test_half_a_surrogate_pair(self) -> None:
+        """It is no text, wherever it is; half an emoji is named."""
+        good = {"jsonrpc": "2.0", "method": "pair", "params": [1], "id": 1, "key": "k"}
+        for changed in ({"params": ["\ud83d"]}, {"params": {"\ud83d": 1}}, {"method": "\ud83d"}, {"id": "\ud83d"}, {"key": "\ud83d"}, {"other\ud83d": 1}):
+            for message in ({**good, **changed}, [good, {**good, **changed}]):
+                answer = self.call(json.dumps(message))
+                self.assertEqual((answer["error"]["code"], answer["id"]), (-32700, None))
+                self.assertIn(r"not valid Unicode text: \ud83d", answer["error"]["data"]["detail"])
+        self.assertEqual(self.procedures.seen, [])
+
     def test_depth(self) -> None:
         """Nested too deeply is a parse error, wherever it is."""
         deep = "[" * 100_000 + "]" * 100_000
