@@ -59,17 +59,20 @@ class RoomProcedures:
         access: Literal["public", "members", "secret"] | None = None,
         retention_age: Age | None = None,
         retention_events: Number | None = None,
+        create: bool = False,
     ) -> Deferred[Moderated]:
         """Change what is given of a room: the topic takes a moderator, the rest an owner.
 
         Each change is an event: of type topic, or moderation. Who may not read the room any more loses it at once.
 
         :param access: public: for everybody; members: for members, others know that it is there; secret: for members, others do not even know that.
-        :raises Forbidden: the caller may not do this here; only an admin can have events kept longer than [rooms] says.
-        :raises NotFound: there is no such room.
+        :param create: start the room. Its first event says its access, which it has from there on: it is never public before.
+        :raises Forbidden: the caller may not do this here, or not start rooms; only an admin can have events kept longer than [rooms] says.
+        :raises NotFound: there is no such room, and it is not to be started.
+        :raises Conflict: there is such a room, and it is to be started.
         """
         age = None if retention_age is None else -1 if retention_age < 0 else ceil(retention_age * 1000)
-        return self._moderation.set(call.caller, room, topic, access, age, retention_events)
+        return self._moderation.set(call.caller, room, topic, access, age, retention_events, create)
 
     @procedure("room.invite", role="member")
     def invite(self, call: Call, room: str, name: str) -> Deferred[Moderated]:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from netsvc.core.events import timestamp
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings
-from netsvc.errors import Forbidden, NetsvcError, NotFound
+from netsvc.errors import Conflict, Forbidden, NetsvcError, NotFound
 
 __all__ = [
     "ACCESS",
@@ -23,6 +23,7 @@ __all__ = [
     "guest_key",
     "may_read",
     "refusal",
+    "taken",
     "who_of",
 ]
 
@@ -111,6 +112,11 @@ class RoomAccess:
 def absent(room: str) -> NotFound:
     """What those are told for whom a room does not exist, be it so or not."""
     return NotFound(f"there is no room {room!r}")
+
+
+def taken(room: str) -> Conflict:
+    """What those are told who want to start a room that is there already."""
+    return Conflict(f"there is a room {room!r} already")
 
 
 def refusal(access: RoomAccess, room: str, identity: Identity, right: Right, now: int) -> NetsvcError | None:

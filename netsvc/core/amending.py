@@ -11,13 +11,13 @@ What they keep of a message is in its row's ``extra``, a JSON object: what clien
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netsvc.core.access import absent
+from netsvc.core.access import absent, taken
 from netsvc.core.events import Extra, decode_extra, encode_extra
 from netsvc.core.identity import Identity
 from netsvc.core.records import Amendment, Draft, Load, Row
 from netsvc.errors import Conflict, Forbidden, NotFound
 
-__all__ = ["Limits", "deletion", "edit", "reaction", "reply"]
+__all__ = ["Limits", "deletion", "edit", "first", "reaction", "reply"]
 
 _DELETABLE = ("message", "file")
 
@@ -47,6 +47,13 @@ def _found(draft: Draft, row: Row | None, parameter: str, types: Sequence[str] =
     if row is None or row.type not in types:
         raise NotFound(f"{parameter}: there is no message {draft.target} in {draft.room}", parameter=parameter)
     return row
+
+
+def first(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
+    """An Amendment: the draft is the first event of its room, or none."""
+    if draft.seq > 1:
+        raise taken(draft.room)
+    return ()
 
 
 def reply(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:

@@ -5,6 +5,7 @@ made one after the other; each is seen by whoever asks from its commit on, and w
 """
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -13,12 +14,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netsvc.core.access import EVERYWHERE, ROOM_ROLES, Right, RoomAccess, absent, guest_key, refusal, who_of
+from netsvc.core.access import EVERYWHERE, ROOM_ROLES, Right, RoomAccess, absent, guest_key, refusal, taken, who_of
 from netsvc.core.events import Extra, encode_extra, timestamp
 from netsvc.core.history import check_limit
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name, registered_form, tidy_guest_name
-from netsvc.core.places import FOREVER, NOWHERE, AccessChange, Place
+from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings
+from netsvc.core.posting import Posted
 from netsvc.core.records import Draft
 from netsvc.core.rooms import Rooms
 from netsvc.core.rosters import RoomDescription, Roster, described, listed
@@ -248,13 +250,22 @@ class Moderation:
         return listed(await self._entitled(identity, room, Right.READ), identity, after, limit, self._now)
 
     def set(
-        self, identity: Identity, room: str, topic: str | None, access: str | None, retention_age: int | None, retention_events: int | None
+        self,
+        identity: Identity,
+        room: str,
+        topic: str | None,
+        access: str | None,
+        retention_age: int | None,
+        retention_events: int | None,
+        create: bool = False,
     ) -> "Deferred[Moderated]":
         """Change what is given: each change is an event of its own.
 
         :param topic: takes a moderator; the rest takes an owner.
         :param retention_age: milliseconds, 0 for ever, -1 as [rooms] says; `retention_events` likewise.
-        :raises Forbidden: also: an owner wants events to be kept longer than [rooms] says.
+        :param create: start the room. Its first event is that of its access, which it has from there on.
+        :raises Forbidden: also: an owner wants events to be kept longer than [rooms] says; the caller may not start rooms.
+        :raises Conflict: with `create`: there is such a room.
         """
         self._check_length("topic", topic or "")
         wanted = {"topic": topic, "access": access, "retention_age": retention_age, "retention_events": retention_events}
@@ -262,9 +273,13 @@ class Moderation:
         right = Right.MODERATE if given.keys() <= {"topic"} else Right.OWN
 
         async def work(room: str) -> Moderated:
-            present = await self._entitled(identity, room, right)
-            self._check_retention(identity, retention_age, retention_events)
-            outcome = Moderated(room, False)
+            if create:
+                self._check_retention(identity, retention_age, retention_events)
+                outcome, present = await self._start(identity, room, access or DEFAULTS.access)
+            else:
+                present = await self._entitled(identity, room, right)
+                self._check_retention(identity, retention_age, retention_events)
+                outcome = Moderated(room, False)
             for key, value in given.items():
                 stored = None if value == -1 else value
                 if getattr(present.settings, key) == stored:
@@ -305,9 +320,7 @@ class Moderation:
 
     async def _entitled(self, identity: Identity, room: str, right: Right) -> RoomAccess:
         """What is stored of a room, for one who may do this there."""
-        checking = self._permissions.check(identity, room, Right.READ)
-        if checking is not None:
-            await checking
+        await self._may_read(identity, room)
         if not await self._rooms.exists(room):
             raise absent(room)
         access = await self._permissions.access(room)
@@ -315,6 +328,11 @@ class Moderation:
         if error is not None:
             raise error
         return access
+
+    async def _may_read(self, identity: Identity, room: str) -> None:
+        checking = self._permissions.check(identity, room, Right.READ)
+        if checking is not None:
+            await checking
 
     async def _below(self, identity: Identity, room: str, name: str) -> tuple[RoomAccess, Target, Place]:
         """A moderator's access, and somebody below them with the present place."""
@@ -374,19 +392,40 @@ class Moderation:
         outcome, _ = await self._append(identity, draft, access, change, deed.action, target.name, target.key)
         return outcome
 
+    async def _start(self, identity: Identity, room: str, access: str) -> tuple[Moderated, RoomAccess]:
+        """Start a room that has this access from its first event on: between the store and here nobody finds it public either."""
+        await self._may_read(identity, room)
+        if await self._rooms.exists(room):
+            raise taken(room)
+        draft = Draft(room, "moderation", identity.name, self._now)
+        draft.extra = _extra("access", value=access)
+        draft.change = AccessChange(RoomSettings(access))
+        started = RoomAccess(RoomSettings(access), [(who_of(identity), Place("owner"))])
+        try:
+            posted = await self._rooms.posting.found(identity, draft, partial(self._permissions.hold, room, started))
+        except BaseException:
+            self._permissions.release(room, RoomAccess())
+            raise
+        self._permissions.release(room, started)
+        return self._effect(identity, draft, posted, started, "access", access), started
+
     async def _append(
         self, identity: Identity, draft: Draft, access: RoomAccess, change: AccessChange, action: str, about: str, key: str = ""
     ) -> tuple[Moderated, RoomAccess]:
-        """Append the event and store the change; from here on it holds, and those who may not read any more are gone.
-
-        :param about: a name or a value, as the log shows it; `key`: of whom it is about.
-        """
-        room = draft.room
+        """Append the event and store the change."""
         draft.change = change
         # Who may do this has been settled, and stays so: nobody else changes anything in this room meanwhile.
         posted = await self._rooms.posting.append(identity, draft, Right.READ)
         changed = access.changed(change)
-        self._permissions.changed(room, changed)
+        self._permissions.changed(draft.room, changed)
+        return self._effect(identity, draft, posted, changed, action, about, key), changed
+
+    def _effect(self, identity: Identity, draft: Draft, posted: Posted, changed: RoomAccess, action: str, about: str, key: str = "") -> Moderated:
+        """From here on a change holds: it is logged, and those who may not read any more are gone.
+
+        :param about: a name or a value, as the log shows it; `key`: of whom it is about.
+        """
+        room = draft.room
         self.log.info(
             "{identity} in {room}: {action} {about}", identity=identity.name, room=room, action=action, about=about, seq=posted.seq, reason=draft.text or ""
         )
@@ -397,7 +436,7 @@ class Moderation:
             return action if who_of(each) == kicked or refusal(changed, room, each, Right.READ, now) is not None else ""
 
         self._rooms.expel(room, lost)
-        return Moderated(room, True, posted.cursor), changed
+        return Moderated(room, True, posted.cursor)
 
 
 def _shown(key: str, value: str | int | None) -> str:

@@ -41,6 +41,8 @@ class Permissions:
         self._loading: dict[str, list[Deferred[RoomAccess]]] = {}
         self._stale: set[str] = set()
         """Rooms that have changed while they were being looked up."""
+        self._founding: dict[str, bool] = {}
+        """Rooms that are about to get their first event, and whether somebody waits to know of them."""
 
     def start(self) -> "Deferred[None]":
         """Learn which rooms are restricted. StoreUnavailable, by way of the Deferred: it cannot be read."""
@@ -98,6 +100,9 @@ class Permissions:
         return access
 
     def _load(self, room: str) -> None:
+        if room in self._founding:
+            self._founding[room] = True
+            return
         self._stale.discard(room)
         self._accesses.access(room).addCallbacks(self._loaded, self._not_loaded, callbackArgs=(room,), errbackArgs=(room,))
 
@@ -130,6 +135,17 @@ class Permissions:
         if room in self._loading:
             self._stale.add(room)
         self._drop(room)
+
+    def hold(self, room: str, access: RoomAccess) -> None:
+        """A room is about to get its first event, and this access with it. Unless that is for everybody, who asks about it waits for `release`."""
+        self._founding[room] = False
+        self.changed(room, access)
+
+    def release(self, room: str, access: RoomAccess) -> None:
+        """It has happened, or not: `access` is what there is now. No error if the room was not held."""
+        self.changed(room, access)
+        if self._founding.pop(room, False):
+            self._load(room)
 
     def forget(self) -> None:
         """Ask anew from now on: users may have been removed, and their places with them."""

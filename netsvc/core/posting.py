@@ -4,12 +4,12 @@ from collections.abc import Callable
 from unicodedata import category
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from netsvc.core.access import EVERYWHERE, Right
-from netsvc.core.amending import Limits, deletion, edit, reaction, reply
+from netsvc.core.amending import Limits, deletion, edit, first, reaction, reply
 from netsvc.core.appender import Appender
 from netsvc.core.delivery import Delivery
 from netsvc.core.events import GUEST, Event, Extra, encode_extra, event_of, timestamp
@@ -217,6 +217,18 @@ class Posting:
         draft.target = _check_seq(seq, "seq")
         return draft
 
+    def found(self, identity: Identity, draft: Draft, before: Callable[[], None]) -> "Deferred[Posted]":
+        """Append a draft as the first event of its room, which its sender then owns.
+
+        :param before: called right before that, behind those who had to wait to post there.
+        :raises Forbidden: at once: it may not start a room; a guest may not, who could not own it.
+        :raises Conflict: by way of the Deferred: somebody else has started the room.
+        """
+        if identity.guest or identity.rank < self._create:
+            raise _may_not_start(draft.room)
+        draft.target, draft.amend = 0, first
+        return self._append_after(identity, draft, Right.OWN, succeed(None), lambda _: before())
+
     def append(self, identity: Identity, draft: Draft, right: Right = Right.WRITE) -> "Deferred[Posted]":
         """Append a draft if its sender may do that in its room. Everything that is appended passes here, or `_append_after`.
 
@@ -266,7 +278,7 @@ class Posting:
                 if prepare is not None:
                     prepare(await self._moderates(identity, room))
                 if identity.rank < self._create and draft.amend is None and not await self._states.exists(room):
-                    raise Forbidden(f"there is no room {room!r} yet, and you may not start one")
+                    raise _may_not_start(room)
                 self.appender.append(draft)
         finally:
             self._states.release(state)
@@ -319,6 +331,10 @@ class Posting:
     def _flush_held(self) -> None:
         self._held = False
         self._delivery.flush()
+
+
+def _may_not_start(room: str) -> Forbidden:
+    return Forbidden(f"there is no room {room!r} yet, and you may not start one")
 
 
 def _check_seq(seq: int, parameter: str) -> int:

@@ -62,7 +62,7 @@ class Page {
 
   #makeDialogs() {
     this.account = new AccountDialog(byId("account-dialog"), this.chat);
-    this.roomDialog = new RoomDialog(byId("room-dialog"), (room) => this.#visit(room));
+    this.roomDialog = new RoomDialog(byId("room-dialog"), this.chat, (room) => this.#visit(room));
     this.info = new RoomInfoDialog(byId("info-dialog"), this.chat, (occupant) => this.person.open(this.log.room, occupant));
     const on = { mention: (name) => this.#mention(name), changed: () => this.info.refresh() };
     this.person = new PersonDialog(byId("person-dialog"), this.chat, on);

@@ -1,7 +1,10 @@
 /** The small dialogs: who I am, which room to go to, and whether I mean it. */
 
 import { guestNameProblem, roomName } from "./client/text.js";
-import { inWords } from "./client/words.js";
+import { CODE, inWords } from "./client/words.js";
+
+/** What the access of a room means, in words. */
+export const ACCESS = { public: "Everybody may read and write here.", members: "Members only; others see that the room is there.", secret: "Members only; nobody else knows of the room." };
 
 /** Say in a form what is wrong with a field; "" takes it back. */
 function complain(form, field, problem) {
@@ -22,31 +25,58 @@ function closable(dialog) {
 export class RoomDialog {
   #dialog;
   #form;
+  #chat;
 
   /**
    * @param {HTMLDialogElement} dialog
+   * @param {import("./client/chat.js").Chat} chat
    * @param {(room: string) => void} onChoose
    */
-  constructor(dialog, onChoose) {
+  constructor(dialog, chat, onChoose) {
     this.#dialog = dialog;
     this.#form = dialog.querySelector("form");
+    this.#chat = chat;
     closable(dialog);
-    const field = this.#form.elements.room;
-    field.addEventListener("input", () => complain(this.#form, field, ""));
+    const { room, access } = this.#form.elements;
+    room.addEventListener("input", () => complain(this.#form, room, ""));
+    access.addEventListener("change", () => this.#explain());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const { name, problem } = roomName(field.value);
-      complain(this.#form, field, problem);
-      if (problem !== "") return;
-      dialog.close();
-      onChoose(name);
+      this.#choose(onChoose);
     });
   }
 
   open() {
     this.#form.reset();
     complain(this.#form, this.#form.elements.room, "");
+    // A guest could not own the room, nor be a member of it.
+    this.#form.querySelector(".audience").hidden = this.#chat.identity?.guest !== false;
+    this.#explain();
     this.#dialog.showModal();
+  }
+
+  #explain() {
+    this.#form.querySelector(".explains").textContent = ACCESS[this.#form.elements.access.value];
+  }
+
+  async #choose(onChoose) {
+    const { room, access } = this.#form.elements;
+    const button = this.#form.querySelector("button[type=submit]");
+    const { name, problem } = roomName(room.value);
+    button.disabled = true;
+    const trouble = problem || (await this.#start(name, access.value));
+    button.disabled = false;
+    complain(this.#form, room, trouble);
+    if (trouble !== "") return;
+    this.#dialog.close();
+    onChoose(name);
+  }
+
+  /** A room that is not for everybody has to be started so: with its first message it would be public. What is wrong, "" if nothing. */
+  async #start(room, access) {
+    if (access === "public") return "";
+    const inOtherWords = (error) => (error.code === CODE.notFound ? "This name is taken." : inWords(error));
+    return this.#chat.moderate("set", { room, access, create: true }).then(() => "", inOtherWords);
   }
 }
 

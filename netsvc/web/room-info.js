@@ -1,9 +1,8 @@
 /** What a room is like and who is what in it: read by all, changed by its moderators and owners. */
 
 import { inWords } from "./client/words.js";
+import { ACCESS } from "./dialogs.js";
 import { avatar, element } from "./dom.js";
-
-const ACCESS = { public: "Everybody may read and write here.", members: "Members only; others see that the room is there.", secret: "Members only; nobody else knows of the room." };
 
 /** True for who may do at least that in a room: "write", "moderate" or "own". */
 export function may(log, right) {

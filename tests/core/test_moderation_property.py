@@ -19,7 +19,7 @@ from netsvc.errors import NetsvcError
 from netsvc.store.memory import MemoryStore
 from tests.core.fakes import FakeSink, LineFormat
 
-ROOMS = ("den", "plaza")
+ROOMS = ("den", "plaza", "attic")
 USERS = [Identity(name, ("admin",) if name == "root" else ("member",)) for name in ("ann", "bob", "meg", "root")]
 GUESTS = [Identity("Gus", ("guest",), guest=True, network="192.0.2.1"), Identity("eve", ("guest",), guest=True, network="192.0.2.1")]
 PEOPLE = USERS + GUESTS
@@ -28,6 +28,7 @@ room = st.sampled_from(ROOMS)
 person = st.sampled_from(PEOPLE)
 actor = st.sampled_from((*PEOPLE, *[USERS[0], USERS[-1]] * 4))  # mostly those who may
 name = person.map(lambda identity: identity.name)
+access = st.sampled_from((None, "public", "members", "secret"))
 duration = st.sampled_from((None, 1.0, 5.0))
 steps = st.one_of(
     st.tuples(st.sampled_from(("invite", "unban", "unmute")), actor, room, name),
@@ -36,7 +37,8 @@ steps = st.one_of(
     st.tuples(st.just("mute"), actor, room, name, st.just("because"), duration),
     st.tuples(st.just("role"), actor, room, name, st.sampled_from(("member", "moderator", "owner"))),
     st.tuples(st.just("leave"), person, room),
-    st.tuples(st.just("set"), actor, room, st.sampled_from((None, "topic")), st.sampled_from((None, "public", "members", "secret")), st.none(), st.none()),
+    st.tuples(st.just("set"), actor, room, st.sampled_from((None, "topic")), access, st.none(), st.none()),
+    st.tuples(st.just("set"), actor, room, st.none(), access, st.none(), st.none(), st.just(True)),
     st.tuples(st.just("join"), person, room),
     st.tuples(st.just("post"), person, room),
     st.tuples(st.just("wait"), st.floats(0.1, 3.0)),
@@ -45,7 +47,7 @@ steps = st.one_of(
 
 
 class World:
-    """Two rooms: ann has started den, a guest plaza; everybody is there."""
+    """Three rooms: ann has started den, a guest plaza, attic is not there yet; everybody is in them."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -60,8 +62,9 @@ class World:
         self.members: list[tuple[str, Member]] = []
         for starter, started in ((USERS[0], "den"), (GUESTS[0], "plaza")):
             self.outcome(self.rooms.post(starter, started, "hello"))
-            for identity in PEOPLE:
-                self.step("join", identity, started)
+        for identity in PEOPLE:
+            for where in ROOMS:
+                self.step("join", identity, where)
 
     def outcome(self, deferred: "Deferred[Any]") -> Any:
         """The result, or the error, after some turns."""
@@ -93,6 +96,7 @@ class World:
         now = int(self.clock.seconds() * 1000)
         again = Permissions(self.store.accesses, self.clock.seconds, 100)
         self.outcome(again.start())
+        there = {each.name for each in self.outcome(self.store.rooms("", 10))}
         assert again.restricted.items() <= self.rooms.permissions.restricted.items()
         for identity in PEOPLE:
             hidden = set()
@@ -108,7 +112,7 @@ class World:
             assert self.outcome(self.rooms.permissions.unreadable(identity)).keys() == hidden
             assert self.outcome(again.unreadable(identity, list(ROOMS))).keys() == hidden
             listed = self.outcome(self.rooms.directory(identity, "", 10)).rooms
-            assert {each.name for each in listed if each.cursor is not None} == set(ROOMS) - hidden
+            assert {each.name for each in listed if each.cursor is not None} == there - hidden
 
     def check_members(self) -> None:
         """Who follows a room may read it. (Somebody's ban may be over; nobody's begins by itself.)"""

@@ -125,6 +125,44 @@ class PermissionsTests(SynchronousTestCase):
         self.store.answer("lobby", RoomAccess(RoomSettings("secret")))
         self.failureResultOf(checking, NotFound)
 
+    def test_founding(self) -> None:
+        """While a room that is not public gets its first event, who asks about it waits, also who was about to be told what was before."""
+        before = self.waiting(BOB, "new", Right.MODERATE)
+        self.permissions.hold("new", MEMBERS)
+        during = [self.waiting(BOB, "new"), self.waiting(ANN, "new")]
+        self.store.answer("new", RoomAccess())
+        for checking in (before, *during):
+            self.assertNoResult(checking)
+        self.permissions.release("new", MEMBERS)
+        self.store.answer("new", MEMBERS)
+        for checking in (before, during[0]):
+            self.failureResultOf(checking, Forbidden)
+        self.successResultOf(during[1])
+
+    def test_founding_while_it_is_looked_up(self) -> None:
+        """What is looked up all the time while a room gets its first event is looked up again."""
+        before = self.waiting(ANN, "new", Right.MODERATE)
+        self.permissions.hold("new", MEMBERS)
+        self.permissions.release("new", MEMBERS)
+        during = self.waiting(ANN, "new")
+        self.store.answer("new", RoomAccess())
+        self.assertNoResult(during)
+        self.store.answer("new", MEMBERS)
+        self.successResultOf(during)
+        self.failureResultOf(before, Forbidden)
+
+    def test_founding_for_all(self) -> None:
+        """A room for everybody is waited for by nobody who reads or writes; and what did not happen restricts nobody."""
+        self.permissions.hold("new", RoomAccess(places=[("ann", Place("owner"))]))
+        self.assertIsNone(self.permissions.check(BOB, "new", Right.WRITE))
+        self.permissions.release("new", RoomAccess())
+        self.permissions.hold("new", MEMBERS)
+        checking = self.waiting(BOB, "new")
+        self.permissions.release("new", RoomAccess())
+        self.store.answer("new", RoomAccess())
+        self.successResultOf(checking)
+        self.assertIsNone(self.permissions.check(BOB, "new", Right.WRITE))
+
     def test_forget(self) -> None:
         """All is looked up anew, also what is being looked up."""
         self.waiting(ANN, "den2")

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from netsvc.core.amending import first
 from netsvc.core.places import DEFAULTS, FOREVER, NOWHERE, AccessChange, Place, RoomSettings
 from netsvc.core.records import Draft
 from netsvc.errors import Conflict, StoreUnavailable
@@ -76,6 +77,19 @@ class RoomAccessesContract:
         self.append(clash)
         self.assertIsInstance(clash.error, Conflict)
         self.assertEqual(self.places("new"), {})
+
+    def test_founded_with_a_change(self) -> None:
+        """The event that founds a room may change its access; if somebody else's event comes before it in the batch, neither is."""
+        for faster in (False, True):
+            room = f"r{faster:d}"
+            made = self.change(room, RoomSettings("secret"))
+            made.founds, made.target, made.amend = True, 0, first
+            self.append(*[self.founding("bob", room)] * faster, made, *[self.founding("bob", room)] * (not faster))
+            access = self.outcome(self.store.accesses.access(room))
+            owner, kind = ("bob", "public") if faster else ("ann", "secret")
+            self.assertEqual((access.places, access.settings), ({owner: Place("owner")}, RoomSettings(kind)))
+            self.assertEqual(made.seq, 0 if faster else 1)
+            self.assertIsInstance(made.error, Conflict if faster else type(None))
 
     def test_change(self) -> None:
         """A change is stored with its event: settings as a whole, places one by one, empty ones not at all."""

@@ -102,6 +102,36 @@ class RoomsTests(PageCase):
         page.fill("#query", "before:never")
         expect(page.locator("#query")).to_have_attribute("aria-invalid", "true", timeout=DEADLINE)
 
+    def test_a_room_that_is_never_public(self) -> None:
+        """Who has an account says whom a new room is for; a name that is taken is said, and changes nothing there. Guests are not asked."""
+        self.say("sam", "everybody's")
+        page = self.open("nora")
+        for taken, name, problem in ((True, self.room, "There is a room"), (False, f"{self.room}-secret", "")):
+            page.click("#new-room")
+            page.fill("#room-name", name)
+            page.select_option("#room-access", "secret")
+            self.see(page.locator("#room-explains"), "Members only; nobody else knows of the room.")
+            page.press("#room-name", "Enter")
+            if taken:
+                self.see(page.locator("#room-name-problem"), re.compile(problem))
+                page.keyboard.press("Escape")
+        expect(page).to_have_url(re.compile(f"/{self.room}-secret/$"))
+        self.write(page, "hello myself")
+        self.see(page.locator("#rows .text"), "hello myself")
+        hidden = {"room": f"{self.room}-secret", "access": "secret", "may": "own"}
+        info = self.as_("nora").call("room.info", room=f"{self.room}-secret")
+        self.assertEqual({key: info[key] for key in hidden}, hidden)
+        self.assertEqual(self.as_("sam").call("room.info", room=self.room)["access"], "public")
+        other = self.open("yuki")
+        other.click("#new-room")
+        other.fill("#room-name", f"{self.room}-secret")
+        other.select_option("#room-access", "members")
+        other.press("#room-name", "Enter")
+        self.see(other.locator("#room-name-problem"), "This name is taken.")
+        guest = self.open("ann")
+        guest.click("#new-room")
+        expect(guest.locator("#room-access")).to_be_hidden()
+
     def test_a_room_is_run(self) -> None:
         """Its owner gives it a topic, makes moderators and members, and lets nobody else in; each of it is told in the log."""
         self.say("nora", "my room")

@@ -18,7 +18,7 @@ rate = off
 [rooms]
 retention_interval = 1s
 """
-FORBIDDEN, ABSENT = -32002, -32003
+FORBIDDEN, ABSENT, CONFLICT = -32002, -32003, -32004
 TEXT = "the treasure is under the old oak"
 
 
@@ -129,6 +129,29 @@ class RoomAccessTests(SynchronousTestCase):
                 self.assertEqual(self.call(who, "chat.history", room="den")["events"][0]["text"], TEXT)
                 self.assertEqual(len(self.call(who, "chat.search", query="treasure")["events"]), 1)
                 self.assertEqual([room["name"] for room in self.call(who, "chat.rooms")["rooms"]], ["den"])
+
+    def test_a_room_that_is_secret_from_its_first_event_on(self) -> None:
+        """Who asks for it all the time while it is started learns nothing, and who has waited in it is out before anything is said."""
+        self.add_users("bob")
+        waiting, asking = self.socket("bob", "den-0"), self.socket("bob")
+        for number in range(20):
+            room = f"den-{number}"
+            asked = [asking.send("chat.history", room=room) for _ in range(10)] + [asking.send("chat.rooms") for _ in range(2)]
+            self.call("ann", "room.set", room=room, access="secret", create=True)
+            asked += [asking.send("chat.history", room=room) for _ in range(10)] + [asking.send("chat.rooms")]
+            until = time.monotonic() + 10
+            for message in [asking._receive(until) for _ in asked]:
+                said = message["error"]["code"] if "error" in message else message["result"]
+                self.assertIn(said, (ABSENT, {"rooms": [], "more": False}))
+        self.assertEqual(self.left(waiting), {"room": "den-0", "reason": "access"})
+        self.assertNotIn("chat.event", [method for method, _ in waiting.notifications])
+        events = self.call("ann", "chat.history", room="den-0")["events"]
+        self.assertEqual([(event["seq"], event["action"], event["value"]) for event in events], [(1, "access", "secret")])
+        self.assertEqual(self.call("ann", "room.info", room="den-0")["owners"], ["ann"])
+        self.refused(CONFLICT, "ann", "room.set", room="den-0", access="public", create=True)
+        self.refused(ABSENT, "bob", "room.set", room="den-0", access="public", create=True)
+        self.refused(FORBIDDEN, "", "room.set", room="new", access="secret", create=True)
+        self.refused(ABSENT, "ann", "room.set", room="new", access="secret")
 
     def test_a_ban(self) -> None:
         """Who is banned loses the room at once, wherever it is open, and does not come back; the log of the room tells of it."""
