@@ -65,13 +65,13 @@ class SearchPage(NamedTuple):
     :ivar hits: rooms and present rows, newest first.
     :ivar position: behind which to go on: a cursor's two parts. Of the log, if one room was searched; else of the store's own kind.
     :ivar more: there may be further ones.
-    :ivar behind: how many of the newest events have not been looked at.
+    :ivar behind: some of the newest events have not been looked at.
     """
 
     hits: list[tuple[str, Row]]
     position: tuple[str, int]
     more: bool
-    behind: int = 0
+    behind: bool = False
 
 
 def searchable(text: str) -> str:

@@ -24,14 +24,14 @@ class Found(msgspec.Struct):
     :ivar highlights: of each event where in its text the words are, as pairs of start and end in characters (code points).
     :ivar cursor: behind which to go on; give it as ``before``.
     :ivar more: there may be further ones.
-    :ivar behind: so many of the newest events have not been looked at; 0 unless the server cannot keep up.
+    :ivar behind: some of the newest events, be they of rooms that the caller may read or not, have not been looked at: the server cannot keep up.
     """
 
     events: list[Event]
     highlights: list[list[tuple[int, int]]]
     cursor: str
     more: bool
-    behind: int
+    behind: bool
 
 
 def nothing_hidden(identity: Identity, rooms: list[str] | None) -> "Deferred[dict[str, str]]":

@@ -11,6 +11,7 @@ from netsvc.core.query import Query, SearchPage
 from netsvc.core.records import Draft, Outline, RoomInfo, Row, StoredAnswer
 from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.interfaces import IStore
+from netsvc.store.positions import Positions, new_position_key
 from netsvc.store.searching import search_everything
 from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
@@ -84,6 +85,7 @@ class MemoryStore:
         self._failing = 0
         self.broken = ""
         self.epoch = epoch or new_epoch()
+        self._positions = Positions(new_position_key())
         connection = memory_connection()
         self._connection = connection
         self.local_accounts = Accounts(connection)
@@ -197,7 +199,7 @@ class MemoryStore:
     def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
         """Messages that a query asks for, newest first."""
         messages = [(name, row) for name, log in self._rooms.items() for row in log.events]
-        found = maybeDeferred(search_everything, self.epoch, messages, query, before, limit, hidden)
+        found = maybeDeferred(search_everything, self.epoch, self._positions, messages, query, before, limit, hidden)
         return found if self._open else self._read(SearchPage([], ("", 0), False))
 
     def recall(self, scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":

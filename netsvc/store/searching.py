@@ -4,23 +4,22 @@ from collections.abc import Iterable
 
 from netsvc.core.query import Query, SearchPage, matches, searchable
 from netsvc.core.records import Row
-from netsvc.errors import InvalidParams
+from netsvc.store.positions import Positions
 
-__all__ = ["search_everything", "stale_position"]
+__all__ = ["search_everything"]
 
 _PER_MILLISECOND = 10_000
 """A place in the log of all rooms is a time, and a number among the messages of that millisecond."""
 
-_MARK = "all"
-
-
-def stale_position() -> InvalidParams:
-    """The error for a position that says nothing any more."""
-    return InvalidParams("before: there is no such place any more; search again without it", parameter="before")
-
 
 def search_everything(
-    epoch: str, messages: Iterable[tuple[str, Row]], query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]
+    epoch: str,
+    positions: Positions,
+    messages: Iterable[tuple[str, Row]],
+    query: Query,
+    before: tuple[str, int] | None,
+    limit: int,
+    hidden: frozenset[str],
 ) -> SearchPage:
     """IStore.search on rooms and rows in any order.
 
@@ -32,12 +31,12 @@ def search_everything(
         counts[row.at] = number = counts.get(row.at, -1) + 1
         places.append((row.at * _PER_MILLISECOND + number, room, row))
     one_room = len(query.rooms) == 1
-    if before is not None and before[0] not in ((epoch, _MARK) if one_room else (_MARK,)):
-        raise stale_position()
+    of_event = one_room and before is not None and before[0] == epoch
+    bound = None if before is None else before[1] if of_event else positions.number(before)
     found = []
     for place, room, row in reversed(places):
-        position = (epoch, row.seq) if one_room else (_MARK, place)
-        if before is not None and (row.seq if before[0] == epoch else place) >= before[1]:
+        position = (epoch, row.seq) if one_room else positions.of(place)
+        if bound is not None and (row.seq if of_event else place) >= bound:
             continue
         if room not in hidden and row.type == "message" and row.text and matches(query, room, row.sender, row.at, searchable(row.text)):
             found.append((position, room, row))

@@ -46,7 +46,7 @@ class SearchesTests(SynchronousTestCase):
             [(event.room, event.cursor, event.sender, event.text) for event in found.events],
             [("dev", "e:3", "bob", "a word 8"), ("lobby", "e:3", "bob", "a word 6")],
         )
-        self.assertEqual((found.highlights, found.more, found.behind), ([[(2, 6)], [(2, 6)]], True, 0))
+        self.assertEqual((found.highlights, found.more, found.behind), ([[(2, 6)], [(2, 6)]], True, False))
         self.assertEqual(self.texts("word"), [f"a word {number}" for number in (8, 6, 5, 3, 2, 0)])
         self.assertEqual(self.asked, [ANN, ANN])
 

@@ -149,6 +149,17 @@ class SearchContract:
             self.assertEqual(found, [f"w {number}" for number in expected])
         self.assertEqual((self.page("w", limit=25).more, self.page("w", limit=24).more, self.page("w", limit=0)[::2]), (False, True, ([], True)))
 
+    def test_positions_tell_nothing(self) -> None:
+        """Where to go on over several rooms is the same for one message, and says nothing of how many others there are."""
+        self.say("w 0", "w 1")
+        first = self.page("w", limit=1).position
+        self.say(*(f"secret {number}" for number in range(3)), room="hidden", start=NOW + 10)
+        self.say("w 2", start=NOW + 20)
+        second = self.page("w", limit=1, hidden=("hidden",)).position
+        self.assertEqual(self.page("w", limit=2, hidden=("hidden",)).position, first)
+        self.assertEqual([(len(text), number) for text, number in (first, second)], [(39, 0)] * 2)
+        self.assertNotEqual(first, second)
+
     def test_before_event(self) -> None:
         """In one room the place of any event is one to go on behind."""
         self.say(*(f"w {number}" for number in range(1, 10)))
@@ -159,7 +170,8 @@ class SearchContract:
     def test_stale_position(self) -> None:
         """A place in an index that is no more is an error of the caller's."""
         self.say("w")
-        self.assertRaises(InvalidParams, self.page, "w", ("search-gone", 5))
+        for text in ("search-gone", "search-0a1b2c3d", "all"):
+            self.assertRaises(InvalidParams, self.page, "w", (text, 5))
         self.assertRaises(InvalidParams, self.page, "w", ("other", 5), room="r")
 
     def test_only_messages(self) -> None:

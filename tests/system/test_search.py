@@ -49,7 +49,7 @@ class SearchTests(SynchronousTestCase):
         self.daemon.start()
         rest = self.search("deploy", before=first["cursor"])
         self.assertEqual([event["text"] for event in first["events"] + rest["events"]], [f"deploy {number}" for number in range(29, -1, -1)])
-        self.assertEqual((first["more"], rest["more"], rest["behind"], first["highlights"][0]), (True, False, 0, [[0, 6]]))
+        self.assertEqual((first["more"], rest["more"], rest["behind"], first["highlights"][0]), (True, False, False, [[0, 6]]))
 
     def test_errors(self) -> None:
         """A bad query says what is wrong with it; a room that is not there is not found."""
@@ -71,10 +71,20 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual(self.texts("word"), ["an open word", "a hidden word"])
         post_rpc(self.daemon.url, "room.set", {"room": "den", "access": "secret"}, ann)
         self.assertEqual((self.texts("word"), self.search("hidden"), self.search("word", limit=1)["more"]), (["an open word"], self.search("absent"), False))
+        self.say("lobby", "word two")
+        cursor = self.search("word", limit=1)["cursor"]
+        for number in range(10):
+            post_rpc(self.daemon.url, "chat.post", {"room": "den", "text": f"word {number}"}, ann)
+        self.assertEqual(self.search("word", limit=1)["cursor"], cursor)
+        self.assertEqual(self.texts("word", before=cursor), ["an open word"])
+        for old in ("search-0a1b2c3d:12", cursor.replace(":0", ":12")):
+            error = self.assertRaises(RpcError, self.search, "word", before=old)
+            self.assertEqual((error.code, "search again without it" in str(error)), (-32602, True))
         for params in ({"query": "word", "room": "den"}, {"query": "word in:den"}):
             self.assertEqual(self.assertRaises(RpcError, post_rpc, self.daemon.url, "chat.search", params).code, -32003)
         found = post_rpc(self.daemon.url, "chat.search", {"query": "word"}, ann)
-        self.assertEqual([event["text"] for event in found["events"]], ["an open word", "a hidden word"])
+        said = [f"word {number}" for number in range(9, -1, -1)]
+        self.assertEqual([event["text"] for event in found["events"]], [*said, "word two", "an open word", "a hidden word"])
 
     def test_deleted(self) -> None:
         """A deleted message is found no more, and soon no file of the index has a part of it, none at all after a stop; nor of what an edit replaced."""

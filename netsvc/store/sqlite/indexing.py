@@ -16,7 +16,6 @@ import msgspec
 
 from netsvc.core.query import Query, SearchPage
 from netsvc.core.records import Row
-from netsvc.store.searching import stale_position
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.search import SHARD, Message, Place, SearchIndex, expression, remove
@@ -146,16 +145,13 @@ class Indexer:
         # What is appended from now on wakes us again after a while: so that several events share a transaction.
         return max(self._purge_at - now, 0.0) if self._stale else None
 
-    def catch_up(self, until: float) -> int:
-        """Index until the log has no more, or it is `until` (time.monotonic); how many events are left."""
+    def catch_up(self, until: float) -> bool:
+        """Index until the log has no more, or it is `until` (time.monotonic); whether something is left."""
         self._look()
         while self._behind() and time.monotonic() < until:
             self._work(PIECE)
             self._look()
-        if not self._behind():
-            return 0
-        reached = self._index.reached(min(self._heads, default=0), max(self._heads, default=0))
-        return max(1, sum(head - reached.get(room, 0) for room, head in self._heads.items()))
+        return self._behind()
 
     def prune(self, rooms: Iterable[str]) -> None:
         """The first events of these rooms are gone."""
@@ -297,10 +293,10 @@ class _Search:
                 break
         hits = self._found[: self._limit]
         if cut and below is not None:
-            position = (self._index.mark, below)
+            position = self._index.positions.of(below)
         elif hits:
             place = hits[-1][0]
-            position = (epoch, place.seq) if len(self._rooms) == 1 else (self._index.mark, place.id)
+            position = (epoch, place.seq) if len(self._rooms) == 1 else self._index.positions.of(place.id)
         else:
             position = before or (epoch, 0)
         return SearchPage([(room, row) for _, room, row in hits], position, cut or len(self._found) > self._limit)
@@ -308,12 +304,9 @@ class _Search:
     def _below(self, epoch: str, before: tuple[str, int] | None) -> int | None:
         if before is None:
             return None
-        mark, number = before
-        if mark == self._index.mark:
-            return number
-        if mark == epoch and len(self._rooms) == 1:
-            return self._index.number_before(self._rooms[0], number)
-        raise stale_position()
+        if before[0] == epoch and len(self._rooms) == 1:
+            return self._index.number_before(self._rooms[0], before[1])
+        return self._index.positions.number(before)
 
     def _run_in(self, shard: int, below: int | None) -> tuple[int | None, bool]:
         """Look in one shard; behind what to go on, and whether time is up before it is done."""

@@ -13,11 +13,11 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from secrets import token_hex
 from sqlite3 import Connection
 from typing import Final, NamedTuple
 
 from netsvc.core.query import Query, Term, fold_name, searchable
+from netsvc.store.positions import Positions, new_position_key
 from netsvc.store.sqlite.files import create_private
 from netsvc.store.sqlite.transactions import Value, rows_of, transaction, value_of
 
@@ -26,7 +26,7 @@ __all__ = ["SHARD", "Message", "Place", "SearchIndex", "expression", "is_damage"
 SHARD: Final = 1 << 16
 """Messages in a shard at the most."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """``PRAGMA user_version``; an index of another format is made anew."""
 
 _SCHEMA: Final = (
@@ -81,7 +81,7 @@ class SearchIndex:
     :param epoch: of the log.
     :param cache: bytes of the database that are kept in memory.
     :param shard: messages in a shard at the most.
-    :ivar mark: tells this index from those before it: the numbers of messages are of use together with it.
+    :ivar positions: the numbers of its messages as they are given away; those of an index before it are refused.
     """
 
     def __init__(self, path: Path, epoch: str, cache: int, shard: int = SHARD) -> None:
@@ -90,7 +90,7 @@ class SearchIndex:
         self._cache = cache
         self._size = shard
         self._connection = self._open()
-        self.mark: str = value_of(self._connection, "SELECT value FROM meta WHERE name = 'mark'")
+        self.positions = Positions(value_of(self._connection, "SELECT value FROM meta WHERE name = 'key'"))
         self._last = int(value_of(self._connection, "SELECT max(id) FROM messages") or 0)
         self._shards: dict[int, tuple[int, int]] = {
             number: (oldest, newest) for number, oldest, newest in rows_of(self._connection, "SELECT number, oldest, newest FROM shards")
@@ -136,7 +136,7 @@ class SearchIndex:
             with transaction(connection):
                 for statement in _SCHEMA:
                     connection.execute(statement)
-                connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?), ('mark', ?)", (self._epoch, f"search-{token_hex(4)}"))
+                connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?), ('key', ?)", (self._epoch, new_position_key()))
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
         except BaseException:
             connection.close()
