@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 
 from netsvc.errors import InvalidParams
+from netsvc.rpc.patterns import check_pattern
 
 __all__ = ["check_schema"]
 
@@ -71,11 +72,16 @@ class _Keywords(
     contentEncoding: str | _Unset = _NOTHING  # noqa: N815
 
     def __post_init__(self) -> None:
-        """The meta-schema wants these to be without repetition."""
+        """The meta-schema wants some lists to be without repetition, and regular expressions that are some."""
         listed = (self.type, self.enum, self.required, *(self.dependencies or {}).values())
         for values in listed:
             if isinstance(values, list) and len(set(map(_encode, values))) < len(values):
                 raise ValueError("the same value twice")
+        for pattern in (self.pattern or "", *(self.patternProperties or ())):
+            try:
+                check_pattern(pattern)
+            except ValueError as error:
+                raise ValueError(f'the pattern "{pattern[:50]}" is no regular expression: {error}') from None
 
 
 def check_schema(value: Any, where: str) -> None:
