@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from netsvc.errors import StartError
@@ -51,6 +53,22 @@ class StateFiles:
             raise StartError(f"{self.database} is empty, but it was not before: {self.restoring()}")
         os.close(create_private(self.database))
 
+    def tighten(self) -> tuple[str, ...]:
+        """Keep what is there from others: a state that has been copied back from a backup may have any modes.
+
+        The names of what was open to others; it is the owner's alone now. What belongs to somebody else stays as it is, and so do a
+        directory that has more than a state in it and the lock, which is empty and would not be the same any more (see lineage).
+        """
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [entry.name for entry in entries]
+        except OSError:  # one may work in a directory whose names one may not see
+            return ()
+        paths = [self.directory / name for name in names if name.startswith((self.database.name, self.mark.name, self.search.name))]
+        if len(paths) + (self.lock.name in names) == len(names):
+            paths.append(self.directory.resolve())
+        return tuple(path.name for path in paths if _made_private(path))
+
     def restoring(self) -> str:
         """What to do about a database that cannot be used, for the end of an error."""
         name = self.database.name
@@ -82,6 +100,17 @@ def create_private(path: Path) -> int:
     except OSError as error:
         raise StartError(f"cannot open {path}: {error.strerror}") from error
     return descriptor
+
+
+def _made_private(path: Path) -> bool:
+    """Whether a file or directory of this user's was open to others, and is not any more. A link is nobody's."""
+    with suppress(OSError):
+        status = path.lstat()
+        directory = stat.S_ISDIR(status.st_mode)
+        if (directory or stat.S_ISREG(status.st_mode)) and status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            path.chmod(0o700 if directory else 0o600)
+            return True
+    return False
 
 
 class StateLock:

@@ -31,6 +31,7 @@ class OpenState(NamedTuple):
 
     :ivar writer: the one connection that writes.
     :ivar readers: read-only connections.
+    :ivar tightened: names of what others had access to, and have not any more.
     """
 
     files: StateFiles
@@ -39,6 +40,7 @@ class OpenState(NamedTuple):
     writer: Connection
     readers: tuple[Connection, ...]
     epoch: str
+    tightened: tuple[str, ...]
 
     def close(self) -> None:
         """Close everything; the last connection copies the write-ahead log into the database."""
@@ -63,12 +65,13 @@ def open_state(directory: Path, settings: StoreSettings, steps: Steps = STEPS) -
             writer = connect(files.database, settings)
             opened.append(writer)
             _recognise(writer, files, steps)
+            tightened = files.tighten()
             _check(writer, files, settings.check)
             _upgrade(writer, files, steps)
             mark = Mark(files.mark)
             epoch = settle_epoch(writer, lock.witnesses, mark)
             opened.extend(connect(files.database, settings, read_only=True) for _ in range(settings.readers))
-            return OpenState(files, lock, mark, writer, tuple(opened[1:]), epoch)
+            return OpenState(files, lock, mark, writer, tuple(opened[1:]), epoch, tightened)
         except BaseException:
             for connection in opened:
                 connection.close()

@@ -100,6 +100,9 @@ class SqliteStore:
 
     def _opened(self, state: OpenState) -> None:
         self.epoch = state.epoch
+        if state.tightened:
+            names = ", ".join(state.tightened)
+            self.log.warn("the state in {path} was open to others; now its owner's alone: {names}", path=state.files.directory, names=names)
         self._reading = Crew("netsvc-store-reader", self._settings.readers, self._handover, _translator("read"))
 
     def _not_opened(self, failure: Failure) -> Failure:

@@ -6,6 +6,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -99,6 +100,78 @@ class CreationTests(OpeningCase):
         """A directory may have any name."""
         self.state = self.state / "a b%20?c#ü"
         self.assertEqual(self.create(), self.create())
+
+
+class ModesTests(OpeningCase):
+    """A state directory that has been copied back with whatever modes."""
+
+    def setUp(self) -> None:
+        """It is open to all."""
+        super().setUp()
+        self.create()
+        (self.state / "search.db").touch()
+        (self.state / "netsvc.db.schema1").touch()
+        for path in (self.state, *self.state.iterdir()):
+            path.chmod(0o777)
+
+    def modes(self) -> dict[str, int]:
+        """The modes of the directory, as ".", and of what is in it."""
+        return {path.name if path != self.state else ".": stat.S_IMODE(path.lstat().st_mode) for path in (self.state, *self.state.iterdir())}
+
+    def reopen(self) -> tuple[str, ...]:
+        """Open and close it; what was tightened."""
+        opened = self.open()
+        opened.close()
+        return tuple(sorted(set(opened.tightened) - {"netsvc.db-wal", "netsvc.db-shm"}))
+
+    def test_tightened(self) -> None:
+        """All becomes its owner's alone, SQLite's own files too, and the log keeps its epoch: the lock is not touched."""
+        lock = (self.state / "netsvc.lock").stat()
+        opened = self.open()
+        self.addCleanup(opened.close)
+        private = dict.fromkeys(("netsvc.db", "netsvc.db-shm", "netsvc.db-wal", "netsvc.db.schema1", "netsvc.mark", "search.db"), 0o600)
+        self.assertEqual(self.modes(), {".": 0o700, **private, "netsvc.lock": 0o777})
+        self.assertEqual(set(opened.tightened), {"state", *private})
+        self.assertEqual((self.state / "netsvc.lock").stat().st_ctime_ns, lock.st_ctime_ns)
+
+    def test_once(self) -> None:
+        """What is private already is none to tell of."""
+        self.assertEqual(self.reopen(), ("netsvc.db", "netsvc.db.schema1", "netsvc.mark", "search.db", "state"))
+        self.assertEqual(self.reopen(), ())
+
+    def test_more_than_a_state(self) -> None:
+        """A directory that others have things in stays open to them; nor is a link followed, or another file touched."""
+        elsewhere = self.state.parent / "elsewhere"
+        elsewhere.touch()
+        elsewhere.chmod(0o644)
+        (self.state / "notes.txt").touch()
+        (self.state / "search.db").unlink()
+        (self.state / "search.db").symlink_to(elsewhere)
+        before = self.modes()
+        self.assertEqual(self.reopen(), ("netsvc.db", "netsvc.db.schema1", "netsvc.mark"))
+        after = self.modes()
+        self.assertEqual({name for name in after if after[name] == before[name]}, {".", "netsvc.lock", "notes.txt", "search.db"})
+        self.assertEqual(stat.S_IMODE(elsewhere.stat().st_mode), 0o644)
+
+    def test_link_to_the_directory(self) -> None:
+        """It is the directory itself that is looked at."""
+        link = self.state.parent / "link"
+        link.symlink_to(self.state)
+        self.state, state = link, self.state
+        self.assertIn("state", self.reopen())
+        self.assertEqual(stat.S_IMODE(state.stat().st_mode), 0o700)
+
+    def test_somebody_elses(self) -> None:
+        """What belongs to another user, or may not be changed or seen, stays as it is; that is no reason not to start."""
+        before = self.modes()
+        owner = self.state.stat().st_uid
+        with patch.object(os, "geteuid", lambda: owner + 1):
+            self.assertEqual(self.reopen(), ())
+        with patch.object(Path, "chmod", raiser(PermissionError(1, "Operation not permitted"))):
+            self.assertEqual(self.reopen(), ())
+        with patch.object(os, "scandir", raiser(PermissionError(13, "Permission denied"))):
+            self.assertEqual(self.reopen(), ())
+        self.assertEqual(self.modes(), before)
 
 
 class RefusalTests(OpeningCase):

@@ -50,6 +50,18 @@ class LifeTests(StoreCase):
         self.assertFalse(self.directory.exists())
         self.assertIsNone(self.reactor.wait(self.store.stop()))
 
+    def test_loose_modes(self) -> None:
+        """What a state directory was open for to others is closed, and told in one line."""
+        self.start()
+        self.reactor.wait(self.store.stop())
+        for path in (self.directory, self.directory / "netsvc.db"):
+            path.chmod(0o755)
+        for _ in range(2):
+            self.start()
+            self.reactor.wait(self.store.stop())
+        (line,) = (line for line in self.lines() if line[0] == "warn")
+        self.assertIn(f"the state in {self.directory} was open to others; now its owner's alone: netsvc.db", line[1])
+
     def test_restart(self) -> None:
         """What was appended is there after a restart, with the same epoch."""
         self.start()
