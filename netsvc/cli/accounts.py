@@ -95,7 +95,7 @@ def set_role(choice: StateChoice, name: str, role: str) -> None:
 def remove_user(choice: StateChoice, name: str) -> None:
     """Remove a user with all tokens and sessions.
 
-    What the user has written stays.
+    What the user has written stays, and is not for the next user of that name to change.
     """
     name = fold_user_name(name)
     with choice.open() as accounts:

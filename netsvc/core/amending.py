@@ -65,9 +65,10 @@ def reply(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
 def _own(identity: Identity, draft: Draft, row: Row, extra: Extra, limits: Limits) -> str:
     """Why a message is not somebody's to change, empty if it is.
 
-    Nobody has vouched for a guest's name: so whoever has it now may change what was sent under it, but not for long.
+    Nobody has vouched for a guest's name: so whoever has it now may change what was sent under it, but not for long. What is older than
+    a user's account is that of somebody who had the name before.
     """
-    if row.sender != identity.name or extra.guest != identity.guest:
+    if row.sender != identity.name or extra.guest != identity.guest or row.at < identity.since:
         return f"message {row.seq} is not yours"
     if identity.guest and draft.at - row.at > limits.guest:
         return f"guests may change a message for {limits.guest / 1000:g} s"

@@ -33,6 +33,7 @@ class Identity(msgspec.Struct, frozen=True):
     :ivar credential: an opaque id of what proved it (never the secret), by which a revocation finds it; empty for guests.
     :ivar expires: when what proved it expires, milliseconds since the Unix epoch; 0 is never.
     :ivar network: of a guest: the network it comes from, by which a room's ban finds it; empty where that says nothing (loopback).
+    :ivar since: of a user: when the account was made, milliseconds since the Unix epoch. Who had the name before was somebody else.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Identity(msgspec.Struct, frozen=True):
     credential: str = ""
     expires: int = 0
     network: str = ""
+    since: int = 0
 
     @property
     def rank(self) -> int:

@@ -35,6 +35,7 @@ class Proof(NamedTuple):
     guest: bool = False
     credential: str = ""
     expires: int = 0
+    since: int = 0
 
 
 @implementer(IRealm)
@@ -53,7 +54,7 @@ class IdentityRealm:
         """
         if IIdentity not in interfaces:
             raise NotImplementedError("the realm has identities only")
-        identity = Identity(avatarId.name, (avatarId.role,), avatarId.guest, avatarId.credential, avatarId.expires)
+        identity = Identity(avatarId.name, (avatarId.role,), avatarId.guest, avatarId.credential, avatarId.expires, since=avatarId.since)
         return IIdentity, identity, _nothing
 
 
@@ -91,7 +92,7 @@ class SecretChecker:
             raise UnauthorizedLogin
         if record.expires and record.expires <= self._seconds() * 1000:
             raise UnauthorizedLogin
-        return Proof(record.user, record.role, credential=credentials.id, expires=record.expires)
+        return Proof(record.user, record.role, credential=credentials.id, expires=record.expires, since=record.since)
 
 
 @implementer(ICredentialsChecker)
@@ -121,7 +122,7 @@ class UserChecker:
             raise UnauthorizedLogin
         if verdict.renewed and await self._renew(user.name, kept, verdict.renewed):
             kept = verdict.renewed
-        return Proof(user.name, user.role, credential=KnownUser.of(user.name, kept).id)
+        return Proof(user.name, user.role, credential=KnownUser.of(user.name, kept).id, since=user.created)
 
     async def _renew(self, name: str, old: str, new: str) -> bool:
         """Keep the same password at today's cost. A failure is no reason to refuse the login."""
@@ -142,7 +143,7 @@ class UserChecker:
         fingerprint = self._renewed.get(credentials.fingerprint, credentials.fingerprint)
         if KnownUser.of(user.name, user.password).fingerprint != fingerprint:
             raise UnauthorizedLogin
-        return Proof(user.name, user.role, credential=credentials.id)
+        return Proof(user.name, user.role, credential=credentials.id, since=user.created)
 
 
 @implementer(ICredentialsChecker)

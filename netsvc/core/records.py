@@ -153,7 +153,7 @@ class UserRecord(msgspec.Struct, frozen=True):
 class TokenRecord(msgspec.Struct, frozen=True):
     """A token: ``id`` is public, ``digest`` is SHA-256 of the secret. Times in ms since the epoch; ``expires`` 0 is never.
 
-    ``role`` is the user's role as of the look-up, capped by nothing else.
+    ``role`` is the user's role as of the look-up, capped by nothing else; ``since`` is when the user was added.
     """
 
     id: str
@@ -163,13 +163,15 @@ class TokenRecord(msgspec.Struct, frozen=True):
     label: str
     created: int
     expires: int
+    since: int
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """A browser session: ``digest`` is SHA-256 of the cookie's value. Times in ms since the epoch."""
+    """A browser session: ``digest`` is SHA-256 of the cookie's value. Times in ms since the epoch; ``since`` is when the user was added."""
 
     digest: bytes
     user: str
     role: str
     created: int
     expires: int
+    since: int

@@ -37,6 +37,7 @@ def cheap_passwords(threads: Any = None) -> Passwords:
 class ScriptedAccounts(DeferredAccounts):
     """The real accounts, in memory, whose answers a test can hold back or make fail.
 
+    :ivar now: the time at which users are added, in seconds since the Unix epoch.
     :ivar local: what the commands of another process work on.
     :ivar held: while it is a list, the answers are put there, together with their Deferreds, instead of given.
     :ivar error: while set, everything fails with it.
@@ -45,7 +46,9 @@ class ScriptedAccounts(DeferredAccounts):
 
     def __init__(self) -> None:
         super().__init__(self._run, self._run)
+        self.now = 0.0
         self.local = memory_accounts()
+        self.local._seconds = lambda: self.now
         self.held: list[tuple[Deferred[Any], Any]] | None = None
         self.error: Exception | None = None
         self.asked: list[str] = []

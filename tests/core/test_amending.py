@@ -92,6 +92,17 @@ class EditTests(AmendingTestCase):
         self.assertIn("3600 s", self.refused(Forbidden, self.rooms.posting.edit(GUEST, "lobby", 1, "x")))
         self.assertIn("3600 s", self.refused(Forbidden, self.rooms.posting.delete(GUEST, "lobby", 1)))
 
+    def test_an_older_message_than_the_account(self) -> None:
+        """Who was added under the name of a removed user may change nothing of that one's, and all of their own."""
+        self.post("the former one's")
+        self.clock.advance(0.001)
+        again = Identity("alice", ("member",), since=int(self.clock.seconds() * 1000))
+        self.post("mine", who=again)
+        for change in (self.rooms.posting.edit(again, "lobby", 1, "x"), self.rooms.posting.delete(again, "lobby", 1)):
+            self.assertIn("not yours", self.refused(Forbidden, change))
+        self.edit(2, "edited", again)
+        self.delete(2, again)
+
     def test_what(self) -> None:
         """There must be such a message: no other event, no absent one, no absent room, none that is deleted."""
         self.post("one")

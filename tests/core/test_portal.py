@@ -75,6 +75,19 @@ class Portals(PortalCase):
         self.accounts.local.set_role("bot", "admin")
         self.assertEqual(self.login(Token(SECRET)).roles, ("admin",))
 
+    def test_since(self) -> None:
+        """Whatever proves a user says since when there is this user: one of the same name who was removed was another."""
+        self.accounts.local.remove_user("alice")
+        self.accounts.now = 2.5
+        self.accounts.add("alice", PASSWORD)
+        self.accounts.issue("nst_new", "alice")
+        self.accounts.local.add_session(Session("new").digest, "alice", 3000, 5000)
+        by_password = self.login(Password("alice", PASSWORD))
+        known = KnownUser(*by_password.credential.split(":")[1:])
+        for credentials in (known, Token("nst_new"), Session("new")):
+            self.assertEqual(self.login(credentials).since, 2500)
+        self.assertEqual((by_password.since, self.login(Token(SECRET)).since, self.login(Guest("ann")).since), (2500, 0, 0))
+
     def test_session(self) -> None:
         """So is a session, until it expires."""
         identity = self.login(Session(SECRET))

@@ -23,6 +23,7 @@ ARGON = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
 class AccountsContract:
     """The promises of Accounts, on which the commands work, and of IAccounts, which the daemon asks."""
 
+    store: Any
     local: Accounts
     accounts: Any
 
@@ -42,6 +43,12 @@ class AccountsContract:
     def issue(self, id: str = "t1", digest: bytes = b"digest", user: str = "ada") -> None:
         """Issue a token."""
         self.local.issue_token(id, digest, user, "laptop", NOW, 0)
+
+    def created(self, name: str) -> int:
+        """When a user was added."""
+        user = self.local.find_user(name)
+        assert user is not None
+        return user.created
 
     def test_interface(self) -> None:
         """It provides IAccounts."""
@@ -131,6 +138,17 @@ class AccountsContract:
         self.local.add_user("ada", "member")
         self.assertEqual(self.local.tokens("ada"), [])
 
+    def test_read_marks_of_a_former_user(self) -> None:
+        """With a user go the read marks, and who is added under the name does not get the one that a last connection left behind."""
+        self.local.add_user("ada", "member")
+        for gone in (False, True):
+            self.outcome(self.store.mark_read("ada", "r", 5, NOW, 10))
+            if not gone:
+                self.local.remove_user("ada")
+                self.assertEqual(self.outcome(self.store.read_marks("ada")), {})
+        self.local.add_user("ada", "member")
+        self.assertEqual(self.outcome(self.store.read_marks("ada")), {})
+
     def test_tokens(self) -> None:
         """A token is found by its digest, and listed the oldest first."""
         self.local.add_user("ada", "member")
@@ -138,7 +156,7 @@ class AccountsContract:
         self.assertFalse(self.raised(lambda: self.local.issue_token("t2", b"two", "ada", "laptop", NOW, NOW + 5)))
         self.local.issue_token("t1", b"one", "bob", "", NOW, 0)
         self.local.issue_token("t0", b"zero", "ada", "", NOW + 1, 0)
-        token = TokenRecord("t2", b"two", "ada", "member", "laptop", NOW, NOW + 5)
+        token = TokenRecord("t2", b"two", "ada", "member", "laptop", NOW, NOW + 5, self.created("ada"))
         self.assertEqual(self.outcome(self.accounts.find_token(b"two")), token)
         self.assertIsNone(self.outcome(self.accounts.find_token(b"three")))
         self.assertEqual([token.id for token in self.local.tokens()], ["t1", "t2", "t0"])
@@ -164,7 +182,7 @@ class AccountsContract:
         """A session is opened, found and ended; ending it again is no error and no change."""
         self.local.add_user("ada", "member")
         self.assertFalse(self.raised(lambda: self.outcome(self.accounts.add_session(b"d", "ada", NOW, NOW + 5))))
-        self.assertEqual(self.outcome(self.accounts.find_session(b"d")), SessionRecord(b"d", "ada", "member", NOW, NOW + 5))
+        self.assertEqual(self.outcome(self.accounts.find_session(b"d")), SessionRecord(b"d", "ada", "member", NOW, NOW + 5, self.created("ada")))
         self.assertTrue(self.raised(lambda: self.outcome(self.accounts.remove_session(b"d"))))
         self.assertIsNone(self.outcome(self.accounts.find_session(b"d")))
         self.assertFalse(self.raised(lambda: self.outcome(self.accounts.remove_session(b"d"))))
@@ -184,8 +202,8 @@ class MemoryAccountsTests(AccountsContract, SynchronousTestCase):
 
     def setUp(self) -> None:
         """Those of a memory store."""
-        store = MemoryStore()
-        self.local, self.accounts = store.local_accounts, store.accounts
+        self.store = MemoryStore()
+        self.local, self.accounts = self.store.local_accounts, self.store.accounts
 
     def outcome(self, deferred: "Deferred[R]") -> R:
         """The result; raises its error."""
@@ -198,9 +216,9 @@ class SqliteAccountsTests(AccountsContract, SynchronousTestCase):
     def setUp(self) -> None:
         """A daemon's store, and a command beside it."""
         self.directory = Path(self.mktemp())
-        self.reactor, store = open_store(self.directory)
-        self.addCleanup(lambda: self.reactor.wait(store.stop()))
-        self.accounts = store.accounts
+        self.reactor, self.store = open_store(self.directory)
+        self.addCleanup(lambda: self.reactor.wait(self.store.stop()))
+        self.accounts = self.store.accounts
         self.local = open_accounts(self.directory)
         self.addCleanup(self.local.close)
 

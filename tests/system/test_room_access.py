@@ -219,8 +219,10 @@ class RoomAccessTests(SynchronousTestCase):
         self.assertEqual([(each["name"], each["role"]) for each in members], [("ann", "owner"), ("bob", "moderator"), ("meg", "member")])
 
     def test_a_user_who_is_removed(self) -> None:
-        """The next user of the name of one who is removed has none of the rooms."""
+        """The next user of the name of one who is removed has none of the rooms, no read marks, and cannot change what that one wrote."""
         self.add_users("meg")
+        self.call("meg", "chat.post", room="lobby", text="the first meg's")
+        self.call("meg", "chat.mark_read", room="lobby", seq=1)
         self.call("ann", "chat.post", room="den", text=TEXT)
         self.call("ann", "room.set", room="den", access="secret")
         self.call("ann", "room.invite", room="den", name="meg")
@@ -236,6 +238,12 @@ class RoomAccessTests(SynchronousTestCase):
             return False
 
         eventually(shut_out, 10.0, "the new meg is shut out")
+        self.assertEqual(self.call("meg", "chat.unread")["rooms"], [])
+        self.call("meg", "chat.post", room="lobby", text="the second meg's")
+        for method, params in (("chat.edit", {"text": "x"}), ("chat.delete", {})):
+            self.refused(FORBIDDEN, "meg", method, room="lobby", seq=1, **params)
+            self.call("meg", method, room="lobby", seq=2, **params)
+        self.assertEqual(self.call("meg", "chat.history", room="lobby")["events"][0]["text"], "the first meg's")
 
     def test_retention_of_a_room(self) -> None:
         """A room keeps as many events as its owner says, others what they had."""

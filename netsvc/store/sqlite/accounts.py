@@ -15,8 +15,8 @@ __all__ = ["Accounts"]
 R = TypeVar("R")
 
 _USER = "SELECT name, role, password, created FROM users"
-_TOKEN = "SELECT tokens.id, digest, user, role, label, tokens.created, expires FROM tokens JOIN users ON users.name = user"  # noqa: S105 - not a secret
-_SESSION = "SELECT digest, user, role, sessions.created, expires FROM sessions JOIN users ON users.name = user"
+_TOKEN = "SELECT tokens.id, digest, user, role, label, tokens.created, expires, users.created FROM tokens JOIN users ON users.name = user"  # noqa: S105 - not a secret
+_SESSION = "SELECT digest, user, role, sessions.created, expires, users.created FROM sessions JOIN users ON users.name = user"
 
 
 class Accounts:
@@ -56,7 +56,7 @@ class Accounts:
         return self._record(UserRecord, f"{_USER} WHERE name = ?", name)
 
     def add_user(self, name: str, role: str, password: str = "") -> None:
-        """Add a user.
+        """Add a user, who has nothing of one who had the name before and is removed.
 
         Raises the revision: a guest may have that name at the moment.
 
@@ -68,6 +68,8 @@ class Accounts:
             try:
                 with transaction(self._connection):
                     self._connection.execute("INSERT INTO users (name, role, password, created) VALUES (?, ?, ?, ?)", (name, role, password, created))
+                    # What goes with a user goes by triggers; but for a moment a connection of the former one may have gone on.
+                    self._connection.execute("DELETE FROM read_marks WHERE name = ?", (name,))
                     self._raise_revision()
             except IntegrityError as error:
                 raise Conflict(f"there is a user {name!r} already") from error
@@ -98,7 +100,7 @@ class Accounts:
             self._raise_revision()
 
     def remove_user(self, name: str) -> None:
-        """Remove a user with all tokens and sessions. Posts stay. NotFound: no such user."""
+        """Remove a user with all tokens, sessions, places in rooms and read marks. Posts stay. NotFound: no such user."""
         with availability("write"), transaction(self._connection):
             self._change_user("DELETE FROM users WHERE name = ?", name)
             self._raise_revision()
