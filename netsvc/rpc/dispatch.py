@@ -10,9 +10,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from netsvc.core.calls import Call, Caller
 from netsvc.core.idempotency import Answers, digest_of, scope_of
 from netsvc.core.limits import FAULT_COST
-from netsvc.core.procedures import Call, Caller, Procedure, Registry
+from netsvc.core.procedures import Procedure, Registry
 from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.joint import JointAnswer, JointCaller
@@ -329,7 +330,7 @@ class _Pending(Call):
     def caught_up(self) -> "Deferred[None]":
         """See Call."""
         listener = self._caller.listener
-        turn = deferLater(self._dispatcher.clock, 0)
+        turn: Deferred[None] = deferLater(self._dispatcher.clock, 0)
         return turn if listener is None else turn.addCallback(lambda _: listener.caught_up())
 
     def run(self, method: str, *params: Any) -> "Deferred[Any]":

@@ -8,9 +8,9 @@ from math import ceil, isfinite
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from netsvc.core.calls import Listener
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
-from netsvc.core.procedures import Listener
 from netsvc.errors import DeadlinePassed, InvalidRequest, NetsvcError, NotAuthenticated
 from netsvc.http.bodies import Stream
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade

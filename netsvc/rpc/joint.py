@@ -5,9 +5,9 @@ from collections.abc import Callable
 import msgspec
 from twisted.internet.defer import Deferred
 
+from netsvc.core.calls import Caller, Listener
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
-from netsvc.core.procedures import Caller, Listener
 from netsvc.errors import TooLarge
 from netsvc.wire.jsonrpc import ABSENT, failure
 
