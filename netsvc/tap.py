@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -38,6 +39,7 @@ from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
 from netsvc.core.threads import BoundedThreads
 from netsvc.errors import StartError
 from netsvc.http.auth import Authenticator, SignIn
+from netsvc.http.endpoints import endpoint_faults
 from netsvc.http.listeners import Listeners, is_loopback
 from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.outbound import Outbound
@@ -110,6 +112,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 """Every section of the INI file, in the order in which it is documented."""
 
+LISTENING = ("http", "lines", "amp")
+"""Those that say where to listen, in the order in which that is done."""
 
 _OWN = (
     AuthProcedures,
@@ -148,17 +152,18 @@ class Options(TwistedOptions):
             raise UsageError(f"unexpected {arguments[0]!r}; settings are given as --set section.key=value")
 
 
-def read_settings(config: str | Path | None, overrides: Sequence[str]) -> Settings:
+def read_settings(config: str | Path | None, overrides: Sequence[str], doubts: list[Fault] | None = None) -> Settings:
     """The settings, checked as the start checks them: what `netsvc check` runs, too.
 
+    :param doubts: is given what only the daemon can know, which runs as its own user; None if this is the daemon.
     :raises SettingsError: every fault that was found; its status is 78.
     """
-    return load(SECTIONS, Path(config) if config is not None else None, overrides, _check)
+    return load(SECTIONS, Path(config) if config is not None else None, overrides, partial(_check, doubts))
 
 
-def _check(settings: Settings) -> None:
+def _check(doubts: list[Fault] | None, settings: Settings) -> None:
     """Look for what the type of a key cannot say. SettingsError: every fault of this kind."""
-    faults: list[Fault] = []
+    faults = endpoint_faults(settings, LISTENING, doubts)
     if not settings.section(HttpSettings).listen:
         faults += settings.fault("http", "listen", "empty; write where to listen, like tcp:8080:interface=127.0.0.1").faults
     try:

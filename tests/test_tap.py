@@ -79,6 +79,11 @@ class SettingsTests(TestCase):
         self.assertIn("its signature cannot be a schema", error.detail)
         self.assertIn("chat.post is one of netsvc's own", error.detail)
 
+    def test_listeners(self) -> None:
+        """An address that two listeners would have, and a certificate that is not there, are faults before anything is opened."""
+        self.assertIn("--set amp.listen: tcp:8080: the address is taken by", self.faults("amp.listen=tcp:8080"))
+        self.assertIn("cannot read path /nowhere: No such file or directory", self.faults("lines.listen=tls:/nowhere:1"))
+
     def test_own_procedures(self) -> None:
         """All that are always there, and no others, are netsvc's own."""
         composition = Composition(read_settings(None, [f"netsvc.state={self.mktemp()}"]), MemoryReactorClock())

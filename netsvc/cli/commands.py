@@ -12,7 +12,7 @@ from netsvc.cli.calls import call, status
 from netsvc.cli.chat import chat
 from netsvc.cli.output import note
 from netsvc.errors import NetsvcError, StartError
-from netsvc.settings import SettingsError
+from netsvc.settings import Fault, SettingsError
 from netsvc.tap import read_settings
 
 __all__ = ["main"]
@@ -44,8 +44,14 @@ def main() -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="The INI file; FILE.d/*.ini are read after it.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key, after the files; may be repeated.")
 def check(config: Path | None, overrides: tuple[str, ...]) -> None:
-    """Check the settings as the start does. Exit status 78, and a line for each fault, if something is wrong."""
-    read_settings(config, overrides)
+    """Check the settings as the start does. Exit status 78, and a line for each fault, if something is wrong.
+
+    A file that you may not read is no fault, since the daemon, which runs as its own user, may be allowed to: that is said on stderr.
+    """
+    doubts: list[Fault] = []
+    read_settings(config, overrides, doubts)
+    for doubt in doubts:
+        note(str(doubt))
     click.echo(f"the settings are right: {config if config is not None else 'the defaults'}")
 
 

@@ -16,7 +16,7 @@ from twisted.plugin import getPlugins
 
 from netsvc.settings.faults import nearest, quoted
 
-__all__ = ["check_endpoint"]
+__all__ = ["check_endpoint", "parse_endpoint"]
 
 # The arguments of each type in their positional order; the first is needed.
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -82,20 +82,23 @@ def _arguments(kind: str, positional: list[str], named: dict[str, str]) -> dict[
     return given
 
 
-def _check(text: str) -> None:
+def parse_endpoint(text: str) -> tuple[str, Mapping[str, str]]:
+    """The type of an endpoint and its arguments by name, as they are written; of ``haproxy:`` those of the endpoint that it wraps.
+
+    Of a plugin's type no arguments are known. ValueError: the text is no endpoint.
+    """
     try:
         positional, named = tokenize(text)
     except (ValueError, RuntimeError):  # an argument's name that is not ASCII; a backslash with nothing after it
         raise ValueError("a backslash at the end, or a name that is not ASCII") from None
     kind = positional.pop(0) if positional else ""
     if kind == "haproxy":  # wraps another endpoint
-        _check(text.partition(":")[2])
-        return
+        return parse_endpoint(text.partition(":")[2])
     if kind not in _ARGUMENTS:
         plugins = {plugin.prefix.lower() for plugin in getPlugins(IStreamServerEndpointStringParser)}
         if kind.lower() not in plugins:
             raise ValueError(f"no endpoint type {quoted(kind)}{nearest(kind, sorted({*_ARGUMENTS, *plugins}))}")
-        return  # its arguments are its own affair
+        return kind, {}  # its arguments are its own affair
     given = _arguments(kind, positional, named)
     for name, value in given.items():
         matches, words = _CHECKS.get(name, (bool, "a value"))
@@ -103,6 +106,7 @@ def _check(text: str) -> None:
             raise ValueError(f"{kind}: wants {words} as {name}, not {quoted(value)}")
     if kind == "systemd" and ("index" in given) == ("name" in given):
         raise ValueError("systemd: needs either name= or index=")
+    return kind, given
 
 
 def check_endpoint(text: str) -> None:
@@ -110,7 +114,7 @@ def check_endpoint(text: str) -> None:
     if _HABIT.fullmatch(text) or text.startswith("/") or ":" not in text:
         raise ValueError(f"not an endpoint: {quoted(text)}; write {_suggestion(text)}")
     try:
-        _check(text)
+        parse_endpoint(text)
     except ValueError as error:
         several = "; write one endpoint a line" if re.search(r"[,\s][a-z0-9]+:", text) else ""
         raise ValueError(f"not an endpoint: {quoted(text)}: {error}{several}") from None

@@ -22,11 +22,12 @@ _OVERRIDE: Final = "--set"
 class Settings:
     """What was loaded: a struct for each section, and where each key comes from."""
 
-    __slots__ = ("_entries", "_structs")
+    __slots__ = ("_entries", "_faulty", "_structs")
 
-    def __init__(self, structs: Mapping[str, msgspec.Struct], entries: Mapping[tuple[str, str], Entry]) -> None:
+    def __init__(self, structs: Mapping[str, msgspec.Struct], entries: Mapping[tuple[str, str], Entry], faults: Iterable[Fault] = ()) -> None:
         self._structs = structs
         self._entries = entries
+        self._faulty = {(fault.section, fault.key) for fault in faults}
 
     def section(self, struct: type[_Section]) -> _Section:
         """The section that a struct declares. KeyError, for the author: it was not among those loaded."""
@@ -41,6 +42,14 @@ class Settings:
         if place is None:
             return "default"
         return str(place) if place.line else _OVERRIDE
+
+    def written(self, section: str, key: str) -> list[tuple[Place | None, str]]:
+        """The items of a list that has one a line, with where each is written, None for the default; nothing if there is a fault in it."""
+        if (section, key) in self._faulty:
+            return []
+        values = getattr(self._structs[section], key)
+        entry = self._entries.get((section, key))
+        return list(zip([None] * len(values) if entry is None else [line.place for line in entry.lines], values, strict=True))
 
     def fault(self, section: str, key: str, problem: str, item: str = "") -> SettingsError:
         """An error to raise for a value that turned out wrong only when it was used; it names the place like any other.
@@ -177,7 +186,7 @@ def load(
         loading.files(path)
     for text in overrides:
         loading.override(text)
-    settings = Settings({section: struct(**loading.values[section]) for section, struct in sections.items()}, loading.entries)
+    settings = Settings({section: struct(**loading.values[section]) for section, struct in sections.items()}, loading.entries, loading.faults)
     try:
         check(settings)
     except SettingsError as error:

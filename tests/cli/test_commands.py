@@ -23,6 +23,13 @@ class Checking(CommandCase):
         self.assertEqual([line.partition(": ")[0] for line in lines], [f"{self.config}:{number}" for number in (2, 3, 4)] + ["--set chat.guest"])
         self.assertIn('did you mean "hosts"?', lines[1])
 
+    def test_what_only_the_daemon_knows(self) -> None:
+        """A file that this user may not read is no fault: what is not known is said beside the result."""
+        result = self.run_netsvc("check", "--set", "http.listen=ssl:1:privateKey=/run/credentials/none.service/key.pem")
+        self.assertEqual((result.exit_code, result.stdout), (0, "the settings are right: the defaults\n"))
+        self.assertTrue(result.stderr.startswith("netsvc: --set http.listen: ssl: cannot read privateKey /run/credentials/"), result.stderr)
+        self.assertIn("whether the daemon can shows when it starts", result.stderr)
+
     def test_overrides(self) -> None:
         """Overrides are checked with the file."""
         self.good("check", "--config", str(self.config), "--set", "chat.guests=no", "--set", "limits.rate=off")

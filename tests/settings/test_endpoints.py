@@ -6,7 +6,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
-from netsvc.settings.endpoints import check_endpoint
+from netsvc.settings.endpoints import check_endpoint, parse_endpoint
 
 
 class EndpointTests(TestCase):
@@ -33,6 +33,12 @@ class EndpointTests(TestCase):
             "stdio:",
         ):
             check_endpoint(text)
+
+    def test_arguments(self) -> None:
+        """They are given by name, without escapes; of what is behind a proxy, those of that; of a plugin's type, none."""
+        self.assertEqual(parse_endpoint(r"tcp:80:interface=\:\:1"), ("tcp", {"port": "80", "interface": "::1"}))
+        self.assertEqual(parse_endpoint("haproxy:unix:/run/x:mode=600"), ("unix", {"address": "/run/x", "mode": "600"}))
+        self.assertEqual(parse_endpoint("stdio:"), ("stdio", {}))
 
     def test_agrees_with_twisted(self) -> None:
         """What is let through and needs no file or descriptor is taken by serverFromString; what it refuses is refused here."""

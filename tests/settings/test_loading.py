@@ -170,6 +170,23 @@ class LoadingTests(TestCase):
         self.assertEqual(str(settings.fault("web", "hosts", "no")), f"{self.path}:2: [web] hosts: no")
         self.assertEqual(str(settings.fault("limits", "idle", "no")), "[limits] idle: no")
 
+    def test_places_of_items(self) -> None:
+        """Each item of a list that has one a line is told with its place; nothing of a list that has a fault."""
+        self.write("[web]\nlisten = tcp:1\n    tcp:2\n")
+        seen: list[list[tuple[str, str]]] = []
+
+        def check(settings: Settings) -> None:
+            seen.append([(str(place), text) for place, text in settings.written("web", "listen")])
+
+        load(SECTIONS, self.path, [], check)
+        load(SECTIONS, self.path, ["web.listen=tcp:3"], check)
+        load(SECTIONS, None, [], check)
+        self.assertRaises(SettingsError, load, SECTIONS, None, ["web.listen=tcp:x"], check)
+        self.assertEqual(
+            seen,
+            [[(f"{self.path}:2", "tcp:1"), (f"{self.path}:3", "tcp:2")], [("--set web.listen", "tcp:3")], [("None", WebSample().listen[0])], []],
+        )
+
     @given(st.binary(max_size=200))
     def test_any_bytes(self, data: bytes) -> None:
         """Whatever is in a file, it loads or is a SettingsError of printable lines."""

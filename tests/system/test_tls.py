@@ -107,8 +107,8 @@ class TlsTests(TestCase):
         self.check(lambda port: rf"tls:{folder}:{port}:interface=\:\:1", "::1")
 
     def test_a_missing_certificate(self) -> None:
-        """One clear line, and nothing is started."""
+        """One clear line, and nothing is started; it is a fault of the settings."""
         daemon = Daemon(listen=False, overrides=[f"http.listen=ssl:{free_port()}:privateKey=/nowhere.pem:certKey=/nowhere.pem"])
         self.addCleanup(daemon.close)
-        self.assertEqual(daemon.run_to_end(), 1)
-        self.assertEqual(daemon.errors(), "netsvc: cannot start: http: /nowhere.pem: No such file or directory\n")
+        self.assertEqual(daemon.run_to_end(), 78)
+        self.assertEqual(daemon.errors(), "--set http.listen: ssl: cannot read privateKey /nowhere.pem: No such file or directory\n")
