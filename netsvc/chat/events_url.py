@@ -14,6 +14,7 @@ from netsvc.core.rooms import Rooms
 from netsvc.errors import InvalidParams
 from netsvc.http.errors import HttpError
 from netsvc.http.messages import JSON, Answer, Request, Response
+from netsvc.http.preferences import wanted
 from netsvc.http.wheel import TimingWheel
 
 __all__ = ["LONGEST_WAIT", "EventsUrl", "preferred"]
@@ -115,32 +116,10 @@ def preferred(accept: bytes | None) -> bytes:
     """
     best, found = (0.0, 0), JSON
     for offer in (JSON, MEDIA_TYPE):
-        wish = _wish(accept or b"*/*", offer)
+        wish = wanted(accept or b"*/*", offer)
         # Of two that are as welcome, the one that was named goes before the one that only falls under a range.
         if wish > best:
             best, found = wish, offer
     if not best[0]:
         raise HttpError(406, "this URL gives application/json and text/event-stream")
     return found
-
-
-def _wish(accept: bytes, offer: bytes) -> tuple[float, int]:
-    """How much an offer is wanted, 0 to 1, and how exactly it was named, 0 to 2: the most exact range decides."""
-    ranges = (b"*/*", offer.partition(b"/")[0] + b"/*", offer)
-    named, quality = -1, 0.0
-    for part in accept.lower().split(b","):
-        media_range, *parameters = (piece.strip() for piece in part.split(b";"))
-        if media_range in ranges and ranges.index(media_range) > named:
-            named, quality = ranges.index(media_range), _quality(parameters)
-    return quality, named
-
-
-def _quality(parameters: list[bytes]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition(b"=")
-        if name.strip() == b"q":
-            try:
-                return min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return 0.0
-    return 1.0

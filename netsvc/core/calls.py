@@ -9,9 +9,16 @@ from twisted.internet.interfaces import IReactorTime
 
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
-from netsvc.errors import InvalidRequest, NotAuthenticated
+from netsvc.errors import InvalidRequest, NotAuthenticated, Overloaded
 
-__all__ = ["Call", "Caller", "Listener"]
+__all__ = ["Call", "Caller", "Listener", "fallen_behind"]
+
+
+def fallen_behind() -> Overloaded:
+    """The error of a call whose caller does not take what it gives. It names no time to call again, since the call may have had an effect."""
+    error = Overloaded("the caller does not keep up with what the call gives; [rpc] progress_backlog sets the bound")
+    del error.data["retry_after"]
+    return error
 
 
 class Listener(Protocol):
@@ -24,8 +31,12 @@ class Listener(Protocol):
         :raises Overloaded: more of those wait for the caller than may.
         """
 
+    @property
+    def gone(self) -> bool:
+        """Nobody hears any more."""
+
     def caught_up(self) -> "Deferred[None]":
-        """Fires when the caller takes more without anything having to wait; fails with CancelledError if it is gone."""
+        """Fires when the caller takes more without anything having to wait; fails with ConnectionDone if it is gone."""
 
 
 class Caller(Protocol):
@@ -96,6 +107,11 @@ class Call:
 
     def after_answer(self, then: Callable[[], None]) -> None:
         """Call `then` when the answer to this call is written to its connection; a call over plain HTTP has none, and `then` is not called."""
+
+    @property
+    def heard(self) -> bool:
+        """Somebody hears of progress."""
+        return False
 
     def remaining(self) -> float:
         """The seconds that the caller still waits."""

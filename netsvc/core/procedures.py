@@ -133,6 +133,8 @@ class Procedure:
         self.cost = declaration.cost
         self.blocking = declaration.blocking
         self._is_coroutine = inspect.iscoroutinefunction(function)
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise StartError(f"procedure {self.name}: it yields; send the parts of a long result with call.progress instead, from an async def")
         if self._is_coroutine and self.blocking:
             raise StartError(f"procedure {self.name}: a coroutine runs on the reactor's thread, so it cannot be blocking")
         self.slow = self._is_coroutine or self.blocking

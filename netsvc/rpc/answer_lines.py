@@ -2,34 +2,34 @@
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from netsvc.errors import Overloaded
+from netsvc.core.calls import fallen_behind
 from netsvc.http.bodies import UNBUFFERED, Stream
+from netsvc.http.messages import JSON
+from netsvc.http.preferences import wanted
 from netsvc.interfaces import ISinkWatcher
+from netsvc.wire.lines import line_frame
 
 __all__ = ["AnswerLines", "lines_type"]
 
 _MEDIA_TYPES = (b"application/jsonl", b"application/x-ndjson")
 """What JSON Lines are called; the second is the older name."""
 
+_BY_NAME = 2
+"""How exactly `wish` says that a media type was named which was named in full."""
+
 
 def lines_type(accept: bytes) -> bytes | None:
-    """The media type in which a request's Accept asks for lines; None if it does not, for nobody gets them unasked."""
-    if b"json" not in accept:
-        return None
-    for part in accept.lower().split(b","):
-        media_type, *parameters = (piece.strip() for piece in part.split(b";"))
-        if media_type in _MEDIA_TYPES and not any(_is_refusal(each) for each in parameters):
+    """The media type in which a request's Accept asks for lines; None if it does not name one, or would rather have JSON in one piece."""
+    for media_type in _MEDIA_TYPES:
+        quality, exactness = wanted(accept, media_type)
+        if exactness == _BY_NAME and quality and quality >= wanted(accept, JSON)[0]:
             return media_type
     return None
-
-
-def _is_refusal(parameter: bytes) -> bool:
-    """Whether a parameter says ``q=0``: anything but that (RFC 9110 section 12.4.2)."""
-    name, _, value = parameter.partition(b"=")
-    return name.strip() == b"q" and not value.strip().strip(b"0.")
 
 
 @implementer(ISinkWatcher)
@@ -43,10 +43,11 @@ class AnswerLines:
     :param bound: bytes of progress with data that may wait for a client that does not keep up.
     """
 
-    __slots__ = ("_answer", "_behind", "_bound", "_catching_up", "_first", "_started", "_stream", "media_type")
+    __slots__ = ("_answer", "_behind", "_bound", "_catching_up", "_first", "_started", "_stream", "gone", "media_type")
 
     def __init__(self, media_type: bytes, bound: int) -> None:
         self.media_type = media_type
+        self.gone = False
         self._bound = bound
         self._first = b""
         self._behind = 0
@@ -58,26 +59,28 @@ class AnswerLines:
     def send_progress(self, message: bytes, essential: bool) -> None:
         """See Listener."""
         stream = self._stream
+        line = line_frame(message)
         if stream is not None and not stream.full:
-            stream.send(message + b"\n")
-        elif essential or not (stream or self._first):
-            # What is merely news is not kept while other lines wait.
-            self._behind += len(message)
-            if self._behind > self._bound:
-                raise Overloaded("the caller does not keep up with what the call gives; [rpc] progress_backlog sets the bound")
-            if stream is not None:
-                stream.send(message + b"\n")
-                return
-            self._first += message + b"\n"
+            stream.send(line)
+        elif stream is None and not self._first:
+            # Nothing waits yet, so it may be of any length.
+            self._first = line
             if self._started is not None:
                 self._started.callback(self._lines())
+        elif essential:  # what is merely news is not kept while other lines wait
+            if self._behind + len(line) > self._bound:
+                raise fallen_behind()
+            self._behind += len(line)
+            if stream is None:
+                self._first += line
+            else:
+                stream.send(line)
 
     def caught_up(self) -> "Deferred[None]":
-        """See Listener. Who waits for a client that leaves is cancelled as its call is."""
-        stream = self._stream
-        if stream is not None and stream.over:
-            return fail(CancelledError())
-        if not (self._first if stream is None else stream.full):
+        """See Listener."""
+        if self.gone:
+            return fail(ConnectionDone())
+        if not (self._first if self._stream is None else self._stream.full):
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         self._catching_up.append(waiting)
@@ -86,7 +89,7 @@ class AnswerLines:
     def whole(self, answer: bytes | None) -> bytes:
         """The answer, or what of it has not been sent, once it is there: b"" if the call gives none."""
         first, self._first = self._first, b""
-        return first + answer + b"\n" if answer is not None else first
+        return first + line_frame(answer) if answer is not None else first
 
     def outcome(self, answer: "Deferred[Any]") -> "Stream | Deferred[Any]":
         """What answers the request: a stream as soon as there is something to send, or what `answer` gives if that comes first.
@@ -97,7 +100,12 @@ class AnswerLines:
         self._answer = answer
         if self._first:
             return self._lines()
-        started: Deferred[Any] = Deferred(lambda _: answer.cancel())
+
+        def leave(_: object) -> None:
+            self._over(None)
+            answer.cancel()
+
+        started: Deferred[Any] = Deferred(leave)
         self._started = started
         answer.addCallback(self._answered)
         return started
@@ -110,7 +118,12 @@ class AnswerLines:
 
     def _lines(self) -> Stream:
         self._started = None
-        return Stream(self._start, media_type=self.media_type, headers=UNBUFFERED, ends=True)
+        return Stream(self._start, self._over, media_type=self.media_type, headers=UNBUFFERED, ends=True)
+
+    def _over(self, _: Stream | None) -> None:
+        """The client is gone, or has all."""
+        self.gone = True
+        self._catch_up(Failure(ConnectionDone()))
 
     def _start(self, stream: Stream) -> "Deferred[None]":
         assert self._answer is not None
@@ -127,7 +140,11 @@ class AnswerLines:
     def sink_drained(self) -> None:
         """See ISinkWatcher."""
         self._behind = 0
+        self._catch_up(None)
+
+    def _catch_up(self, outcome: Failure | None) -> None:
+        """Let those go on who wait for the client to take more."""
         waiting, self._catching_up = self._catching_up, []
         for each in waiting:
             if not each.called:  # cancelled, as its call was
-                each.callback(None)
+                each.callback(outcome)

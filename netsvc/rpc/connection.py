@@ -5,16 +5,18 @@ from functools import partial
 from typing import Any, Protocol
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.appender import Appender
+from netsvc.core.calls import fallen_behind
 from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget, Budgets
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Procedure
-from netsvc.errors import InvalidRequest, NetsvcError, Overloaded
+from netsvc.errors import InvalidRequest, NetsvcError
 from netsvc.interfaces import ISink
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.pace import Bounds, PacedSocket
@@ -167,20 +169,25 @@ class RpcConnection(PacedSocket):
         """Itself, likewise."""
         return self
 
+    @property
+    def gone(self) -> bool:
+        """See Listener."""
+        return self._transport is None
+
     def send_progress(self, message: bytes, essential: bool) -> None:
         """See Listener."""
         if not essential or not self.full:
             self.notify(message)
             return
         if self._behind + len(message) > self._service.progress:
-            raise Overloaded("the caller does not keep up with what the call gives; [rpc] progress_backlog sets the bound")
+            raise fallen_behind()
         self._behind += len(message)
         self.send(message)
 
     def caught_up(self) -> "Deferred[None]":
         """See Listener."""
         if self._transport is None:
-            return fail(CancelledError())
+            return fail(ConnectionDone())
         if not self._transport.full:
             return succeed(None)
         if self._catching_up is None:
@@ -202,7 +209,7 @@ class RpcConnection(PacedSocket):
 
     def cancel(self, identifier: str | int | float) -> int:
         """Cancel the calls with an id that take their time; how many."""
-        calls = [call for call in self._calls or () if call.identifier and msgspec.json.decode(call.identifier) == identifier]
+        calls = [call for call in self._calls or () if call.identifier and _is_id(call.identifier, identifier)]
         for call in calls:
             call.cancel()
         return len(calls)
@@ -351,7 +358,7 @@ class RpcConnection(PacedSocket):
         belongings, self._belongings = self._belongings, None
         for belonging in belongings.values() if belongings else ():
             belonging.leave()
-        self._catch_up(Failure(CancelledError()))
+        self._catch_up(Failure(ConnectionDone()))
 
     def _catch_up(self, outcome: Failure | None) -> None:
         """Let those go on who wait for the client to take more."""
@@ -382,3 +389,11 @@ class RpcConnection(PacedSocket):
     def _revoked(self, reason: str) -> None:
         if self._transport is not None:
             self._transport.close(UNAUTHENTICATED, reason)
+
+
+def _is_id(text: bytes, identifier: str | int | float) -> bool:
+    """Whether the JSON of an id means this one; there are numbers that JSON can write and nobody can read."""
+    try:
+        return bool(msgspec.json.decode(text) == identifier)
+    except (msgspec.DecodeError, ValueError):
+        return False

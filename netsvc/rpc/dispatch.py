@@ -5,12 +5,13 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netsvc.core.calls import Call, Caller
+from netsvc.core.calls import Call, Caller, Listener
 from netsvc.core.idempotency import Answers, digest_of, scope_of
 from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Procedure, Registry
@@ -127,7 +128,7 @@ class Dispatcher:
                 result = procedure.function(*arguments)
                 # To ask whether it is a Deferred costs a fifth of a small call: Deferred is an abstract base class.
                 if type(result) in _PLAIN_TYPES or not isinstance(result, Deferred):
-                    return None if request.id is ABSENT else answer(request.id, self.encode(result))
+                    return None if request.id is ABSENT else self._answer(result, request, caller)
                 call = _Pending(self, request, caller, deadline)
             else:
                 call = _Pending(self, request, caller, deadline)
@@ -175,6 +176,7 @@ class Dispatcher:
     def _once(self, procedure: Procedure, arguments: Any, call: "_Pending") -> "Deferred[bytes]":
         """A call with a key that is no param of it: its answer is stored, or was."""
         assert call.key is not None
+        call.stored = True
         room = str(arguments[procedure.fields.index("room")]) if "room" in procedure.fields else ""
 
         def run() -> "Deferred[bytes]":
@@ -188,7 +190,9 @@ class Dispatcher:
     def _answer(self, result: Any, request: Request, call: Caller) -> bytes:
         try:
             return answer(request.id, self.encode(result))
-        except Exception as error:
+        except Exception as problem:
+            # An integer that Python has, and refuses to write: two of the longest that it reads have such a sum.
+            error = TooLarge("the result has an integer of too many digits") if type(problem) is ValueError else problem
             failed = self._failed(error, request, call)
             assert failed is not None
             return failed
@@ -276,9 +280,12 @@ class InternalError(NetsvcError):
 
 
 class _Pending(Call):
-    """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default."""
+    """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default.
 
-    __slots__ = ("_caller", "_dispatcher", "_late", "_request", "asked", "due", "ends", "procedure", "result", "wheel_slot")
+    :ivar stored: its answer is stored under a key, so it goes on when its caller has gone.
+    """
+
+    __slots__ = ("_caller", "_dispatcher", "_late", "_over", "_request", "asked", "due", "ends", "procedure", "result", "stored", "wheel_slot")
 
     result: Deferred[Any]
     ends: float
@@ -293,7 +300,7 @@ class _Pending(Call):
         self._caller = caller
         self._dispatcher = dispatcher
         self._request = request
-        self._late = False
+        self._late = self._over = self.stored = False
         self.asked = asked
         self.procedure: Procedure | None = None
         self.due = 0.0
@@ -323,15 +330,38 @@ class _Pending(Call):
 
     def report(self, members: dict[str, Any]) -> None:
         """See Call."""
-        listener = self._caller.listener
-        if listener is not None and self._request.id is not ABSENT:
+        listener = self._listener
+        if listener is not None:
             listener.send_progress(notification("rpc.progress", self._dispatcher.encode({**members, "id": self._request.id})), "data" in members)
+
+    @property
+    def heard(self) -> bool:
+        """See Call."""
+        return self._listener is not None
+
+    @property
+    def _listener(self) -> Listener | None:
+        """Who hears of progress now. A call whose answer is stored goes on without; for any other, one that is gone is in the way."""
+        listener = self._caller.listener
+        if listener is None or self._over or self._request.id is ABSENT or (self.stored and listener.gone):
+            return None
+        return listener
 
     def caught_up(self) -> "Deferred[None]":
         """See Call."""
-        listener = self._caller.listener
         turn: Deferred[None] = deferLater(self._dispatcher.clock, 0)
-        return turn if listener is None else turn.addCallback(lambda _: listener.caught_up())
+        return turn.addCallback(self._wait_for_listener)
+
+    def _wait_for_listener(self, _: None) -> "Deferred[None] | None":
+        if self._over and not self.stored:
+            raise CancelledError
+        listener = self._listener
+        return None if listener is None else listener.caught_up().addErrback(self._not_caught_up)
+
+    def _not_caught_up(self, failure: Failure) -> None:
+        failure.trap(ConnectionDone)
+        if not self.stored:
+            raise CancelledError
 
     def run(self, method: str, *params: Any) -> "Deferred[Any]":
         """See Call."""
@@ -366,6 +396,7 @@ class _Pending(Call):
         self.result.cancel()
 
     def _ended(self) -> None:
+        self._over = True
         if self.procedure is not None:
             self.budget.slow_calls -= self.procedure.scarce
             if self.connection is not None:

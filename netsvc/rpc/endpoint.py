@@ -186,7 +186,7 @@ def _heed(name: bytes, value: bytes, caller: HttpCaller) -> None:
     :raises DeadlinePassed: there is no time left; who passes on what is left of its own time may have none.
     """
     if name == b"accept":
-        caller.lines = lines_type(value)
+        caller.lines = lines_type(value) or caller.lines
         return
     if name == b"idempotency-key":
         # draft-ietf-httpapi-idempotency-key-header: a quoted string; a bare one is common.

@@ -1,12 +1,16 @@
-"""The procedures of those who serve procedures, ``rpc.provide`` and ``rpc.withdraw``, and ``rpc.cancel``."""
+"""The procedures of those who serve procedures, ``rpc.provide``, ``rpc.withdraw`` and ``rpc.progress``, and ``rpc.cancel``."""
+
+from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred
 
+from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Call, procedure
-from netsvc.errors import InvalidRequest
+from netsvc.errors import InvalidRequest, NotFound
 from netsvc.rpc.connection import RpcConnection
 from netsvc.rpc.provided import ProvidedSchema
-from netsvc.rpc.providers import Providers
+from netsvc.rpc.providers import Provider, Providers
 
 __all__ = ["CancelProcedure", "ProvideProcedures"]
 
@@ -31,7 +35,7 @@ class Cancelled(msgspec.Struct):
 
 
 class ProvideProcedures:
-    """``rpc.provide`` and ``rpc.withdraw``."""
+    """``rpc.provide``, ``rpc.withdraw``, and ``rpc.progress`` as a call."""
 
     def __init__(self, providers: Providers) -> None:
         self._providers = providers
@@ -59,6 +63,28 @@ class ProvideProcedures:
         """
         self._providers.withdraw(_connection_of(call), name)
         return Withdrawn(name)
+
+
+    @procedure("rpc.progress", reads=True, cost=0)
+    def progress(self, call: Call, id: int, data: Any = None, done: float | None = None, total: float | None = None) -> "Deferred[None]":
+        """Tell of a call that this connection serves, and wait until its caller takes more; as a notification it tells without waiting.
+
+        :param id: of the call that is served.
+        :param data: a part of its result.
+        :param done: how far it is.
+        :param total: when it is through.
+        :raises NotFound: nobody waits for the answer to such a call any more.
+        """
+        provider = _connection_of(call).serving
+        served = provider.call_under(id) if isinstance(provider, Provider) else None
+        if served is None or not isinstance(provider, Provider):
+            call.budget.charge(FAULT_COST)
+            raise NotFound("nobody waits for the answer to a call with this id of netsvc's")
+        given = {"data": data, "done": done, "total": total}
+        members = {name: value for name, value in given.items() if value is not None}
+        if members:
+            served.progressed(provider, members, len(msgspec.json.encode(data)))
+        return served.caught_up()
 
 
 class CancelProcedure:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from netsvc.errors import Conflict, Forbidden, InvalidParams, NetsvcError, NotFound, Overloaded, ProviderError, TooLarge
+from netsvc.errors import Conflict, DeadlinePassed, Forbidden, InvalidParams, NetsvcError, NotFound, Overloaded, ProviderError, TooLarge
 from netsvc.rpc.json_schema import check_schema
 from netsvc.wire.jsonrpc import INTERNAL_ERROR
 
@@ -18,7 +18,15 @@ _RETRY = 3600.0
 _RESERVED = range(-32768, -31999)
 """The codes that the JSON-RPC specification (section 5.1) keeps to itself and to servers like this one."""
 
-_PASSED_ON: dict[int, type[NetsvcError]] = {-32602: InvalidParams, -32002: Forbidden, -32003: NotFound, -32004: Conflict, -32006: TooLarge, -32008: Overloaded}
+_PASSED_ON: dict[int, type[NetsvcError]] = {
+    -32602: InvalidParams,
+    -32002: Forbidden,
+    -32003: NotFound,
+    -32004: Conflict,
+    -32006: TooLarge,
+    -32007: DeadlinePassed,
+    -32008: Overloaded,
+}
 """Codes of this server's that mean the same when a provider says them. The others are about the connection or the call as such."""
 
 

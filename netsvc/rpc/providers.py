@@ -224,6 +224,11 @@ class Provider:
             call.progressed(self, members, len(bytes(params)))
         return True
 
+    def call_under(self, serial: int) -> RemoteCall | None:
+        """The call that it was given under an id, None if nobody waits for its answer any more."""
+        call = self._calls.get(serial)
+        return call if isinstance(call, RemoteCall) else None
+
     def ready(self) -> None:
         """It may be free: give it what waits."""
         if self._retired is not None and not self._calls:

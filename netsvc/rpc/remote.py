@@ -275,7 +275,7 @@ class RemoteCall:
             self.fail(TooLarge(f"a part of the provider's answer is larger than [rpc] provider_answer allows, {most} bytes"))
             return
         self._abroad.wheel.cancel(self)  # it is at work
-        if "data" in members:
+        if "data" in members and self._call.heard:
             # Parts of two results must not mix.
             self._passed_on = True
             for other in [each for each in self._servers if each is not server]:
@@ -284,6 +284,10 @@ class RemoteCall:
             self._call.report(members)
         except Overloaded as error:
             self.fail(error)
+
+    def caught_up(self) -> "Deferred[None]":
+        """Fires when the caller takes more parts."""
+        return self._call.caught_up()
 
     def lost(self, server: Server) -> None:
         """A provider is gone. Another gets the call, if it is one that may be made twice and there is time."""

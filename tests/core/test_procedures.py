@@ -1,6 +1,6 @@
 """The registry: schemas from type hints, params, permissions."""
 
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Annotated, Any, Literal
@@ -190,6 +190,19 @@ class RegistryTests(TestCase):
         """The error says how to find the names."""
         error = self.assertRaises(UnknownProcedure, self.registry.find, "sample.nothing")
         self.assertIn("system.listMethods", error.detail)
+
+    def test_generators(self) -> None:
+        """What yields is told how long results are given."""
+
+        def plain() -> Iterator[int]:
+            yield 1
+
+        async def asynchronous() -> AsyncIterator[int]:
+            yield 1
+
+        for function in (plain, asynchronous):
+            source = type("Kind", (), {"function": staticmethod(procedure("a.b")(function))})()
+            self.assertIn("call.progress", self.assertRaises(StartError, Registry().add, source).detail)
 
     def test_twice(self) -> None:
         """A name is declared once."""

@@ -35,6 +35,11 @@ class Procedures:
         self.seen.append([first, second])
         return [first, second]
 
+    @procedure("square", role="guest")
+    def square(self, number: int) -> int:
+        """Its square."""
+        return number * number
+
     @procedure("later", role="guest")
     def later(self) -> Deferred[int]:
         """Never, as far as a test is concerned."""
@@ -200,6 +205,7 @@ class ConformanceTests(TestCase):
         self.assertEqual(self.call(twice), {"jsonrpc": "2.0", "result": [1, None], "id": 2})
         self.assertEqual(self.call(self.request(params=[10**400]))["result"], [10**400, None])
         self.assertIn(self.code('{"jsonrpc":"2.0","method":"pair","params":[%s],"id":1}' % ("9" * 10_000)), (-32700, -32602))
+        self.assertEqual(self.code('{"jsonrpc":"2.0","method":"square","params":[%s],"id":1}' % ("9" * 4000)), -32006)
 
     def test_half_a_surrogate_pair(self) -> None:
         """It is no text, wherever it is; half an emoji is named."""

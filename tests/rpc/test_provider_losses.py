@@ -4,7 +4,22 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 
+from netsvc.core.limits import Budgets
 from tests.rpc.provider_case import ProviderTestCase, member
+
+
+class Deaf:
+    """A caller who hears of no progress."""
+
+    connection = listener = key = None
+    identity = member("ann")
+    peer = "192.0.2.1"
+
+    def __init__(self, budgets: Budgets) -> None:
+        self.budget = budgets.of(self.identity, self.peer)
+
+    def after_answer(self, then: Any) -> None:
+        """See Caller."""
 
 
 class LossTests(ProviderTestCase):
@@ -182,6 +197,10 @@ class EndTests(ProviderTestCase):
         provider.hear()
         self.assertEqual(len(provider.cancelled), 1)
         self.assertEqual(caller.call("rpc.cancel", [None])["code"], -32602)
+        for number in ("1e999", "1" * 5000):
+            caller.say(f'{{"jsonrpc":"2.0","method":"test.work","id":{number}}}')
+        caller.begin("test.work", identifier=5)
+        self.assertEqual(caller.call("rpc.cancel", [5]), {"cancelled": 1})
 
 
 class ProgressTests(ProviderTestCase):
@@ -277,6 +296,54 @@ class ProgressTests(ProviderTestCase):
         self.clock.advance(0)
         self.failureResultOf(waiting, CancelledError)
         done.callback(None)
+
+    def test_after_the_answer(self) -> None:
+        """A call that goes on behind its deadline tells nobody any more; waiting for its caller ends it."""
+        caller = self.program()
+        caller.begin("local.long", identifier=3, deadline=2)
+        call, _ = self.local.running[0]
+        self.clock.advance(3)
+        self.assertEqual(caller.outcome(3)["code"], -32007)
+        call.progress("late")
+        waiting = call.caught_up()
+        self.clock.advance(0)
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual((caller.connection.messages(), call.heard), ([], False))
+
+    def test_as_a_call(self) -> None:
+        """A provider that tells by a call gets its answer when the caller takes more, so that a result of any length can be given."""
+        provider, caller = self.provider(), self.program(window=0)
+        caller.begin("test.work")
+        provider.hear()
+        serial = provider.asked[-1]["id"]
+        for number in range(5):
+            provider.begin("rpc.progress", {"id": serial, "data": "x" * 250, "done": number}, f"p{number}")
+            self.clock.advance(0)
+            self.assertIsNone(provider.outcome(f"p{number}"))
+            caller.connection.read()
+            provider.hear()
+            self.assertEqual(provider.connection.messages(), [])
+            caller.hear()
+            self.assertEqual(caller.told.pop()["params"], {"id": 1, "data": "x" * 250, "done": number})
+            self.assertIn(f"p{number}", provider._answers)
+            caller.connection.window = 0
+        provider.begin("rpc.progress", {"id": serial}, "wait")
+        caller.leave()
+        self.clock.advance(0)
+        self.assertEqual(provider.outcome("wait")["code"], -32007)
+        for params in ({"id": serial}, {"id": 12345}):
+            self.assertEqual(provider.call("rpc.progress", params)["code"], -32003)
+            self.assertEqual(self.program().call("rpc.progress", params)["code"], -32003)
+
+    def test_nobody_hears(self) -> None:
+        """Parts that reach nobody, as over plain HTTP, do not keep a call from being made again."""
+        first, second = self.provider(idempotent=True), self.provider(idempotent=True)
+        asking = self.dispatcher.run("test.work", [], Deaf(self.budgets), 8.0, lambda result: result)
+        first.hear()
+        self.progress(first, data=1)
+        first.leave()
+        second.answer("end")
+        self.assertEqual(self.successResultOf(asking), "end")
 
     def test_large_parts(self) -> None:
         """A part is bounded as an answer is."""

@@ -238,6 +238,7 @@ class CallTests(ProviderTestCase):
                 {"code": -32008, "message": "busy", "data": "x"},
                 {"code": -32008, "message": "overloaded", "data": {"detail": "busy", "retry_after": 1.0, "data": "x"}},
             ),
+            ({"code": -32007, "message": "too late"}, {"code": -32007, "message": "deadline passed", "data": {"detail": "too late"}}),
             ({"code": -32001, "message": "who?"}, {"code": -32603, "message": "internal error", "data": {"detail": "who?", "provider_code": -32001}}),
             ({"code": 1 << 40, "message": "x"}, {"code": -32603, "message": "internal error", "data": {"detail": "x", "provider_code": 1 << 40}}),
         ):
