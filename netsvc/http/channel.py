@@ -12,7 +12,7 @@ from zope.interface import implementer
 from netsvc.errors import DeadlinePassed, NetsvcError, Overloaded
 from netsvc.http.answers import error_answer, handle_later, render, render_stream, render_switch
 from netsvc.http.bodies import Stream
-from netsvc.http.deadline import ANSWER, BODY, END, IDLE, OPEN, SILENCE, WRITE, Deadline
+from netsvc.http.deadline import ANSWER, BODY, END, HALF, IDLE, OPEN, SILENCE, WRITE, Deadline
 from netsvc.http.errors import HttpError
 from netsvc.http.intake import Intake
 from netsvc.http.messages import BUDGETED, WAITED, Request, Response, Upgrade
@@ -133,13 +133,14 @@ class HttpChannel:
                 body.failed(reason)
 
     def readConnectionLost(self) -> None:  # noqa: N802
-        """The client sends no more: it has left, or has only closed its direction behind its last request. It still gets what it asked for.
+        """The client sends no more: it has left, or has only closed its direction behind its last request.
 
-        Nothing tells the two apart before the answer is written. So an answer that comes to an end by itself is waited for, at most for
-        `answer_timeout`; the wait for something to happen and endless streams end here.
+        Nothing tells the two apart before the answer is written. So an answer that comes to an end by itself is waited for, for
+        `half_closed_timeout`; then the client is taken to have left. The wait for something to happen and endless streams end here.
         """
         if self._owes():
             self._intake.keep_end()
+            self._settle()
         else:
             self._transport.loseConnection()
 
@@ -409,6 +410,15 @@ class HttpChannel:
         self._transport.abortConnection()
         self._settle()
 
+    def _leave(self) -> None:
+        """Take the client to have left; `connectionLost`, which follows, cancels what is done for it."""
+        self._state = ENDING
+        if self._turn is not None and self._turn.stream is not None:
+            self._transport.abortConnection()  # nobody shall take a part of it for the whole
+        else:
+            self._transport.loseConnection()  # what was answered before still arrives
+        self._settle()
+
     def drain(self) -> None:
         """End with the request at hand, at once if there is none."""
         self._last = True
@@ -455,6 +465,8 @@ class HttpChannel:
         if self._state == ENDING:
             return END, False
         if turn is not None:
+            if self._intake.ended:
+                return HALF, False
             if turn.stream is not None:
                 return OPEN, False
             # The next piece of a body, or the handler, if it has that body already or is behind with it.
@@ -469,6 +481,8 @@ class HttpChannel:
             self._deadline.wait_for(what)
         elif what in (WRITE, END):
             self.abort()
+        elif what == HALF:
+            self._leave()
         elif what in (IDLE, SILENCE):
             self._end()
         elif what == ANSWER:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from netsvc.http.wheel import TimingWheel
 from netsvc.wire.http1 import BETWEEN, IN_BODY, IN_HEAD
 
-__all__ = ["ANSWER", "BODY", "END", "HEAD", "IDLE", "OPEN", "SILENCE", "WRITE", "Deadline"]
+__all__ = ["ANSWER", "BODY", "END", "HALF", "HEAD", "IDLE", "OPEN", "SILENCE", "WRITE", "Deadline"]
 
 # Indexes into the times. The first three are the places of a RequestReader.
 IDLE = BETWEEN  # the next request
@@ -16,6 +16,7 @@ ANSWER = 4  # the handler
 WRITE = 5  # the client to take bytes
 END = 6  # the connection to be gone
 OPEN = 7  # nothing that has a deadline
+HALF = 8  # an answer for a client that sends no more
 
 
 class Deadline:

@@ -40,10 +40,11 @@ class Intake:
     :ivar reader: the parser; None when no further request is taken.
     :ivar arriving: the request whose head is here and whose body is not.
     :ivar unread: what was received and not parsed.
+    :ivar ended: the client sends no more.
     :ivar feeding: the parser is at work, further up the stack.
     """
 
-    __slots__ = ("_factory", "_held", "_owner", "_peer", "_secure", "_transport", "arriving", "feeding", "reader", "unread")
+    __slots__ = ("_factory", "_held", "_owner", "_peer", "_secure", "_transport", "arriving", "ended", "feeding", "reader", "unread")
 
     def __init__(self, owner: IntakeOwner, factory: "HttpFactory", transport: DirectTransport) -> None:
         self._owner: IntakeOwner | None = owner
@@ -54,6 +55,7 @@ class Intake:
         self.unread = b""
         self._held = 0
         self.arriving: Request | None = None
+        self.ended = False
         self.feeding = False
         self.reader: RequestReader | None = None
 
@@ -110,6 +112,7 @@ class Intake:
 
     def keep_end(self) -> None:
         """Have the end of what the client sends wait for `read_on`: it is met again then."""
+        self.ended = True
         self._hold(_UNREAD)
 
     def read_on(self) -> bool:

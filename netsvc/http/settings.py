@@ -36,6 +36,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: Annotated[Duration, Meta(gt=0), Help("How long a connection may stay open between two requests")] = 75.0
     answer_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request to be answered, then 504")] = 120.0
     write_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may take no byte of what waits for it")] = 60.0
+    half_closed_timeout: Annotated[
+        Duration, Meta(gt=0), Help("How long an answer is still worked on for a client that sends no more; then the client is taken to have left")
+    ] = 2.0
     linger_timeout: Annotated[Duration, Meta(gt=0), Help("How long a refused client is read from, so that it can see the answer")] = 2.0
     drain_timeout: Annotated[
         Duration, Meta(gt=0), Help("Time for requests and calls under way to be finished when the server stops; less if [netsvc] stop_timeout asks for it")
@@ -66,6 +69,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             self.write_timeout,
             self.linger_timeout,
             self.idle_timeout,
+            self.half_closed_timeout,
         )
 
     def websocket_limits(self) -> WebSocketLimits:

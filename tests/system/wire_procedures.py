@@ -3,13 +3,14 @@
 import time
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from netsvc.core.procedures import Call, procedure
 from netsvc.errors import Conflict, NotFound, Overloaded, ProviderGone, TooLarge
 
 counted = 0
+cancelled = 0
 
 
 def later(seconds: float) -> "Deferred[None]":
@@ -35,6 +36,26 @@ def blocking(seconds: float) -> str:
     """Answers after some time, in a thread."""
     time.sleep(seconds)
     return "blocking"
+
+
+@procedure("slow.parts", role="guest")
+async def slow_parts(call: Call, count: int, seconds: float) -> int:
+    """Gives a part at once and after each while, and tells when it is cancelled."""
+    global cancelled
+    try:
+        for number in range(count):
+            call.progress(number)
+            await later(seconds)
+    except CancelledError:
+        cancelled += 1
+        raise
+    return count
+
+
+@procedure("count.cancelled", role="guest")
+def count_cancelled() -> int:
+    """How many calls of slow.parts were cancelled."""
+    return cancelled
 
 
 @procedure("count.up", role="guest")

@@ -1,0 +1,53 @@
+"""HTTP clients that leave, or send no more, while something is done for them."""
+
+import json
+import socket
+import time
+
+from tests.system.raw import head
+from tests.system.served import ServedCase, call
+
+DEADLINE = 10.0
+HALF_CLOSED = 1.0
+LONG = 60.0
+"""Seconds that nothing here may take."""
+
+
+class LeavingTests(ServedCase):
+    """Raw sockets against the real daemon."""
+
+    settings = (
+        f"[netsvc]\nstop_timeout = {LONG}s\n[http]\nhalf_closed_timeout = {HALF_CLOSED}s\ndrain_timeout = {LONG}s\n"
+        "[rpc]\nmodules = wire_procedures\n[limits]\nrate = off\n"
+    )
+
+    def ask(self, accept: str, count: int, seconds: float) -> bytes:
+        """A request for a call of slow.parts."""
+        body = json.dumps(call("slow.parts", [count, seconds])).encode()
+        return head("/rpc", "POST", f"Accept: {accept}", f"Content-Length: {len(body)}") + body
+
+    def cancelled(self) -> int:
+        """How many calls were cancelled so far."""
+        found: int = self.post(call("count.cancelled")).json()["result"]
+        return found
+
+    def test_client_leaves(self) -> None:
+        """The call of a client that has closed its connection in good order is cancelled soon, whether it has got anything or not."""
+        for accept in ("application/json", "application/jsonl"):
+            before = self.cancelled()
+            with socket.create_connection(("127.0.0.1", self.daemon.port), DEADLINE) as client:
+                client.sendall(self.ask(accept, 2, LONG))
+                if accept == "application/jsonl":
+                    self.assertTrue(client.recv(100))
+            began = time.monotonic()
+            while self.cancelled() == before and time.monotonic() - began < DEADLINE:
+                time.sleep(0.05)
+            self.assertEqual(self.cancelled(), before + 1)
+
+    def test_client_sends_no_more(self) -> None:
+        """One that has only closed its direction gets its answer if that comes soon."""
+        with socket.create_connection(("127.0.0.1", self.daemon.port), DEADLINE) as client:
+            client.sendall(self.ask("application/json", 1, HALF_CLOSED / 4))
+            client.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        self.assertEqual(json.loads(answer.partition(b"\r\n\r\n")[2])["result"], 1)
