@@ -1,4 +1,4 @@
-"""P4, P8: a room of 500, each message durable before it is delivered, against rooms that store nothing."""
+"""P4, P8: a room of 500, each message durable before it is delivered, against rooms that store nothing, and one that does the same."""
 
 import json
 import sys
@@ -7,14 +7,15 @@ from statistics import median
 from benchmarks.harness import Options, Result, interleave, main, rates, result
 from benchmarks.load import wsbench
 from benchmarks.processes import Running
-from benchmarks.servers import channels_room, netsvc, socketify_room
+from benchmarks.servers import channels_room, netsvc, socketify_log_room, socketify_room
 
 __all__ = ["benchmark"]
 
 CLIENTS = 500
 WINDOWS = (1, 4, 16)
 SLOW_WINDOW = 4  # where Django Channels is fastest
-TARGETS = {("socketify", 1): 0.75, ("socketify", 4): 0.75, ("socketify", 16): 0.9, ("channels", SLOW_WINDOW): 50.0}
+RATIOS = {1: 0.75, 4: 0.75, 16: 0.9}
+TARGETS = {(name, window): ratio for window, ratio in RATIOS.items() for name in ("socketify", "socketify with a log")} | {("channels", SLOW_WINDOW): 50.0}
 TEXT = "x" * 100
 JOIN = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "chat.join", "params": {"room": "bench", "limit": 0}})
 POST = json.dumps({"jsonrpc": "2.0", "method": "chat.post", "params": {"room": "bench", "text": TEXT}}, separators=(",", ":"))
@@ -22,17 +23,18 @@ LATENCY_LIMIT = 10.0
 
 
 def arguments_for(server: Running) -> list[str]:
-    """What wsbench sends and checks: netsvc's events go up by one at every client, a peer gives back what was sent."""
+    """What wsbench sends and checks: events go up by one at every client; a peer without a log gives back what was sent."""
     clients = ["--mode", "broadcast", "--clients", str(CLIENTS)]
+    checks = ["--count", '"chat.event"', "--need", TEXT, "--seq", '"seq":']
     if server.contestant.name == "netsvc":
-        checks = ["--count", '"chat.event"', "--need", TEXT, "--seq", '"seq":']
         return [*clients, "--path", "/ws", "--hello", JOIN, "--payload", POST, *checks]
-    return [*clients, "--payload", TEXT, "--same"]
+    return [*clients, "--payload", TEXT, *(checks if server.contestant.name == "socketify with a log" else ["--same"])]
 
 
 def throughput(options: Options, window: int) -> list[Result]:
     """Deliveries a second with so many messages in flight."""
-    peers = {"socketify": socketify_room()} | ({"channels": channels_room()} if window == SLOW_WINDOW else {})
+    contestants = [socketify_room(), socketify_log_room(window), *([channels_room()] if window == SLOW_WINDOW else [])]
+    peers = {one.name: one for one in contestants}
     arguments = ["--window", str(window)]
     seen = interleave(options, [netsvc(), *peers.values()], lambda server: wsbench(server, options.seconds, *arguments, *arguments_for(server)))
     what = f"room of {CLIENTS}, W={window}, deliveries/s"

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.load import cache
 from benchmarks.processes import Contestant
 
-__all__ = ["channels_room", "netsvc", "node_echo", "socketify_room", "twistd_web", "twisted_web", "uvicorn"]
+__all__ = ["channels_room", "netsvc", "node_echo", "socketify_log_room", "socketify_room", "twistd_web", "twisted_web", "uvicorn"]
 
 PEERS = Path(__file__).resolve().parent / "peers"
 PLUGINS = Path(__file__).resolve().parent.parent / "twisted_plugins"
@@ -79,6 +79,16 @@ def socketify_room() -> Contestant:
     """A room on uWebSockets (C++)."""
     version, absent = _version("socketify")
     return Contestant("socketify", version, lambda port, _: [sys.executable, "-m", "benchmarks.peers.socketify_room", str(port)], absent=absent)
+
+
+def socketify_log_room(window: int) -> Contestant:
+    """The same, storing each message before it is delivered; with so many messages in flight."""
+    version, absent = _version("socketify")
+
+    def command(port: int, directory: Path) -> Sequence[str]:
+        return [sys.executable, "-m", "benchmarks.peers.socketify_log_room", str(port), str(window), str(directory / "log")]
+
+    return Contestant("socketify with a log", version, command, absent=absent)
 
 
 def channels_room() -> Contestant:

@@ -161,7 +161,7 @@ class BenchmarkTests(SynchronousTestCase):
         self.assertIsNone(commits_between({"commits": 1, "rows": 1}, {"commits": 1, "rows": 1}))
 
     def test_room_is_checked(self) -> None:
-        """netsvc's deliveries are checked for order and text, a peer's for being what was sent."""
-        for name, check in (("netsvc", "--seq"), ("peer", "--same")):
+        """Events are checked for order and text, what a peer without them delivers for being what was sent."""
+        for name, check in (("netsvc", "--seq"), ("socketify with a log", "--seq"), ("peer", "--same")):
             server = Running(replace(peer(), name=name), 1, 1, Path(), 0.0, 0.0)
             self.assertIn(check, arguments_for(server))
