@@ -250,6 +250,8 @@ class HttpChannel:
             self.abort()
         self._done(request, stream.status, stream.sent)
         self._go_on()
+        if self._last:  # perhaps only since its head was sent
+            self.drain()
 
     def _go_on(self) -> None:
         """Do what had to wait, until there is something to wait for again."""

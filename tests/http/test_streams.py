@@ -147,6 +147,30 @@ class StreamTests(StreamCase):
             self.client.channel.readConnectionLost()
             self.assertEqual(self.client.ended, "closed")
 
+    def test_the_last(self) -> None:
+        """Where the server has begun to stop meanwhile, a stream's end is the connection's, in good order, with what it takes to get there."""
+        for full in (False, True):
+            self.setUp()
+            stream = self.stream()
+            done = self.factory.drain()
+            stream.send(b"hello")
+            if full:
+                self.client.fill()
+            self.assertEqual(self.client.ended, "")
+            stream.finish()
+            self.assertEqual((self.client.answer().body, self.client.ended), (b"hello", "closed"))
+            self.client.lose()
+            self.successResultOf(done)
+
+    def test_the_last_but_one(self) -> None:
+        """What was asked behind such a stream is still answered, and that is the last."""
+        stream = self.stream()
+        self.client.send(request("/plain"))
+        self.factory.drain()
+        stream.finish()
+        streamed, plain = self.client.answers()
+        self.assertEqual((streamed.body, plain.body, plain.fields["connection"], self.client.ended), (b"", b"plain", "close", "closed"))
+
     def test_head_that_cannot_be_written(self) -> None:
         """A stream whose head would be broken is not begun, whether it was there at once or not: the client gets 500, and the next answer."""
         for later in (False, True):

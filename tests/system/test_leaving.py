@@ -1,6 +1,7 @@
 """HTTP clients that leave, or send no more, while something is done for them."""
 
 import json
+import signal
 import socket
 import time
 
@@ -43,6 +44,16 @@ class LeavingTests(ServedCase):
             while self.cancelled() == before and time.monotonic() - began < DEADLINE:
                 time.sleep(0.05)
             self.assertEqual(self.cancelled(), before + 1)
+
+    def test_stop(self) -> None:
+        """An answer in lines that comes to its end while the server stops is whole, and the server waits no longer."""
+        with socket.create_connection(("127.0.0.1", self.daemon.port), DEADLINE) as client:
+            client.sendall(self.ask("application/jsonl", 2, 0.5))
+            received = client.recv(65536)
+            self.daemon.signal(signal.SIGTERM)
+            received += b"".join(iter(lambda: client.recv(65536), b""))
+        self.assertTrue(received.endswith(b'"result":2}\n\r\n0\r\n\r\n'), received)
+        self.assertEqual(self.daemon.wait(DEADLINE), 0)
 
     def test_client_sends_no_more(self) -> None:
         """One that has only closed its direction gets its answer if that comes soon."""
