@@ -165,6 +165,7 @@ class Dispatcher:
 
         :raises Overloaded: the caller has as many slow calls under way as it may.
         """
+        call.blocking = procedure.blocking
         if procedure.slow and procedure.scarce and call.budget.slow_calls >= self._slow_calls:
             raise Overloaded(f"{self._slow_calls} calls of threads and providers are under way already; [limits] slow_calls sets the bound")
         if call.key is not None and call.identity is not None and "key" not in procedure.fields and not procedure.reads:
@@ -283,9 +284,10 @@ class _Pending(Call):
     """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default.
 
     :ivar stored: its answer is stored under a key, so it goes on when its caller has gone.
+    :ivar blocking: it is carried out in a thread, where nothing of this may be used that has to do with connections.
     """
 
-    __slots__ = ("_caller", "_dispatcher", "_late", "_over", "_request", "asked", "due", "ends", "procedure", "result", "stored", "wheel_slot")
+    __slots__ = ("_caller", "_dispatcher", "_late", "_over", "_request", "asked", "blocking", "due", "ends", "procedure", "result", "stored", "wheel_slot")
 
     result: Deferred[Any]
     ends: float
@@ -300,7 +302,7 @@ class _Pending(Call):
         self._caller = caller
         self._dispatcher = dispatcher
         self._request = request
-        self._late = self._over = self.stored = False
+        self._late = self._over = self.stored = self.blocking = False
         self.asked = asked
         self.procedure: Procedure | None = None
         self.due = 0.0
@@ -330,6 +332,7 @@ class _Pending(Call):
 
     def report(self, members: dict[str, Any]) -> None:
         """See Call."""
+        self._check_thread()
         listener = self._listener
         if listener is not None:
             listener.send_progress(notification("rpc.progress", self._dispatcher.encode({**members, "id": self._request.id})), "data" in members)
@@ -347,8 +350,13 @@ class _Pending(Call):
             return None
         return listener
 
+    def _check_thread(self) -> None:
+        if self.blocking:
+            raise RuntimeError("a blocking procedure runs in a thread, so it can neither tell of progress nor call others")
+
     def caught_up(self) -> "Deferred[None]":
         """See Call."""
+        self._check_thread()
         turn: Deferred[None] = deferLater(self._dispatcher.clock, 0)
         return turn.addCallback(self._wait_for_listener)
 
@@ -365,6 +373,7 @@ class _Pending(Call):
 
     def run(self, method: str, *params: Any) -> "Deferred[Any]":
         """See Call."""
+        self._check_thread()
         caller = JointCaller(self)
         running = self._dispatcher.run(method, list(params), caller, self.remaining(), _unchanged)
 

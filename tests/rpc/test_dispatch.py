@@ -56,6 +56,11 @@ class Slow:
         """Runs in a thread."""
         return a + 1
 
+    @procedure("slow.thread", role="guest", blocking=True)
+    def thread(self, call: Call, what: str) -> Any:
+        """Does in a thread what is for the reactor's."""
+        return getattr(call, what)(*(["slow.bug"] if what == "run" else []))
+
     @procedure("slow.bug", role="guest")
     def bug(self) -> None:
         """Raises what it should not."""
@@ -216,6 +221,13 @@ class DispatchTests(TestCase):
         self.dispatcher._run_blocking = refuse
         failed = self.send("slow.blocking", [4])
         self.assertEqual((failed.code, failed.retry_after), (-32008, 2))
+
+    def test_blocking_alone(self) -> None:
+        """In a thread there is nothing that has to do with connections: to try is a bug, which is found at once."""
+        for what in ("progress", "caught_up", "run"):
+            self.send("slow.thread", [what])
+            _, function, arguments = self.threaded[-1]
+            self.assertIn("runs in a thread", str(self.assertRaises(RuntimeError, function, *arguments)))
 
     def test_a_bug_is_logged_and_not_shown(self) -> None:
         """The client gets a request id, the log the traceback under the same id."""
