@@ -216,9 +216,11 @@ class _Body(Protocol):
             self._done.errback(reason)
 
     def abort(self) -> None:
-        """Read no more of it."""
-        if self.transport is not None:
-            self.transport.loseConnection()
+        """Read no more of it, so that the server notices: one that is only closed it takes for a client that asks no more, and waits."""
+        # What a response has for a transport cannot abort, but the one that it stands for; None when the answer has been read.
+        connection: Any = getattr(self.transport, "_producer", None)
+        if connection is not None:
+            connection.abortConnection()
 
 
 class _Lines(_Body):

@@ -4,7 +4,10 @@
 # ruff: noqa: N802
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -17,6 +20,9 @@ from zope.interface import implementer
 from netsvc.client import errors
 
 __all__ = ["LoopClock", "LoopEndpoint"]
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""Linger for no time (socket(7)): what is closed so is reset."""
 
 
 @implementer(IDelayedCall)
@@ -245,6 +251,11 @@ class _Transport:
         """See ITCPTransport."""
         self._aborted = True
         self.disconnecting = True
+        # asyncio would only close it. To a server that is a client that asks no more, and waits for its answers.
+        connection = self.inner.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):  # it is over already
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.inner.abort()
 
     def getPeer(self) -> IPv4Address | IPv6Address:

@@ -149,13 +149,14 @@ class Errors(HttpCase):
         self.assertTrue(self.server.over)
 
     def test_cancelled(self) -> None:
-        """Cancelling is told as such, before the answer and within it; the connection is not used any more."""
+        """Cancelling is told as such, before the answer and within it; the connection is cut, so that the server notices."""
         for some in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"):
             call = self.call()
             self.server.receive(some)
             call.cancel()
             self.failureResultOf(call, CancelledError)
             self.assertTrue(self.server.over)
+            self.assertTrue(self.server.transport.aborted)
             self.assertEqual([timer for timer in self.ground.clock.getDelayedCalls() if timer.active()], [])
 
     def test_closed(self) -> None:

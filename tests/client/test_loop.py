@@ -1,6 +1,8 @@
 """Tests for netsvc.client.loop."""
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -37,8 +39,9 @@ class FakeTransport:
         self.protocol = protocol
         self.written = b""
         self.reading = True
-        self.told: list[str] = []
+        self.told: list[Any] = []
         self.can_write = True
+        self.socket: Any = self
         protocol.connection_made(self)
 
     def write(self, data: Any) -> None:
@@ -47,7 +50,11 @@ class FakeTransport:
 
     def get_extra_info(self, name: str) -> Any:
         """asyncio's."""
-        return self.address
+        return self.socket if name == "socket" else self.address
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        """A socket's."""
+        self.told.append((level, option, struct.unpack("ii", value)))
 
     def pause_reading(self) -> None:
         """asyncio's."""
@@ -205,7 +212,7 @@ class Connections(EndpointCase):
         self.loop.turn()
         self.failureResultOf(connecting, ConnectionLost)
         assert self.loop.transport is not None
-        self.assertEqual(self.loop.transport.told, ["abort"])
+        self.assertEqual(self.loop.transport.told[-1], "abort")
 
     def test_ends(self) -> None:
         """Why it ended is told as Twisted says it; afterwards nothing is written."""
@@ -225,6 +232,23 @@ class Connections(EndpointCase):
             transport.pauseProducing()
             transport.resumeProducing()
             self.assertEqual((inner.written, inner.reading), (b"", True))
+
+    def test_aborts(self) -> None:
+        """What is aborted is reset, so that the other end does not take it for one who waits for an answer."""
+
+        def gone(*_: Any) -> None:
+            raise OSError("bad file descriptor")
+
+        inner = self.connected()
+        transport: Any = self.protocol.transport
+        transport.abortConnection()
+        self.assertEqual(inner.told, [(socket.SOL_SOCKET, socket.SO_LINGER, (1, 0)), "abort"])
+        for none in (None, type("Closed", (), {"setsockopt": gone})()):
+            inner = self.connected()
+            inner.socket = none
+            transport = self.protocol.transport
+            transport.abortConnection()
+            self.assertEqual(inner.told, ["abort"])
 
     def test_closing(self) -> None:
         """Closing lets go of what is written, not of what is not; half of it can be closed where that is possible."""

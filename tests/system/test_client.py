@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -83,6 +83,27 @@ async def program(url, count):
         print(json.dumps({"acked": acked, "heard": heard}))
 
 asyncio.run(program(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+# Calls what never answers, gives it up when it is under way, and sees that the server knows; the client stays open.
+ASYNCIO_CANCELLER = """
+import asyncio, json, sys
+from netsvc.client.aio import Client
+
+async def program(url, ca_file):
+    async with Client(url, ca_file=ca_file) as rpc:
+        for parts in (False, True):
+            begun = asyncio.Event()
+            task = asyncio.create_task(rpc.call("wait.forever", [parts], progress=(lambda _: begun.set()) if parts else None))
+            while not (begun.is_set() if parts else await rpc.wait.waiting()):
+                await asyncio.sleep(0.01)
+            task.cancel()
+            while await rpc.wait.waiting():
+                await asyncio.sleep(0.01)
+        print(json.dumps("noticed"))
+
+asyncio.run(program(sys.argv[1], sys.argv[2]))
 """
 
 
@@ -171,6 +192,12 @@ class ClientCase(TestCase):
         self.addCleanup(daemon.close)
         return daemon.start()
 
+    def certificate(self) -> tuple[Path, Path]:
+        """A key and a certificate."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        return make_certificate(folder)
+
     def pause(self, seconds: float) -> "Deferred[None]":
         """Let time pass."""
         return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]  # zope's interfaces
@@ -226,6 +253,45 @@ class TwoTransports(ClientCase):
         """What a command says that keeps the accounts."""
         command = [sys.executable, "-m", "netsvc.cli", *arguments, "--state", str(daemon.state), "--config", str(daemon.config)]
         return subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=60).stdout.strip()
+
+
+class Cancelling(ClientCase):
+    """Calls over HTTP that nobody waits for any more."""
+
+    async def test_noticed(self) -> None:
+        """The server knows at once, before the first part of the result and behind it: with Deferreds and asyncio, with and without TLS."""
+        key, certificate = self.certificate()
+        port, secure = free_port(), free_port()
+        listen = f"tcp:{port}:interface=127.0.0.1\nssl:{secure}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+        # A client that only closes is one that sends no more.
+        self.start("[rpc]\nprovide = guest\n[limits]\nrate = off\n", listen=False, overrides=[f"http.listen={listen}", "http.half_closed_timeout=1h"])
+        waiting: list[Any] = []
+
+        def wait(call: Call, parts: bool) -> Any:
+            waiting.append(call)
+            if parts:
+                call.progress("some")
+            return Deferred(lambda _: waiting.remove(call))
+
+        async with Client(f"ws://127.0.0.1:{port}", limits=FAST) as provider:
+            await provider.provide("wait.forever", wait)
+            await provider.provide("wait.waiting", lambda: len(waiting))
+            for url in (f"http://127.0.0.1:{port}", f"https://localhost:{secure}"):
+                for parts in (False, True):
+                    await self.cancel(url, certificate, parts, waiting)
+                self.assertEqual(await deferToThread(run_asyncio, ASYNCIO_CANCELLER, url, str(certificate)), "noticed")
+
+    async def cancel(self, url: str, certificate: Path, parts: bool, waiting: list[Any]) -> None:
+        """Give up a call that is under way; it must be over while the client is still open."""
+        heard: list[Any] = []
+        async with Client(url, ca_file=certificate) as rpc:
+            call = rpc.call("wait.forever", [parts], progress=heard.append if parts else None)
+            while not (heard if parts else waiting):
+                await self.pause(0.01)
+            call.cancel()
+            await self.assertFailure(call, CancelledError)
+            while waiting:
+                await self.pause(0.01)
 
 
 class Delivery(ClientCase):
@@ -419,12 +485,6 @@ class Networks(ClientCase):
             await stranger.close()
         learned = await deferToThread(self.with_ca, f"https://localhost:{port}", certificate)
         self.assertEqual(learned, "5")
-
-    def certificate(self) -> tuple[Path, Path]:
-        """A key and a certificate."""
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        return make_certificate(folder)
 
     def with_ca(self, url: str, certificate: Path) -> str:
         """The command line, which is on asyncio, with the same certificate."""
