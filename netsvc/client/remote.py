@@ -133,9 +133,11 @@ class Remote:
         :param params: a list, a dictionary, or None for none.
         :param deadline: in seconds, for all attempts together; travels with the call.
         :param key: an idempotency key, with which calling again has no further effect (a UUID).
-        :param idempotent: the call may be made again, with a key that is made here. By default if there is a key, or the procedure is one of those
-            that are known to be.
-        :param progress: is told how far a long call is, and of parts of its result; the call is not made again once there was one.
+        :param idempotent: the call may be made again, with a key that is made here, unless there is `progress`. By default if there is a key, or
+            the procedure is one of those that are known to be.
+        :param progress: is told how far a long call is, and of parts of its result; the call is not made again once there was one. Before, it is
+            carried out again: no key is made for it, since the answer that a server keeps for a key is the result alone, without its parts. So it
+            is with a key that is given here.
         :return: fires with the result; fails with a ClientError. Cancelling it tells the server, on a WebSocket.
         """
         return Deferred.fromCoroutine(self._call(method, params, deadline or self.limits.deadline, key, idempotent, progress))
@@ -168,7 +170,8 @@ class Remote:
         until = self._clock.seconds() + deadline
         known = any(fnmatchcase(method, pattern) for pattern in self._target.idempotent)
         again = bool(key is not None or known) if idempotent is None else idempotent
-        if key is None and again and not any(fnmatchcase(method, pattern) for pattern in READING):
+        # What is kept for a key has no parts: a call that wants them has to be carried out again.
+        if key is None and again and progress is None and not any(fnmatchcase(method, pattern) for pattern in READING):
             key = str(uuid4())
         await self._turn(deadline, method)
         try:

@@ -90,6 +90,17 @@ class HttpCalls(RemoteCase):
         self.failureResultOf(call, Overloaded)
         self.assertEqual(told, [{"done": 1}, {"data": 1}])
 
+    def test_parts_and_keys(self) -> None:
+        """A call that wants parts has no key unless it is given one: what a server has kept for a key is the result alone."""
+        for key, header in ((None, None), ("mine", '"mine"')):
+            call = self.rpc.call("math.add", [1, 2], key=key, progress=lambda _: None)
+            for _ in range(2):
+                self.assertEqual(self.server.request()[0].get("idempotency-key"), header)
+                self.server.lose()
+                self.clock.advance(2)
+            self.respond({"result": 3})
+            self.assertEqual(self.successResultOf(call), 3)
+
     def busy(self, seconds: float) -> dict[str, str]:
         """Answer: not now."""
         return self.respond({"error": {"code": -32008, "message": "overloaded", "data": {"retry_after": seconds}}}, 503)
