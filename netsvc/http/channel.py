@@ -472,7 +472,9 @@ class HttpChannel:
             if turn.stream is not None:
                 return OPEN, False
             # The next piece of a body, or the handler, if it has that body already or is behind with it.
-            return (BODY, True) if self._reads_body() and not self._intake.held else (ANSWER, False)
+            if self._reads_body() and not self._intake.held:
+                return BODY, True
+            return OPEN if turn.request.route.own_deadline else ANSWER, False
         assert reader is not None, "without a reader there is an answer on its way, or the end"
         # A client that sends steadily may be in the midst of something at the end of each read, but of another thing each time.
         return reader.place, reader.place == IDLE or reader.completed

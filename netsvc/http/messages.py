@@ -245,16 +245,26 @@ class Route:
     :ivar streaming: the handler is called at the end of the head and reads the body from ``request.stream``.
     :ivar waiting: the handler waits for something to happen, and there is nothing to tell a client that has left: it is cancelled as soon
         as the client sends no more. Others finish what they have begun.
+    :ivar own_deadline: the handler sees to it that it answers in time: `answer_timeout` is not for it.
     """
 
-    __slots__ = ("body_limit", "handler", "public", "streaming", "waiting")
+    __slots__ = ("body_limit", "handler", "own_deadline", "public", "streaming", "waiting")
 
-    def __init__(self, handler: Handler, body_limit: int | None = None, public: bool = False, streaming: bool = False, waiting: bool = False) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        body_limit: int | None = None,
+        public: bool = False,
+        streaming: bool = False,
+        waiting: bool = False,
+        own_deadline: bool = False,
+    ) -> None:
         self.handler = handler
         self.body_limit = body_limit
         self.public = public
         self.streaming = streaming
         self.waiting = waiting
+        self.own_deadline = own_deadline
 
 
 def _nothing(request: Request) -> NoReturn:

@@ -46,12 +46,13 @@ class Routes:
         public: bool = False,
         streaming: bool = False,
         waiting: bool = False,
+        own_deadline: bool = False,
     ) -> None:
         """Answer `method` on `pattern` by `handler`. HEAD follows GET, and OPTIONS says what there is, unless added by themselves.
 
         :raises ValueError: a pattern that is none, or a method and pattern added twice.
         """
-        route = Route(handler, body_limit, public, streaming, waiting)
+        route = Route(handler, body_limit, public, streaming, waiting, own_deadline)
         node = self._node(pattern)
         if method in node.routes and not (method == "HEAD" and node.routes["HEAD"] is node.routes.get("GET")):
             raise ValueError(f"{method} {pattern} is there already")

@@ -34,7 +34,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     head_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request's head to arrive whole, and for a new connection to say anything")] = 15.0
     body_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request's body to arrive whole; for a streamed one, the longest silence in it")] = 60.0
     idle_timeout: Annotated[Duration, Meta(gt=0), Help("How long a connection may stay open between two requests")] = 75.0
-    answer_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request to be answered, then 504")] = 120.0
+    answer_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a request to be answered, then 504; procedure calls have deadlines of their own")] = 120.0
     write_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may take no byte of what waits for it")] = 60.0
     half_closed_timeout: Annotated[
         Duration, Meta(gt=0), Help("How long an answer is still worked on for a client that sends no more; then the client is taken to have left")

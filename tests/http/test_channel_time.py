@@ -129,6 +129,26 @@ class TimeoutTests(TimedCase):
         self.advance(43)
         self.assertEqual(len(cancelled), 1)
 
+    def test_own_deadline(self) -> None:
+        """A handler with a deadline of its own has all the time it takes; when the server stops, it is answered for like any other."""
+        for stop in (False, True):
+            self.setUp()
+            self.routes.add("POST", "/call", self.ask, public=True, own_deadline=True)
+            self.client.send(request("/call", method="POST", body=b"x") + request("/slow"))
+            self.advance(500)
+            self.assertEqual((self.client.sent(), self.client.ended), (b"", ""))
+            if stop:
+                self.asked[0][1].addErrback(lambda _: None)
+                self.factory.drain(5.0)
+                self.advance(5)
+                self.assertEqual((self.client.answer().status, self.client.ended), (503, "closed"))
+            else:
+                self.asked[0][1].callback(Response(204))
+                self.assertEqual(self.client.answer().status, 204)
+                self.asked[1][1].addErrback(lambda _: None)
+                self.lives_for(40)
+                self.assertEqual(self.client.answer().status, 504)
+
     def test_stalled(self) -> None:
         """A client that takes nothing for the time is cut; one that takes a little now and then is not."""
         self.client.send(request())

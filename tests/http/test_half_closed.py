@@ -68,6 +68,15 @@ class HalfClosedTests(ChannelCase):
         self.client.lose()
         self.assertEqual((self.cancelled, self.logged), (["/slow/a"], [("/slow/a", 499, 0)]))
 
+    def test_own_deadline(self) -> None:
+        """A handler with a deadline of its own is given up as soon."""
+        self.routes.add("GET", "/call", self.slow, public=True, own_deadline=True)
+        self.half_close("/call")
+        self.lives_on()
+        self.advance(3)
+        self.client.lose()
+        self.assertEqual(self.cancelled, ["/call"])
+
     def test_answered_in_time(self) -> None:
         """What is ready in time is sent whole, then the connection ends."""
         self.half_close("/slow/a")

@@ -1,10 +1,11 @@
 """HTTP on a raw socket: what is malformed, too large, too slow, or from elsewhere."""
 
 import time
+from xmlrpc.client import ServerProxy
 
 from tests.system.clients import request
 from tests.system.raw import HANDSHAKE, RawWebSocket, exchange, head
-from tests.system.served import ServedCase
+from tests.system.served import ServedCase, call
 
 UPGRADE = HANDSHAKE.strip().split("\r\n")
 CHUNKED = "Transfer-Encoding: chunked"
@@ -234,7 +235,10 @@ class FromElsewhereTests(ServedCase):
 class PatienceTests(ServedCase):
     """Slow clients."""
 
-    settings = "[http]\nhead_timeout = 300ms\nbody_timeout = 300ms\nidle_timeout = 300ms\nping_interval = 300ms\npong_timeout = 700ms\n"
+    settings = (
+        "[http]\nhead_timeout = 300ms\nbody_timeout = 300ms\nidle_timeout = 300ms\nanswer_timeout = 300ms\nping_interval = 300ms\npong_timeout = 700ms\n"
+        "[rpc]\nmodules = wire_procedures\n"
+    )
 
     def late(self, *pieces: bytes) -> list[int]:
         """The statuses of what is answered before the server gives up, which it must in time."""
@@ -253,6 +257,13 @@ class PatienceTests(ServedCase):
         """So is a body."""
         self.assertEqual(self.late(head("/rpc", "POST", "Content-Length: 20") + b"{"), [408])
         self.assertEqual(self.late(head("/rpc", "POST", CHUNKED) + b"5\r\n{"), [408])
+
+    def test_calls(self) -> None:
+        """A call has the time that its own deadline gives it, in JSON-RPC and in XML-RPC."""
+        self.assertEqual(self.post(call("slow.coroutine", [1.2]), X_Deadline="20").json()["result"], "coroutine")
+        self.check_error(self.post(call("slow.coroutine", [20]), X_Deadline="1.2"), 504, -32007)
+        with ServerProxy(f"{self.url}/RPC2") as proxy:
+            self.assertEqual(proxy.slow.coroutine(1.2), "coroutine")
 
     def test_nothing(self) -> None:
         """Who says nothing, or nothing more, is let go without an answer to nothing."""
