@@ -10,6 +10,7 @@ import msgspec
 
 from netsvc.cli.output import visible
 from netsvc.cli.servers import STATUSES, ServerChoice, run, server_options
+from netsvc.cli.standard_output import while_read
 from netsvc.cli.tables import show_table
 from netsvc.client import Limits
 from netsvc.client.events import Progress
@@ -69,16 +70,25 @@ def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline
     """
     if parts and as_json is False:
         raise click.UsageError("--parts prints JSON, so it does not go with --table")
-    result = run(server, _call(server, method, params_of(arguments), deadline, key, _print_part if parts else None))
+    params = params_of(arguments)
     if parts:
-        _print_line(result)
+        run(server, _print_parts(server, method, params, deadline, key))
     else:
-        _show(result, as_json)
+        _show(run(server, _call(server, method, params, deadline, key)), as_json)
 
 
-def _print_part(progress: dict[str, Any]) -> None:
-    if "data" in progress:
-        _print_line(progress["data"])
+async def _print_parts(server: ServerChoice, method: str, params: Any, deadline: float, key: str | None) -> None:
+    """Print parts of a result and the result itself; when who reads has had enough the call is cancelled."""
+    async with while_read() as end:
+
+        def heard(progress: dict[str, Any]) -> None:
+            try:
+                if "data" in progress:
+                    _print_line(progress["data"])
+            except Exception as error:  # the client would log it, and go on
+                end(error)
+
+        _print_line(await _call(server, method, params, deadline, key, heard))
 
 
 def _print_line(value: Any) -> None:

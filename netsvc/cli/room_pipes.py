@@ -1,9 +1,7 @@
 """``netsvc chat`` for programs: a room's events as lines on standard output, lines of standard input as messages."""
 
 import asyncio
-import os
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,6 +13,7 @@ from rich.console import Console
 from netsvc.cli.chat_lines import ChatLines
 from netsvc.cli.output import note
 from netsvc.cli.servers import ServerChoice, connected
+from netsvc.cli.standard_output import while_read
 from netsvc.client import Event, Gap, Limits, State
 from netsvc.client.aio import Room
 
@@ -64,34 +63,15 @@ async def tail(server: ServerChoice, room: str, after: str | None, limit: int, n
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
-    if _writes_to_pipe():
-        # The writing end of a pipe is never readable, but in error once nobody reads: so that is noticed before there is something to write.
-        loop.add_reader(sys.stdout.fileno(), _reader_gone, loop, task)
-    try:
-        async with connected(server.client(name=name, transport="websocket", limits=Limits(deadline=60.0))) as rpc:
+    with suppress(asyncio.CancelledError):
+        async with (
+            while_read(),
+            connected(server.client(name=name, transport="websocket", limits=Limits(deadline=60.0))) as rpc,
+        ):
             rpc.watch(_Changes())
             async with rpc.room(room, after=after, history=limit) as events:
                 async for item in events:
                     write(item, events)
-    except asyncio.CancelledError:
-        return
-    except BrokenPipeError:
-        # Python would complain at the end that it cannot flush.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _reader_gone(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> None:
-    # Once: what is done at the end must not be cancelled, too.
-    loop.remove_reader(sys.stdout.fileno())
-    task.cancel()
-
-
-def _writes_to_pipe() -> bool:
-    try:
-        return stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
-    except OSError:
-        return False
 
 
 class _Changes:

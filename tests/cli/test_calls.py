@@ -12,6 +12,7 @@ from hypothesis.strategies import dictionaries, from_regex, lists, none, recursi
 from hypothesis.strategies import integers as integer_values
 from twisted.trial.unittest import SynchronousTestCase
 
+from netsvc.cli import calls
 from netsvc.cli.calls import params_of
 from netsvc.client import errors
 from netsvc.client.errors import BadAnswer, CallFailed, ConnectionLost, InvalidParams, RateLimited, Untrusted
@@ -93,6 +94,18 @@ class Calling(ServerCase):
         self.assertIn("--table", self.bad(2, "call", "report.make", "--parts", "--table"))
         self.client.progress = []
         self.assertEqual(self.good("call", "report.make", "--parts"), "5\n")
+
+    def test_parts_that_nobody_reads(self) -> None:
+        """A reader that has had enough ends the call, with status 0 and without a word; another error of writing is told once."""
+        self.client.progress = [{"data": 1}, {"data": 2}]
+        for error in (BrokenPipeError, UnicodeError):
+            with patch.object(calls.click, "echo", side_effect=error) as echo:
+                if error is BrokenPipeError:
+                    self.assertEqual(self.good("call", "report.make", "--parts"), "")
+                else:
+                    self.assertRaises(error, self.run_netsvc, "call", "report.make", "--parts")
+            self.assertEqual(echo.call_count, 3)
+        self.assertEqual(self.client.closed, 2)
 
     def test_options(self) -> None:
         """Another server, other certificates, a deadline, a key; a call with a key is made again if there is no answer."""

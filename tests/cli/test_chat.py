@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from netsvc.cli import chat as chat_module
-from netsvc.cli import room_pipes
+from netsvc.cli import room_pipes, standard_output
 from netsvc.cli.room_pipes import LONGEST_LINE, read_lines
 from netsvc.client import Forbidden, Gap, State
 from netsvc.client.errors import ConnectionLost, RateLimited
@@ -121,7 +121,7 @@ class Tailing(ServerCase):
 
         server: Any = type("Server", (), {"client": lambda _, **options: self.client})()
         with (
-            patch.object(room_pipes, "sys") as system,
+            patch.object(standard_output, "sys") as system,
             patch.object(type(self.client.room_items), "__anext__", lambda room: forever()),
         ):
             system.stdout.fileno.return_value = writing

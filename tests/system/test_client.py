@@ -281,6 +281,38 @@ class Cancelling(ClientCase):
                     await self.cancel(url, certificate, parts, waiting)
                 self.assertEqual(await deferToThread(run_asyncio, ASYNCIO_CANCELLER, url, str(certificate)), "noticed")
 
+    async def test_reader_goes(self) -> None:
+        """``netsvc call --parts`` ends when who reads has had enough, with status 0 and without a word, whether or not there is more; so does the call."""
+        daemon = self.start("[rpc]\nprovide = guest\n[limits]\nrate = off\n")
+        waiting: list[Any] = []
+
+        async def count(call: Call, pause: float) -> None:
+            waiting.append(call)
+            try:
+                for number in range(1_000_000):
+                    call.progress(number)
+                    await self.pause(pause)
+            finally:
+                waiting.remove(call)
+
+        async with Client(daemon.websocket_url, limits=FAST) as provider:
+            await provider.provide("count.up", count)
+            for url in (daemon.url, daemon.websocket_url):
+                for pause in ("0.001", "60"):
+                    self.assertEqual(await deferToThread(self.read_one_line, url, pause), (b"0\n", 0, b""))
+                    while waiting:
+                        await self.pause(0.01)
+
+    def read_one_line(self, url: str, pause: str) -> tuple[bytes, int, bytes]:
+        """The first line, the exit status, and the complaints of a ``netsvc call`` whose reader goes then."""
+        command = [sys.executable, "-m", "netsvc.cli", "call", "--url", url, "--parts", "count.up", pause]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            process.stdout.close()
+            return line, process.wait(15), process.stderr.read()
+
     async def cancel(self, url: str, certificate: Path, parts: bool, waiting: list[Any]) -> None:
         """Give up a call that is under way; it must be over while the client is still open."""
         heard: list[Any] = []

@@ -1,0 +1,68 @@
+"""Standard output, as long as somebody reads it: ``netsvc call --parts … | head -1``."""
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+__all__ = ["while_read"]
+
+
+@asynccontextmanager
+async def while_read() -> AsyncIterator[Callable[[Exception], None]]:
+    """Run a block until it is done, or nobody reads standard output any more: then it is cancelled, and nothing is said of it.
+
+    What the block has is to be called with an error of writing where raising it would be of no use, in a callback: the block is cancelled,
+    and the error raised in its place, unless it says that the reader has gone.
+    """
+    task, loop, output = asyncio.current_task(), asyncio.get_running_loop(), _pipe()
+    assert task is not None
+    errors: list[Exception] = []
+
+    def end(error: Exception) -> None:
+        # Once: what is done at the end must not be cancelled, too.
+        if not errors:
+            errors.append(error)
+            task.cancel()
+            let_go()
+
+    def let_go() -> None:
+        if output is not None:
+            loop.remove_reader(output)
+
+    if output is not None:
+        # The writing end of a pipe is never readable, but in error once nobody reads: so that is noticed before there is something to write.
+        loop.add_reader(output, end, BrokenPipeError())
+    try:
+        yield end
+    except asyncio.CancelledError:
+        if not errors:
+            raise
+    except BrokenPipeError as error:
+        errors.append(error)
+    finally:
+        let_go()
+    if errors:
+        # The block may have been done before it could be cancelled.
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        if not isinstance(errors[0], BrokenPipeError):
+            raise errors[0]
+        _write_no_more()
+
+
+def _write_no_more() -> None:
+    """Python would complain at the end that it cannot flush."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _pipe() -> int | None:
+    """The descriptor of standard output if it is a pipe."""
+    try:
+        output = sys.stdout.fileno()
+        return output if stat.S_ISFIFO(os.fstat(output).st_mode) else None
+    except OSError:
+        return None
