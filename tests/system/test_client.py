@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from netsvc.client import Call, Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, NotFound, UnknownProcedure, Untrusted
+from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, Untrusted
 from tests.system.daemon import Daemon, free_port
 from tests.system.test_tls import make_certificate
 
@@ -83,27 +83,6 @@ async def program(url, count):
         print(json.dumps({"acked": acked, "heard": heard}))
 
 asyncio.run(program(sys.argv[1], int(sys.argv[2])))
-"""
-
-
-# Calls what never answers, gives it up when it is under way, and sees that the server knows; the client stays open.
-ASYNCIO_CANCELLER = """
-import asyncio, json, sys
-from netsvc.client.aio import Client
-
-async def program(url, ca_file):
-    async with Client(url, ca_file=ca_file) as rpc:
-        for parts in (False, True):
-            begun = asyncio.Event()
-            task = asyncio.create_task(rpc.call("wait.forever", [parts], progress=(lambda _: begun.set()) if parts else None))
-            while not (begun.is_set() if parts else await rpc.wait.waiting()):
-                await asyncio.sleep(0.01)
-            task.cancel()
-            while await rpc.wait.waiting():
-                await asyncio.sleep(0.01)
-        print(json.dumps("noticed"))
-
-asyncio.run(program(sys.argv[1], sys.argv[2]))
 """
 
 
@@ -255,77 +234,6 @@ class TwoTransports(ClientCase):
         return subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=60).stdout.strip()
 
 
-class Cancelling(ClientCase):
-    """Calls over HTTP that nobody waits for any more."""
-
-    async def test_noticed(self) -> None:
-        """The server knows at once, before the first part of the result and behind it: with Deferreds and asyncio, with and without TLS."""
-        key, certificate = self.certificate()
-        port, secure = free_port(), free_port()
-        listen = f"tcp:{port}:interface=127.0.0.1\nssl:{secure}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
-        # A client that only closes is one that sends no more.
-        self.start("[rpc]\nprovide = guest\n[limits]\nrate = off\n", listen=False, overrides=[f"http.listen={listen}", "http.half_closed_timeout=1h"])
-        waiting: list[Any] = []
-
-        def wait(call: Call, parts: bool) -> Any:
-            waiting.append(call)
-            if parts:
-                call.progress("some")
-            return Deferred(lambda _: waiting.remove(call))
-
-        async with Client(f"ws://127.0.0.1:{port}", limits=FAST) as provider:
-            await provider.provide("wait.forever", wait)
-            await provider.provide("wait.waiting", lambda: len(waiting))
-            for url in (f"http://127.0.0.1:{port}", f"https://localhost:{secure}"):
-                for parts in (False, True):
-                    await self.cancel(url, certificate, parts, waiting)
-                self.assertEqual(await deferToThread(run_asyncio, ASYNCIO_CANCELLER, url, str(certificate)), "noticed")
-
-    async def test_reader_goes(self) -> None:
-        """``netsvc call --parts`` ends when who reads has had enough, with status 0 and without a word, whether or not there is more; so does the call."""
-        daemon = self.start("[rpc]\nprovide = guest\n[limits]\nrate = off\n")
-        waiting: list[Any] = []
-
-        async def count(call: Call, pause: float) -> None:
-            waiting.append(call)
-            try:
-                for number in range(1_000_000):
-                    call.progress(number)
-                    await self.pause(pause)
-            finally:
-                waiting.remove(call)
-
-        async with Client(daemon.websocket_url, limits=FAST) as provider:
-            await provider.provide("count.up", count)
-            for url in (daemon.url, daemon.websocket_url):
-                for pause in ("0.001", "60"):
-                    self.assertEqual(await deferToThread(self.read_one_line, url, pause), (b"0\n", 0, b""))
-                    while waiting:
-                        await self.pause(0.01)
-
-    def read_one_line(self, url: str, pause: str) -> tuple[bytes, int, bytes]:
-        """The first line, the exit status, and the complaints of a ``netsvc call`` whose reader goes then."""
-        command = [sys.executable, "-m", "netsvc.cli", "call", "--url", url, "--parts", "count.up", pause]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            line = process.stdout.readline()
-            process.stdout.close()
-            return line, process.wait(15), process.stderr.read()
-
-    async def cancel(self, url: str, certificate: Path, parts: bool, waiting: list[Any]) -> None:
-        """Give up a call that is under way; it must be over while the client is still open."""
-        heard: list[Any] = []
-        async with Client(url, ca_file=certificate) as rpc:
-            call = rpc.call("wait.forever", [parts], progress=heard.append if parts else None)
-            while not (heard if parts else waiting):
-                await self.pause(0.01)
-            call.cancel()
-            await self.assertFailure(call, CancelledError)
-            while waiting:
-                await self.pause(0.01)
-
-
 class Delivery(ClientCase):
     """Nothing is lost and nothing doubled."""
 
@@ -442,58 +350,6 @@ class Documentation(ClientCase):
         """What a program prints, in the daemon's place instead of the usual one."""
         program = program.replace("127.0.0.1:8080", f"127.0.0.1:{daemon.port}")
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=True).stdout
-
-
-class Providers(ClientCase):
-    """Procedures that a client provides."""
-
-    async def test_provide(self) -> None:
-        """Its results and errors reach callers over HTTP and WebSocket; after a kill of the daemon it provides again by itself."""
-        daemon = self.start("[rpc]\nprovide = guest\n")
-
-        def weather(town: str) -> Any:
-            if town == "Atlantis":
-                raise NotFound("not found", {"detail": "no such town"})
-            return deferLater(reactor, 0.01, lambda: f"rain in {town}")  # type: ignore[arg-type]  # zope's interfaces
-
-        async with Client(daemon.websocket_url, limits=FAST) as provider, Client(daemon.url, limits=FAST) as caller:
-            provided = await provider.provide("weather.today", weather, {"summary": "The weather", "idempotent": True})
-            self.assertEqual(await caller.weather.today("Oslo"), "rain in Oslo")
-            self.assertEqual(await provider.weather.today(town="Bergen"), "rain in Bergen")
-            error = await self.assertFailure(caller.weather.today("Atlantis"), NotFound)
-            self.assertEqual(error.detail, "no such town")
-            await self.assertFailure(caller.weather.today(), InvalidParams)
-            await deferToThread(daemon.kill)
-            await deferToThread(daemon.start)
-            self.assertEqual(await self.until_provided(caller), "rain in Oslo")
-            provided.withdraw()
-            await provider.auth.whoami()
-            await self.assertFailure(caller.weather.today("Oslo"), UnknownProcedure)
-
-    async def test_parts(self) -> None:
-        """What a provider gives on the way reaches its callers, whether they call over HTTP or on a WebSocket."""
-        daemon = self.start("[rpc]\nprovide = guest\n")
-
-        def count(call: Call, most: int) -> Any:
-            for number in range(most):
-                call.progress(number, done=number + 1, total=most)
-            return deferLater(reactor, 0.01, lambda: most)  # type: ignore[arg-type]  # zope's interfaces
-
-        async with Client(daemon.websocket_url, limits=FAST) as provider, Client(daemon.url, limits=FAST) as caller:
-            await provider.provide("count.to", count)
-            for rpc in (caller, provider):
-                told: list[Any] = []
-                self.assertEqual(await rpc.call("count.to", [3], progress=told.append), 3)
-                self.assertEqual(told, [{"data": number, "done": number + 1, "total": 3} for number in range(3)])
-
-    async def until_provided(self, caller: Client) -> Any:
-        """Call until the provider is there again."""
-        for _ in range(100):
-            try:
-                return await caller.weather.today("Oslo")
-            except UnknownProcedure:
-                await self.pause(0.05)
-        return None
 
 
 class Networks(ClientCase):
