@@ -140,6 +140,15 @@ class HalfClosedTests(ChannelCase):
         self.advance(3)
         self.assertEqual(self.client.ended, "aborted")
 
+    def test_unfinished_upload(self) -> None:
+        """A request whose body will not be complete is not worked on: its handler hears of it at once."""
+        self.routes.add("POST", "/upload", self.slow, public=True, streaming=True)
+        self.client.send(request("/upload", "Content-Length: 10", method="POST") + b"12345")
+        self.client.channel.readConnectionLost()
+        self.assertEqual(self.client.ended, "closed")
+        self.client.lose()
+        self.assertEqual(self.cancelled, ["/upload"])
+
     def test_does_not_go(self) -> None:
         """A connection that was closed and does not go away is cut."""
         self.half_close("/slow/a")
