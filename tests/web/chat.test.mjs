@@ -333,3 +333,20 @@ async function disturb(random, label) {
     assert.deepEqual(chat.outbox.of("lobby"), [], `${label}: nothing is left`);
   }
 }
+
+test("who waits for a condition that throws is told, now or later, and once", async () => {
+  const { chat } = page();
+  let looked = 0;
+  const condition = () => {
+    if ((looked += 1) > 1) throw new Error("no such thing");
+    return false;
+  };
+  const waiting = chat.until(condition);
+  chat.changed.emit("rooms");
+  chat.changed.emit("rooms");
+  await assert.rejects(waiting, /no such thing/);
+  assert.equal(looked, 2);
+  await assert.rejects(chat.until(condition), /no such thing/);
+  chat.changed.emit("rooms");
+  assert.equal(looked, 3);
+});

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { connect, ConnectionLost, provide, Refused, RpcError } from "../../netsvc/web/client/index.js";
-import { fakeSockets, FakeTimers, settle } from "./fakes.mjs";
+import { fakeSockets, FakeTimers, reported, settle } from "./fakes.mjs";
 
 function start(credentials = {}) {
   const sockets = fakeSockets();
@@ -70,7 +70,10 @@ test("what is provided is answered, announced again after a loss, and withdrawn"
   };
   assert.deepEqual(await ask("a", "x"), { jsonrpc: "2.0", id: "a", result: ["X", 3] });
   assert.deepEqual(await ask("b", "refuse"), { jsonrpc: "2.0", id: "b", error: { code: -32003, message: "no", data: { detail: "gone" } } });
-  assert.deepEqual(await ask("c", "break"), { jsonrpc: "2.0", id: "c", error: { code: -32603, message: "Internal error" } });
+  const errors = await reported(async () => {
+    assert.deepEqual(await ask("c", "break"), { jsonrpc: "2.0", id: "c", error: { code: -32603, message: "Internal error" } });
+  });
+  assert.deepEqual(errors, ["a secret"]);
   sockets.last.drop();
   await timers.advance(1);
   await greeted(sockets);
@@ -107,4 +110,8 @@ test("an answer that nobody waits for any more is told so, also when the connect
   await assert.rejects(call, ConnectionLost);
   assert.deepEqual(aborted, ["cancelled", "lost"]);
   client.close();
+});
+
+test("without a WebSocket connecting is rejected, with what to do", async () => {
+  await assert.rejects(connect({ url: "ws://here/ws", WebSocket: undefined }), /npm install ws/);
 });

@@ -220,3 +220,17 @@ export class FakeServer {
 function seqOf(cursor) {
   return Number(cursor.split(":")[1]);
 }
+
+/** The words of the errors that are reported while `act` runs. */
+export async function reported(act) {
+  const errors = [];
+  const before = [console.error, globalThis.reportError];
+  console.error = (error) => errors.push(error);
+  globalThis.reportError = undefined;
+  try {
+    await act();
+  } finally {
+    [console.error, globalThis.reportError] = before;
+  }
+  return errors.map(({ message }) => message);
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { backoff, ConnectionLost, DeadlinePassed, refuses, Refused, RpcClient, RpcError } from "../../netsvc/web/client/rpc.js";
-import { fakeSockets, FakeTimers, settle } from "./fakes.mjs";
+import { fakeSockets, FakeTimers, reported, settle } from "./fakes.mjs";
 
 /** A client whose socket was opened, and everything it is made of. */
 function client(options = {}) {
@@ -308,4 +308,86 @@ test("an action tells how far it is, and nothing more once nobody waits", async 
   finish("end");
   await settle();
   assert.deepEqual(sockets.last.sent.slice(1), [{ jsonrpc: "2.0", id: 71, result: "end" }]);
+});
+
+test("an action whose outcome is no JSON is answered as an internal error, and reported", async () => {
+  const { rpc, sockets } = await online();
+  const loop = {};
+  loop.itself = loop;
+  const outcomes = [() => 1n, () => loop, () => () => 1, () => Promise.reject(new RpcError({ code: -1, message: "no", data: loop })), () => Promise.reject(new Error("bug"))];
+  const errors = await reported(async () => {
+    for (const outcome of outcomes) {
+      rpc.answer("weather.today", outcome);
+      sockets.last.deliver({ jsonrpc: "2.0", id: 71, method: "weather.today" });
+      await settle();
+      assert.deepEqual(sockets.last.sent.at(-1), { jsonrpc: "2.0", id: 71, error: { code: -32603, message: "Internal error" } });
+    }
+  });
+  assert.equal(errors.length, outcomes.length);
+  assert.equal(sockets.last.sent.length, outcomes.length);
+  assert.equal(errors.at(-1), "bug");
+});
+
+test("a part that is no JSON is an error where it is sent", async () => {
+  const { rpc, sockets } = await online();
+  rpc.answer("weather.today", (params, { progress }) => {
+    assert.throws(() => progress({ data: 1n }), TypeError);
+    return "end";
+  });
+  sockets.last.deliver({ jsonrpc: "2.0", id: 71, method: "weather.today" });
+  await settle();
+  assert.deepEqual(sockets.last.sent, [{ jsonrpc: "2.0", id: 71, result: "end" }]);
+});
+
+test("what is given up is not reported when it ends with an error", async () => {
+  const { rpc, sockets } = await online();
+  rpc.answer("weather.today", (params, { signal }) => new Promise((resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))));
+  sockets.last.deliver({ jsonrpc: "2.0", id: 71, method: "weather.today" });
+  const errors = await reported(async () => {
+    sockets.last.deliver({ jsonrpc: "2.0", method: "rpc.cancel", params: { id: 71 } });
+    await settle();
+  });
+  assert.deepEqual(errors, []);
+  assert.equal(sockets.last.sent[0].error.code, -32603);
+});
+
+test("a listener that throws is reported, and concerns nobody else", async () => {
+  const { rpc, sockets } = await online();
+  const told = [];
+  const bad = (words) => () => {
+    throw new Error(words);
+  };
+  for (const listener of [bad("on"), (params) => told.push(params)]) rpc.on("chat.event", listener);
+  for (const listener of [bad("changed"), ({ name }) => told.push(name)]) rpc.changed.add(listener);
+  const call = rpc.call("report.make", {}, { progress: bad("progress") });
+  const [{ id }] = sockets.last.sent;
+  const messages = [
+    { jsonrpc: "2.0", method: "rpc.progress", params: { id, done: 1 } },
+    { jsonrpc: "2.0", method: "chat.event", params: 1 },
+    { jsonrpc: "2.0", id, result: "end" },
+  ];
+  const errors = await reported(async () => {
+    sockets.last.deliver(messages);
+    rpc.close();
+  });
+  assert.deepEqual([errors, told, await call], [["progress", "on", "changed"], [1, "closed"], "end"]);
+});
+
+test("errors are reported as the browser does it where there is one", async () => {
+  const told = [];
+  const before = globalThis.reportError;
+  globalThis.reportError = (error) => told.push(error.message);
+  const { rpc, sockets } = await online();
+  rpc.on("chat.event", () => {
+    throw new Error("on");
+  });
+  sockets.last.notify("chat.event", {});
+  globalThis.reportError = before;
+  assert.deepEqual(told, ["on"]);
+});
+
+test("without a WebSocket it says what to do", async () => {
+  const rpc = new RpcClient({ url: "ws://here/ws", WebSocket: undefined });
+  assert.throws(() => rpc.open(), /npm install ws.* option WebSocket/);
+  assert.equal(rpc.state.name, "closed");
 });

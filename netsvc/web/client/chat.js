@@ -116,16 +116,20 @@ export class Chat {
 
   /**
    * @param {() => any} condition looked at now and after every change
-   * @returns {Promise<any>} its value, once that is true
+   * @returns {Promise<any>} its value, once that is true; rejects with what it throws
    */
   until(condition) {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       let end = () => {};
       const look = () => {
-        const value = condition();
-        if (!value) return;
+        try {
+          const value = condition();
+          if (!value) return;
+          resolve(value);
+        } catch (error) {
+          reject(error);
+        }
         end();
-        resolve(value);
       };
       end = this.changed.add(look);
       look();

@@ -4,7 +4,7 @@
  * No DOM: sockets, timers and chance are given, so that the same file runs in Node. All durations are seconds.
  */
 
-import { Signal } from "./signal.js";
+import { report, Signal } from "./signal.js";
 
 /** The other side answered with an error object. */
 export class RpcError extends Error {
@@ -63,6 +63,24 @@ export function refuses(code) {
   return code >= 4400 && code <= 4499;
 }
 
+/** The JSON of a result; throws a TypeError if it has none. */
+function textOf(value) {
+  const text = JSON.stringify(value);
+  if (text === undefined) throw new TypeError("the result of an action has to be JSON");
+  return text;
+}
+
+/** The JSON of the error that a caller is told: an RpcError as it is, of any other nothing. */
+function errorText(error) {
+  const { code, message, data } = error instanceof RpcError ? error : { code: INTERNAL_ERROR, message: "Internal error" };
+  try {
+    return JSON.stringify({ code, message, data });
+  } catch (failure) {
+    report(failure);
+    return errorText(failure);
+  }
+}
+
 /**
  * How long to wait before the next attempt: doubling from `first` up to `longest`, half of it left to chance, so that the
  * clients of a restarted server do not all come at once.
@@ -110,7 +128,7 @@ export class RpcClient {
    * @param {string} options.url ws: or wss:
    * @param {(client: RpcClient) => Promise<void>} [options.greet] runs on every new connection before it counts as online: log in,
    *   join. What it throws ends the connection; Refused ends the attempts too.
-   * @param {typeof WebSocket} [options.WebSocket]
+   * @param {typeof WebSocket} [options.WebSocket] that of the package ws where there is none, as in Node before 22
    * @param {typeof SYSTEM_TIMERS} [options.timers]
    * @param {() => number} [options.random]
    * @param {number} [options.openDeadline] for the handshake
@@ -197,8 +215,8 @@ export class RpcClient {
    *
    * @param {string} method
    * @param {(params: any, call: {signal: AbortSignal, deadline?: number, progress: (members: {data?: any, done?: number, total?: number}) => void}) => any}
-   *   action its result, or a promise of it, is the answer; an RpcError that it throws is answered as it is, any other error without its words.
-   *   The signal aborts when nobody waits any more; `progress` sends a part of the result, `data`, or tells how far it is.
+   *   action its result, or a promise of it, is the answer; an RpcError that it throws is answered as it is, any other error without its words,
+   *   and reported here. The signal aborts when nobody waits any more; `progress` sends a part of the result, `data`, or tells how far it is.
    * @returns {() => void} ends it
    */
   answer(method, action) {
@@ -250,8 +268,12 @@ export class RpcClient {
   }
 
   #connect() {
+    const { WebSocket, url } = this.#options;
+    if (typeof WebSocket !== "function") {
+      throw new TypeError("there is no WebSocket here, as in Node before 22: npm install ws, and give its WebSocket as the option WebSocket");
+    }
     this.#cancelTimers();
-    const socket = new this.#options.WebSocket(this.#options.url);
+    const socket = new WebSocket(url);
     this.#socket = socket;
     socket.onopen = () => this.#opened(socket);
     socket.onmessage = (message) => this.#received(message.data);
@@ -317,7 +339,11 @@ export class RpcClient {
     }
     if (method === "rpc.progress" && this.#calls.has(params?.id)) {
       const { id: called, ...members } = params;
-      this.#calls.get(called).progress?.(members);
+      try {
+        this.#calls.get(called).progress?.(members);
+      } catch (error) {
+        report(error);
+      }
     }
     if (method === "rpc.cancel") this.#asking.get(params?.id)?.abort();
     if (method === "server.draining" && Number.isFinite(params?.return_after)) {
@@ -329,19 +355,20 @@ export class RpcClient {
   async #reply(socket, { method, params, id, deadline }) {
     const stop = new AbortController();
     this.#asking.set(id, stop);
-    const send = (members) => socket === this.#socket && socket.readyState === 1 && socket.send(JSON.stringify({ jsonrpc: "2.0", ...members }));
-    const progress = ({ data, done, total }) => void (stop.signal.aborted || send({ method: "rpc.progress", params: { id, data, done, total } }));
+    const send = (text) => socket === this.#socket && socket.readyState === 1 && socket.send(text);
+    const progress = ({ data, done, total }) =>
+      void (stop.signal.aborted || send(JSON.stringify({ jsonrpc: "2.0", method: "rpc.progress", params: { id, data, done, total } })));
     let outcome;
     try {
       const action = this.#answers.get(method);
       if (!action) throw new RpcError({ code: METHOD_NOT_FOUND, message: "Method not found" });
-      outcome = { result: (await action(params, { signal: stop.signal, deadline, progress })) ?? null };
+      outcome = `"result":${textOf((await action(params, { signal: stop.signal, deadline, progress })) ?? null)}`;
     } catch (error) {
-      const { code, message, data } = error instanceof RpcError ? error : { code: INTERNAL_ERROR, message: "Internal error" };
-      outcome = { error: { code, message, data } };
+      if (!(error instanceof RpcError || stop.signal.aborted)) report(error);
+      outcome = `"error":${errorText(error)}`;
     }
     if (this.#asking.get(id) === stop) this.#asking.delete(id);
-    send({ id, ...outcome });
+    send(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},${outcome}}`);
   }
 
   #ended(socket, code, reason) {

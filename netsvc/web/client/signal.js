@@ -1,5 +1,11 @@
 /** A list of listeners, and the one way in which a model tells a view that something changed. */
 
+/** Tell of an error that nobody could catch: as a browser tells of those that nobody did, elsewhere on the console. */
+export function report(error) {
+  if (typeof globalThis.reportError === "function") globalThis.reportError(error);
+  else console.error(error);
+}
+
 export class Signal {
   #listeners = new Set();
 
@@ -12,8 +18,14 @@ export class Signal {
     return () => this.#listeners.delete(listener);
   }
 
-  /** @param {...any} values handed to every listener, in the order they were added */
+  /** @param {...any} values handed to every listener, in the order they were added; what one throws is reported, and concerns no other */
   emit(...values) {
-    for (const listener of [...this.#listeners]) listener(...values);
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(...values);
+      } catch (error) {
+        report(error);
+      }
+    }
   }
 }
