@@ -3,6 +3,7 @@
 import inspect
 from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Any, get_type_hints
 
@@ -121,11 +122,20 @@ def _unknown(*_: Any, **__: Any) -> None:
 def _takes_call(function: Function) -> bool:
     """Whether its first parameter is annotated as a Call."""
     parameters = list(inspect.signature(function).parameters)
+    annotated = _annotated(function)
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(annotated)
     except (NameError, TypeError):  # an annotation that cannot be found; something callable that is no function
-        hints = getattr(function, "__annotations__", {})
+        hints = getattr(annotated, "__annotations__", {})
     return bool(parameters) and hints.get(parameters[0]) in (Call, "Call")
+
+
+def _annotated(function: Function) -> Function:
+    """What has the annotations of something that can be called: a function, or a method of an object."""
+    function = inspect.unwrap(function)
+    while isinstance(function, partial):
+        function = inspect.unwrap(function.func)
+    return function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
 
 
 def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Deferred[Any]":

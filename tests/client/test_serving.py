@@ -1,7 +1,8 @@
 """Tests for netsvc.client.serving."""
 
-from functools import partial
+from functools import partial, wraps
 from math import inf
+from operator import add
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -120,8 +121,42 @@ class Calls(ServingCase):
         self.server.messages()
         self.ask([], name="weather.0")
         self.assertEqual(self.server.messages()[0]["error"]["code"], -32602)
-        self.provide(partial(later), "weather.partial")
-        self.assertEqual(self.answered(["Oslo"], name="weather.partial")["error"]["code"], -32602)
+
+    def test_call_of_what_is_no_function(self) -> None:
+        """So do methods, objects that can be called, and functions some of whose params are given already; others are given params alone."""
+
+        class Weather:
+            def __call__(self, call: Call, town: str) -> str:
+                call.progress(done=1)
+                return f"rain in {town}"
+
+            def today(self, call: Call, town: str) -> str:
+                return self(call, town)
+
+        class Other:
+            def __call__(self, town: Any) -> str:
+                return f"rain in {town}"
+
+        @wraps(Weather())
+        def wrapped(*args: Any) -> str:
+            return Weather()(*args)
+
+        of_oslo = partial(partial(Weather()), town="Oslo")
+        for number, (function, params, told) in enumerate(
+            (
+                (Weather(), ["Oslo"], 2),
+                (Weather().today, ["Oslo"], 2),
+                (partial(Weather().today), ["Oslo"], 2),
+                (of_oslo, [], 2),
+                (wrapped, ["Oslo"], 2),
+                (Other(), ["Oslo"], 1),
+                (partial(add, "rain in "), ["Oslo"], 1),
+            )
+        ):
+            self.provide(function, f"weather.{number}")
+            self.ask(params, "x", f"weather.{number}")
+            messages = self.server.messages()
+            self.assertEqual((len(messages), messages[-1].get("result")), (told, "rain in Oslo"), number)
 
     def test_unknown(self) -> None:
         """What is not provided is no method."""
