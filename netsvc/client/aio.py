@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, Unpack, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from netsvc.client.events import Event, Gap, Progress
@@ -19,7 +19,7 @@ from netsvc.client.limits import Limits
 from netsvc.client.loop import LoopClock, LoopEndpoint
 from netsvc.client.methods import Methods
 from netsvc.client.remote import Options, Remote, Target
-from netsvc.client.serving import Function, Provided
+from netsvc.client.serving import Call, Function, Provided
 from netsvc.client.session import State
 
 __all__ = ["Client", "LoopGround", "Room", "Rooms"]
@@ -35,6 +35,20 @@ class LoopGround:
     def endpoint(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
         """See Ground."""
         return LoopEndpoint(self._loop, host, port, timeout)
+
+
+class _LoopCall(Call):
+    """A call of something that is provided, for functions of asyncio."""
+
+    __slots__ = ()
+
+    async def caught_up(self) -> None:
+        """See Call."""
+        try:
+            await _awaited(self._caught_up())
+        except CancelledError:
+            # As if the task had been cancelled, which is about to be.
+            raise asyncio.CancelledError from None
 
 
 class Client:
@@ -55,7 +69,9 @@ class Client:
     def _remote(self) -> Remote:
         loop = asyncio.get_running_loop()
         if self._used is None:
-            self._used = loop, Remote(self._target, LoopGround(loop))
+            remote = Remote(self._target, LoopGround(loop))
+            remote.session.serving.call_type = _LoopCall
+            self._used = loop, remote
         elif self._used[0] is not loop:
             raise RuntimeError("a client belongs to one event loop")
         return self._used[1]

@@ -2,10 +2,10 @@
 
 import inspect
 from asyncio import CancelledError as TaskCancelledError
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -14,23 +14,45 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netsvc.client.errors import CallFailed, ClientError, ConnectionLost, DeadlinePassed, InternalError, InvalidParams, Overloaded, RateLimited
+from netsvc.client.errors import (
+    CallFailed,
+    ClientError,
+    ConnectionLost,
+    DeadlinePassed,
+    InternalError,
+    InvalidParams,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    UnknownProcedure,
+)
 
-__all__ = ["Call", "Function", "Provided", "Serving"]
+__all__ = ["Call", "Function", "Line", "Provided", "Serving"]
 
 Function = Callable[..., Any]
 """Called with the params by position or by name, behind a Call if its first parameter is annotated so; gives the result, or a Deferred of it."""
 
 
+class Line(NamedTuple):
+    """The connection by which a call came.
+
+    :ivar send: sends a message; does nothing once the connection is gone.
+    :ivar call: calls a procedure of the server, by name, with params and a deadline in seconds or None; fails with ConnectionLost once it is gone.
+    """
+
+    send: Callable[[bytes], None]
+    call: "Callable[[str, Any, float | None], Deferred[Any]]"
+
+
 class Call:
     """A call of something that is provided, for a function that annotates its first parameter with this class; it is no param of the call."""
 
-    __slots__ = ("_identifier", "_seconds", "_send", "_until")
+    __slots__ = ("_identifier", "_line", "_seconds", "_until")
 
-    def __init__(self, identifier: bytes, deadline: float | None, seconds: Callable[[], float], send: Callable[[bytes], None]) -> None:
+    def __init__(self, identifier: bytes, deadline: float | None, seconds: Callable[[], float], line: Line) -> None:
         self._identifier = identifier
         self._seconds = seconds
-        self._send = send
+        self._line = line
         self._until = inf if deadline is None else seconds() + deadline
 
     def remaining(self) -> float:
@@ -40,18 +62,46 @@ class Call:
     def progress(self, data: Any = None, *, done: float | None = None, total: float | None = None) -> None:
         """Tell the caller how far the call is, or send it a part of the result. No effect once the connection is gone.
 
-        :param data: a part: JSON types. It is delivered, in order and before the answer; a call whose caller does not keep up is cancelled.
+        :param data: a part: JSON types. It is delivered, in order and before the answer; a call whose caller does not keep up is cancelled, so
+            await `caught_up` between the parts of a long result.
         :param done: how far the call is; `total`: when it is through.
         """
         members = {name: value for name, value in (("data", data), ("done", done), ("total", total)) if value is not None}
         params = msgspec.json.encode({**members, "id": msgspec.Raw(self._identifier)})
-        self._send(b'{"jsonrpc":"2.0","method":"rpc.progress","params":%b}' % params)
+        self._line.send(b'{"jsonrpc":"2.0","method":"rpc.progress","params":%b}' % params)
+
+    def caught_up(self) -> Awaitable[None]:
+        """Await it between the parts of a long result: it goes on when the caller has taken what was sent, so that no more of it is ever under way.
+
+        With a server that does not know how, it goes on at once.
+
+        :return: a Deferred; with netsvc.client.aio a coroutine. Fails with CancelledError, that of Twisted or of asyncio, which ends the function,
+            if nobody waits for the result any more; with Overloaded or RateLimited if the server has no time for that.
+        """
+        return self._caught_up()
+
+    def _caught_up(self) -> "Deferred[None]":
+        left = self.remaining()
+        asking = self._line.call("rpc.progress", {"id": msgspec.Raw(self._identifier)}, None if left == inf else max(0.001, left))
+        return asking.addCallbacks(lambda _: None, _not_caught_up)
+
+
+def _not_caught_up(failure: Failure) -> None:
+    """Why a caller was not waited for."""
+    if failure.check(NotFound, DeadlinePassed, ConnectionLost):
+        raise CancelledError
+    if not failure.check(UnknownProcedure):  # what a server says that does not know how
+        failure.raiseException()
 
 
 class Serving:
-    """Carries out the calls that a server sends to this client, each until its deadline."""
+    """Carries out the calls that a server sends to this client, each until its deadline.
+
+    :ivar call_type: what functions get that ask for their call.
+    """
 
     log = Logger()
+    call_type: type[Call] = Call
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -66,15 +116,15 @@ class Serving:
         """Have it called no more; no error if it is not."""
         self._functions.pop(name, None)
 
-    def asked(self, identifier: bytes, method: str, params: Any, deadline: float | None, send: Callable[[bytes], None]) -> None:
+    def asked(self, identifier: bytes, method: str, params: Any, deadline: float | None, line: Line) -> None:
         """Carry out a call, and send its answer.
 
         :param identifier: the JSON of the call's id.
         :param deadline: in seconds.
-        :param send: takes the answer; does nothing once the connection is gone.
+        :param line: takes the answer.
         """
         function, takes_call = self._functions.get(method, (_unknown, False))
-        calls = (Call(identifier, deadline, self._clock.seconds, send),) if takes_call else ()
+        calls = (self.call_type(identifier, deadline, self._clock.seconds, line),) if takes_call else ()
         outcome = _called(function, calls, params)
         if deadline is not None:
             outcome.addTimeout(max(0.0, deadline), self._clock)
@@ -82,7 +132,7 @@ class Serving:
 
         def done(result: Any) -> None:
             self._under_way.pop(identifier, None)
-            send(self._answer(identifier, method, result))
+            line.send(self._answer(identifier, method, result))
 
         outcome.addBoth(done)
 
@@ -105,7 +155,7 @@ class Serving:
             except Exception:
                 result = Failure()
         error = result.value
-        if isinstance(error, CancelledError | DeferredTimeoutError):
+        if isinstance(error, CancelledError | TaskCancelledError | DeferredTimeoutError):
             error = DeadlinePassed("deadline passed")
         elif not isinstance(error, CallFailed):
             self.log.failure("the provided {method} failed", result, method=method)

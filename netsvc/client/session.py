@@ -1,6 +1,7 @@
 """A WebSocket that comes back by itself, with JSON-RPC in both directions on it."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -27,7 +28,7 @@ from netsvc.client.errors import (
 )
 from netsvc.client.events import Progress, tell
 from netsvc.client.limits import Limits, backoff
-from netsvc.client.serving import Serving
+from netsvc.client.serving import Line, Serving
 from netsvc.client.websocket import Socket
 
 __all__ = ["Returning", "Session", "State"]
@@ -159,14 +160,16 @@ class Session:
             self._connect()
         return waiter
 
-    def send(self, method: str, params: Any, deadline: float, progress: Progress | None = None, key: str | None = None) -> "Deferred[Any]":
-        """Call a procedure on the present connection; the deadline is only told to the server."""
+    def send(self, method: str, params: Any, deadline: float | None, progress: Progress | None = None, key: str | None = None) -> "Deferred[Any]":
+        """Call a procedure on the present connection; the deadline is only told to the server, None is its own."""
         if self._socket is None:
             return fail(ConnectionLost("not connected"))
         self._last_id += 1
         identifier = self._last_id
         answer: Deferred[Any] = Deferred(lambda _: self._cancelled(identifier))
-        call = {"jsonrpc": "2.0", "id": identifier, "method": method, **_params(params), "deadline": round(deadline, 3)}
+        call = {"jsonrpc": "2.0", "id": identifier, "method": method, **_params(params)}
+        if deadline is not None:
+            call["deadline"] = round(deadline, 3)
         if key is not None:
             call["key"] = key
         try:
@@ -178,6 +181,10 @@ class Session:
             self._progress[identifier] = progress
         self._socket.send(message)
         return answer
+
+    def _send_on(self, socket: Socket, method: str, params: Any, deadline: float | None) -> "Deferred[Any]":
+        """Call a procedure on this connection and no other."""
+        return self.send(method, params, deadline) if socket is self._socket else fail(ConnectionLost("the connection is over"))
 
     def _cancelled(self, identifier: int) -> None:
         """Nobody waits for an answer any more: the server is told, since somebody may be working on it."""
@@ -292,7 +299,8 @@ class Session:
 
     def _asked(self, socket: Socket, method: str, message: _Message) -> None:
         if message.id:
-            self.serving.asked(bytes(message.id), method, message.params, message.deadline, socket.send)
+            line = Line(socket.send, partial(self._send_on, socket))
+            self.serving.asked(bytes(message.id), method, message.params, message.deadline, line)
             return
         if method == "server.draining" and isinstance(message.params, dict):
             after = message.params.get("return_after")

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.client import ConnectionLost, Event, InvalidParams, Limits, aio
+from netsvc.client import Call, ConnectionLost, Event, InvalidParams, Limits, aio
 from netsvc.client.loop import LoopEndpoint
 from tests.client.memory import Connection, MemoryGround
 from tests.client.test_feeds import joined
@@ -149,6 +149,35 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(cancelled, [5])
         self.assertEqual([answer["error"]["code"] for answer in self.server.messages()], [-32007])
         gc.collect()  # which is when Twisted tells of an error that nobody has heard of
+
+    def test_caught_up(self) -> None:
+        """Waiting for the caller is waited for as asyncio does; when the call is over it is as if the task had been cancelled."""
+        ends: list[Any] = []
+        answers: list[Any] = []
+
+        async def count(call: Call) -> str:
+            try:
+                call.progress("part")
+                ends.append(await call.caught_up())
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+            return "whole"
+
+        rpc = self.client("ws://h:1")
+        self.start(rpc.provide("count.up", count))
+        self.server.accept()
+        self.turn()
+        self.server.answer(self.server.messages()[0], {})
+        self.turn()
+        for refused in (False, True):
+            self.loop.call_soon(self.server.say, {"id": 1, "method": "count.up", "params": []})
+            self.turn()
+            _, asked = self.server.messages()
+            self.loop.call_soon(*(self.server.refuse, asked, -32003) if refused else (self.server.answer, asked))
+            self.turn()
+            answers += self.server.messages()
+        self.assertEqual((ends, answers[0]["result"], answers[1]["error"]["code"]), ([None, "cancelled"], "whole", -32007))
 
     def test_cancel(self) -> None:
         """Cancelling who waits cancels what is waited for."""

@@ -158,6 +158,68 @@ class Calls(ServingCase):
             messages = self.server.messages()
             self.assertEqual((len(messages), messages[-1].get("result")), (told, "rain in Oslo"), number)
 
+    def test_caught_up(self) -> None:
+        """Between the parts it can be waited until the caller has taken what was sent; the time for that is what the call has left."""
+
+        async def count(call: Call, most: int) -> int:
+            for number in range(most):
+                call.progress(number)
+                await call.caught_up()
+            return most
+
+        self.provide(count)
+        for deadline in ({"deadline": 2.5}, {}):
+            self.ask([2], "x", **deadline)
+            for number in range(2):
+                part, asked = self.server.messages()
+                self.assertEqual(part["params"], {"data": number, "id": "x"})
+                self.assertEqual((asked["method"], asked["params"], asked.get("deadline")), ("rpc.progress", {"id": "x"}, deadline.get("deadline")))
+                self.server.answer(asked)
+            self.assertEqual(self.server.messages()[0]["result"], 2)
+
+    def test_caught_up_with_nobody(self) -> None:
+        """Once the call is over that fails, and the function ends; a server that does not know how is not waited for."""
+        ends: list[str] = []
+
+        async def count(call: Call) -> int:
+            try:
+                await call.caught_up()
+            except Exception as error:
+                ends.append(type(error).__name__)
+                raise
+            return 1
+
+        self.provide(count)
+        for code, end, answer in ((-32003, "CancelledError", -32007), (-32007, "CancelledError", -32007), (-32008, "Overloaded", -32008), (-32601, "", None)):
+            self.ask()
+            self.server.refuse(self.server.messages()[0], code)
+            self.assertEqual((ends or [""], self.server.messages()[0].get("error", {}).get("code")), ([end], answer))
+            ends.clear()
+        self.ask()
+        self.server.messages()
+        self.server.tell("rpc.cancel", {"id": 71})
+        self.assertEqual((ends, self.server.messages()[0]["method"]), (["CancelledError"], "rpc.cancel"))
+
+    def test_caught_up_on_another_connection(self) -> None:
+        """A call that came by a connection which is lost is over, though there is another one."""
+        calls: list[Call] = []
+
+        def keep(call: Call) -> "Deferred[None]":
+            calls.append(call)
+            return Deferred()
+
+        self.provide(keep)
+        self.ask()
+        for again in (False, True):
+            if again:
+                self.clock.advance(self.session.state.seconds)
+                self.server.accept()
+                self.server.messages()
+            else:
+                self.server.lose()
+            self.failureResultOf(calls[0].caught_up(), CancelledError)  # type: ignore[arg-type]  # a Deferred
+            self.assertEqual(self.server.messages(), [])
+
     def test_unknown(self) -> None:
         """What is not provided is no method."""
         self.provide(lambda: 1)

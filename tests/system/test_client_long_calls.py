@@ -1,7 +1,10 @@
 """Long calls of the Python client against the real daemon: given up, in parts, of procedures that it provides."""
 
+import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from netsvc.client import Call, Client, InvalidParams, NotFound, UnknownProcedure
-from tests.system.daemon import free_port
+from tests.system.daemon import Daemon, free_port
+from tests.system.raw import head
+from tests.system.stalled_readers import resident
 from tests.system.test_client import FAST, ClientCase, run_asyncio
 
 # Calls what never answers, gives it up when it is under way, and sees that the server knows; the client stays open.
@@ -33,6 +38,69 @@ async def program(url, ca_file):
 
 asyncio.run(program(sys.argv[1], sys.argv[2]))
 """
+
+
+ASYNCIO_PROVIDER = """
+import asyncio, sys
+from netsvc.client import Call
+from netsvc.client.aio import Client
+
+async def pour(call: Call, parts: int, size: int) -> int:
+    for number in range(parts):
+        call.progress("x" * size, done=number)
+        await call.caught_up()
+    return parts
+
+async def program(url):
+    async with Client(url) as rpc:
+        await rpc.provide("pour.asyncio", pour)
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(program(sys.argv[1]))
+"""
+PARTS = 320
+SIZE = 64 * 1024
+
+
+class SlowReader:
+    """Calls a procedure over HTTP for an answer in lines, and reads that slowly.
+
+    :ivar sizes: of the daemon in memory, meanwhile.
+    """
+
+    def __init__(self, daemon: Daemon, method: str, params: Any) -> None:
+        self._daemon = daemon
+        self.sizes: list[int] = []
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SIZE)
+        self._socket.settimeout(30)
+        self._socket.connect(("127.0.0.1", daemon.port))
+        self._socket.sendall(head("/rpc", "POST", "Accept: application/jsonl", f"Content-Length: {len(body)}", version="HTTP/1.0") + body)
+        self._lines = self._socket.makefile("rb", SIZE)
+
+    def read(self) -> tuple[int, list[int], Any]:
+        """How many characters came in parts, the numbers of those, and the result."""
+        total, numbers = 0, []
+        while self._lines.readline().strip():  # the head
+            pass
+        for line in self._lines:
+            message = json.loads(line)
+            if "method" not in message:
+                return total, numbers, message.get("result", message)
+            total += len(message["params"]["data"])
+            numbers.append(message["params"]["done"])
+            self.sizes.append(resident(self._daemon))
+            time.sleep(0.005)
+        raise AssertionError("the answer has no end")
+
+    def __enter__(self) -> "SlowReader":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lines.close()
+        self._socket.close()
 
 
 class Cancelling(ClientCase):
@@ -147,6 +215,39 @@ class Providers(ClientCase):
                 told: list[Any] = []
                 self.assertEqual(await rpc.call("count.to", [3], progress=told.append), 3)
                 self.assertEqual(told, [{"data": number, "done": number + 1, "total": 3} for number in range(3)])
+
+    async def test_slow_reader(self) -> None:
+        """20 MB in parts reach a caller that reads slowly, whole, while neither side has more than a few parts of it: of providers of both kinds."""
+        daemon = self.start("[rpc]\nprovide = guest\n")
+
+        async def pour(call: Call, parts: int, size: int) -> int:
+            for number in range(parts):
+                call.progress("x" * size, done=number)
+                await call.caught_up()
+                poured.append(number)
+            return parts
+
+        poured: list[int] = []
+        async with Client(daemon.websocket_url, limits=FAST) as provider:
+            await provider.provide("pour.deferreds", pour)
+            await deferToThread(self.start_program, ASYNCIO_PROVIDER, daemon.websocket_url)
+            for method in ("pour.deferreds", "pour.asyncio"):
+                poured.clear()
+                before = resident(daemon)
+                with SlowReader(daemon, method, [PARTS, SIZE]) as reader:
+                    await self.pause(1.0)
+                    self.assertLess(len(poured), 64, "of the provider that is here")
+                    self.assertEqual(await deferToThread(reader.read), (PARTS * SIZE, list(range(PARTS)), PARTS))
+                    self.assertLess(max(reader.sizes) - before, 8 << 20)
+
+    def start_program(self, script: str, url: str) -> None:
+        """Start a program; it is ready when it has said something."""
+        program = subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE)
+        assert program.stdout is not None
+        self.addCleanup(program.stdout.close)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        program.stdout.readline()
 
     async def until_provided(self, caller: Client) -> Any:
         """Call until the provider is there again."""
