@@ -391,3 +391,61 @@ test("without a WebSocket it says what to do", async () => {
   assert.throws(() => rpc.open(), /npm install ws.* option WebSocket/);
   assert.equal(rpc.state.name, "closed");
 });
+
+test("an action can wait until its caller has taken what was sent, as long as it has time", async () => {
+  const { rpc, sockets, timers } = await online();
+  rpc.answer("count.up", async (params, { progress, caughtUp }) => {
+    for (const data of [1, 2]) {
+      progress({ data });
+      assert.equal(await caughtUp(), undefined);
+    }
+    return "end";
+  });
+  for (const [deadline, left] of [[3, [3, 2]], [undefined, [20, 20]]]) {
+    sockets.last.sent.length = 0;
+    sockets.last.deliver({ jsonrpc: "2.0", id: 71, method: "count.up", deadline });
+    for (const data of [1, 2]) {
+      await settle();
+      const [part, asked] = sockets.last.sent.splice(0);
+      assert.deepEqual(part, { jsonrpc: "2.0", method: "rpc.progress", params: { id: 71, data } });
+      assert.deepEqual([asked.method, asked.params, asked.deadline], ["rpc.progress", { id: 71 }, left[data - 1]]);
+      await timers.advance(1);
+      assert.deepEqual(sockets.last.sent, []);
+      sockets.last.answer(asked.id, null);
+    }
+    await settle();
+    assert.deepEqual(sockets.last.sent, [{ jsonrpc: "2.0", id: 71, result: "end" }]);
+  }
+});
+
+test("who waits for a caller that is gone is told, in whatever way that shows; an old server is not waited for", async () => {
+  const { rpc, sockets, timers } = await online();
+  let ended;
+  let call;
+  rpc.answer("count.up", async (params, asked) => {
+    call = asked;
+    ended = await asked.caughtUp().catch((error) => error.name);
+    return "end";
+  });
+  const refuse = (code) => () => sockets.last.fail(sockets.last.sent.at(-1).id, code, "no");
+  for (const [act, name, aborted] of [
+    [refuse(-32003), "AbortError", true],
+    [() => sockets.last.deliver({ jsonrpc: "2.0", method: "rpc.cancel", params: { id: 71 } }), "AbortError", true],
+    [refuse(-32008), "RpcError", false],
+    [refuse(-32601), undefined, false],
+    [() => sockets.last.drop(), "AbortError", true],
+  ]) {
+    ended = "waits";
+    sockets.last.deliver({ jsonrpc: "2.0", id: 71, method: "count.up", deadline: 3 });
+    await settle();
+    assert.equal(ended, "waits");
+    act();
+    await settle();
+    assert.deepEqual([ended, call.signal.aborted], [name, aborted]);
+  }
+  await timers.advance(1);
+  sockets.last.accept();
+  await settle();
+  await assert.rejects(call.caughtUp(), { name: "AbortError" });
+  assert.deepEqual(sockets.last.sent, []);
+});

@@ -42,7 +42,7 @@ export function connect({ token, name, password, ...options }) {
  *
  * @param {RpcClient} client that is online
  * @param {string} name like weather.today
- * @param {(params: any, call: {signal: AbortSignal, deadline?: number, progress: (members: object) => void}) => any} action see RpcClient.answer
+ * @param {(params: any, call: import("./rpc.js").AskedCall) => any} action see RpcClient.answer
  * @param {object} [schema] as of `rpc.provide`: summary, params, result, idempotent
  * @returns {Promise<() => Promise<void>>} ends it; rejects if it may not be provided
  */

@@ -46,6 +46,17 @@ export class Refused extends Error {
   }
 }
 
+/**
+ * What an action knows of its call, besides the params.
+ *
+ * @typedef {object} AskedCall
+ * @property {AbortSignal} signal aborts when nobody waits any more
+ * @property {number} [deadline] seconds
+ * @property {(members: {data?: any, done?: number, total?: number}) => void} progress sends a part of the result, `data`, or tells how far it is
+ * @property {() => Promise<void>} caughtUp to be awaited between the parts of a long result: goes on when the caller has taken what was sent (at
+ *   once with a server that does not know how), rejects with the reason of the signal if nobody waits any more
+ */
+
 const SYSTEM_TIMERS = {
   now: () => Date.now() / 1000,
   after: (seconds, action) => setTimeout(action, seconds * 1000),
@@ -53,6 +64,7 @@ const SYSTEM_TIMERS = {
 };
 
 const METHOD_NOT_FOUND = -32601;
+const NOT_FOUND = -32003;
 const INTERNAL_ERROR = -32603;
 const ABNORMAL = 1006;
 /** Nobody is kept out longer than this by a `return_after`, whatever the server says. */
@@ -214,9 +226,8 @@ export class RpcClient {
    * Answer calls that the server makes.
    *
    * @param {string} method
-   * @param {(params: any, call: {signal: AbortSignal, deadline?: number, progress: (members: {data?: any, done?: number, total?: number}) => void}) => any}
-   *   action its result, or a promise of it, is the answer; an RpcError that it throws is answered as it is, any other error without its words,
-   *   and reported here. The signal aborts when nobody waits any more; `progress` sends a part of the result, `data`, or tells how far it is.
+   * @param {(params: any, call: AskedCall) => any} action its result, or a promise of it, is the answer; an RpcError that it throws is answered as
+   *   it is, any other error without its words, and reported here
    * @returns {() => void} ends it
    */
   answer(method, action) {
@@ -358,17 +369,33 @@ export class RpcClient {
     const send = (text) => socket === this.#socket && socket.readyState === 1 && socket.send(text);
     const progress = ({ data, done, total }) =>
       void (stop.signal.aborted || send(JSON.stringify({ jsonrpc: "2.0", method: "rpc.progress", params: { id, data, done, total } })));
+    const until = deadline && this.#timers.now() + deadline;
+    const caughtUp = () => this.#caughtUp(id, stop, until && { deadline: Math.max(0.001, until - this.#timers.now()) });
     let outcome;
     try {
       const action = this.#answers.get(method);
       if (!action) throw new RpcError({ code: METHOD_NOT_FOUND, message: "Method not found" });
-      outcome = `"result":${textOf((await action(params, { signal: stop.signal, deadline, progress })) ?? null)}`;
+      outcome = `"result":${textOf((await action(params, { signal: stop.signal, deadline, progress, caughtUp })) ?? null)}`;
     } catch (error) {
       if (!(error instanceof RpcError || stop.signal.aborted)) report(error);
       outcome = `"error":${errorText(error)}`;
     }
     if (this.#asking.get(id) === stop) this.#asking.delete(id);
     send(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},${outcome}}`);
+  }
+
+  /** Wait until the caller of what the server asks has taken what was sent to it. */
+  async #caughtUp(id, stop, options) {
+    // A call that came by a connection which is lost is over, though there may be another one.
+    stop.signal.throwIfAborted();
+    try {
+      await this.call("rpc.progress", { id }, { ...options, signal: stop.signal });
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      if (error.code === NOT_FOUND) stop.abort();
+      stop.signal.throwIfAborted();
+      if (error.code !== METHOD_NOT_FOUND) throw error;
+    }
   }
 
   #ended(socket, code, reason) {
