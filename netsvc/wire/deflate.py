@@ -22,7 +22,7 @@ _LARGEST_WINDOW = 15
 _SMALLEST_WINDOW = 9  # zlib deflates with no smaller one, though it inflates those of 8
 
 _FINAL_BLOCKS = 16  # that a message may have: each makes an inflater anew
-_FREE_RATIO = 16  # inflating by more than this counts as overhead,
+_FREE_RATIO = 64  # inflating by more than this counts as overhead: tables as JSON come to thirty, deflate to a thousand,
 _OVERHEAD = 4096  # once for each so many bytes beyond it
 
 # The grammar of section 9.1 of RFC 6455, with the white space of lists (RFC 9110 section 5.6.1).
