@@ -5,6 +5,7 @@ import socket
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from twisted.internet import reactor
@@ -202,7 +203,14 @@ class FileFaultTests(FaultCase):
     def test_not_for_this_user(self) -> None:
         """The daemon is told that it may not read a file; somebody else only that it is not known whether the daemon may."""
         text = f"[http]\nlisten = tls:{self.folder}:1\n"
-        with patch.object(os, "scandir", side_effect=PermissionError(13, "Permission denied")):
+        scandir = os.scandir
+
+        def refuse(path: Any) -> Any:
+            if str(path) == str(self.folder):
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        with patch.object(os, "scandir", refuse):
             problem = f"netsvc.ini:2: [http] listen: tls: cannot read path {self.folder}: Permission denied"
             self.assertEqual(self.faults(text), [problem])
             doubts: list[Fault] = []
