@@ -5,13 +5,14 @@ from typing import Annotated
 from msgspec import Meta
 from twisted.internet.defer import Deferred
 
-from netsvc.chat.procedures import Limit
+from netsvc.core.history import MOST
 from netsvc.core.procedures import Call, procedure
 from netsvc.core.query import LONGEST_QUERY
 from netsvc.core.search import Found, Searches
 
 __all__ = ["SearchProcedures"]
 
+Limit = Annotated[int, Meta(ge=1, le=MOST, description="messages in the answer at the most")]
 Text = Annotated[str, Meta(max_length=LONGEST_QUERY, description='words, pre*, "phrases", from:ann, in:lobby, before:2026-11-01, after:…; - excludes')]
 
 

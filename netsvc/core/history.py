@@ -37,13 +37,13 @@ def position(parameter: str, cursor: str | None) -> tuple[str, int] | None:
         raise InvalidParams(f"{parameter}: {error}", parameter=parameter) from None
 
 
-def check_limit(limit: int) -> None:
+def check_limit(limit: int, least: int = 0) -> None:
     """The bounds of `limit`.
 
     :raises InvalidParams: it is not within.
     """
-    if not 0 <= limit <= MOST:
-        raise InvalidParams(f"limit: expected 0 to {MOST}", parameter="limit")
+    if not least <= limit <= MOST:
+        raise InvalidParams(f"limit: expected {least} to {MOST}", parameter="limit")
 
 
 class Histories:

@@ -64,12 +64,15 @@ class Searches:
             if query.rooms:
                 raise InvalidParams("query: give in: or the param room, not both", parameter="query")
             query = query._replace(rooms=(fold_room_name(room),))
-        check_limit(limit)
+        check_limit(limit, 1)
         behind = position("before", before)
-        if behind is not None and behind[0] == self._store.epoch and len(query.rooms) != 1:
+        end = (self._store.epoch, 0)  # what an answer without messages says
+        if behind is not None and behind != end and behind[0] == self._store.epoch and len(query.rooms) != 1:
             raise InvalidParams("before: the cursor of an event is of use in one room; give the cursor of the last answer", parameter="before")
 
         def allowed(hidden: Mapping[str, str]) -> "Deferred[SearchPage]":
+            if behind == end:
+                return self._exist(list(query.rooms), hidden).addCallback(lambda _: SearchPage([], end, False))
             return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
 
         return self._hidden(identity, list(query.rooms) or None).addCallback(allowed).addCallback(self._found, query, before)

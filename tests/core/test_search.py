@@ -60,8 +60,12 @@ class SearchesTests(SynchronousTestCase):
         self.assertEqual(self.texts("word in:lobby", before="e:2"), ["a word 0"])
 
     def test_nothing(self) -> None:
-        """Without anything found the cursor is the one that was given."""
+        """Without anything found the cursor is the one that was given, or the end; each can be given again."""
         self.assertEqual(self.search("absent").cursor, "e:0")
+        for room in (None, "lobby"):
+            end = self.search("absent", room=room, before="e:0")
+            self.assertEqual((end.events, end.cursor, end.more), ([], "e:0", False))
+        self.failureResultOf(self.searches.search(ANN, "word", "secret", "e:0", 5), NotFound)
         cursor = self.search("word").cursor
         self.assertEqual(self.search("absent", before=cursor).cursor, cursor)
 
@@ -86,6 +90,7 @@ class SearchesTests(SynchronousTestCase):
             ("a", None, "e:3", 5),
             ("a in:lobby in:dev", None, "e:3", 5),
             ("a", None, None, 201),
+            ("a", None, None, 0),
         ):
             self.assertRaises(InvalidParams, self.searches.search, ANN, query, room, before, limit)
         self.failureResultOf(self.searches.search(ANN, "a", None, "other:3", 5), InvalidParams)
