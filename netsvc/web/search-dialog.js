@@ -1,7 +1,7 @@
 /** Finding messages: a dialog with a query, its hints, and results that lead to the messages. */
 
 import { formatFull, formatWhen } from "./client/text.js";
-import { inWords } from "./client/words.js";
+import { CODE, inWords } from "./client/words.js";
 import { avatar, element, hueOf } from "./dom.js";
 
 const PAGE = 20;
@@ -20,7 +20,10 @@ export class SearchDialog {
   #chat;
   #onChoose;
   #timer = null;
-  #asked = "";
+  /** The newest question: an answer to another one is of no use any more. */
+  #question = null;
+  /** What the results are to, and where they go on. */
+  #query = "";
   #room = "";
   #cursor = "";
 
@@ -38,13 +41,14 @@ export class SearchDialog {
     this.#status = dialog.querySelector(".status");
     this.#more = dialog.querySelector(".more");
     this.#field.addEventListener("input", () => this.#soon());
-    this.#more.addEventListener("click", () => this.#ask(this.#cursor));
+    this.#more.addEventListener("click", () => this.#further());
     dialog.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#now();
     });
     dialog.addEventListener("click", (event) => this.#clicked(event));
     dialog.addEventListener("keydown", (event) => this.#key(event));
+    chat.forgotten?.add(() => this.#clear());
   }
 
   /** @param {string} room on the screen */
@@ -62,37 +66,77 @@ export class SearchDialog {
 
   #now() {
     clearTimeout(this.#timer);
-    this.#ask("");
+    this.#search(this.#field.value.trim());
   }
 
-  /** Ask for the first page, or with a cursor for the next. */
-  async #ask(before) {
-    const query = this.#field.value.trim();
-    const asked = `${query}\n${before}`;
-    this.#asked = asked;
-    this.#field.setAttribute("aria-invalid", "false");
-    if (query === "") {
-      this.#show([], [], "");
-      return;
-    }
-    this.#status.textContent = "Searching…";
+  /** Nothing is asked and nothing was found: somebody else sits here. */
+  #clear() {
+    clearTimeout(this.#timer);
+    this.#field.value = "";
+    this.#search("");
+  }
+
+  async #search(query) {
+    this.#query = query;
+    this.#complain(false);
+    this.#busy(false);
     try {
-      const found = await this.#chat.search(query, { limit: PAGE, ...(before ? { before } : {}) });
-      // An answer to what was asked before somebody went on writing is of no use.
-      if (this.#asked === asked) this.#take(found, before !== "");
+      const found = await this.#ask({});
+      if (found !== null) this.#take(found);
     } catch (error) {
-      if (this.#asked !== asked) return;
-      this.#field.setAttribute("aria-invalid", "true");
+      this.#complain(error.code === CODE.invalidParams);
       this.#show([], [], error.code === -32601 ? "This server has no search." : inWords(error));
     }
   }
 
-  #take({ events, highlights = [], cursor, more }, further) {
+  /** Put the next page below what is there, and go on at its first message; what is there stays whatever happens. */
+  async #further() {
+    if (this.#more.getAttribute("aria-disabled") === "true") return;
+    const before = [...this.#list.children];
+    this.#busy(true);
+    try {
+      const found = await this.#ask({ before: this.#cursor });
+      if (found === null) return;
+      // Once it is hidden the button has lost the focus.
+      const focused = document.activeElement === this.#more;
+      this.#take(found, before);
+      if (focused) (this.#list.children[before.length] ?? this.#list.lastElementChild).querySelector("button").focus();
+    } catch (error) {
+      this.#status.textContent = inWords(error);
+    }
+    this.#busy(false);
+  }
+
+  /** The answer, or null if something else is asked by now; rejects like a call, too, only if nothing else is. */
+  async #ask(place) {
+    const question = {};
+    this.#question = question;
+    if (this.#query === "") return { events: [], cursor: "", more: false };
+    this.#status.textContent = "Searching…";
+    try {
+      const found = await this.#chat.search(this.#query, { limit: PAGE, ...place });
+      return this.#question === question ? found : null;
+    } catch (error) {
+      if (this.#question === question) throw error;
+      return null;
+    }
+  }
+
+  #complain(isWrong) {
+    this.#field.setAttribute("aria-invalid", String(isWrong));
+  }
+
+  /** A button that is disabled would lose the focus. */
+  #busy(isBusy) {
+    this.#more.setAttribute("aria-disabled", String(isBusy));
+  }
+
+  #take({ events, highlights = [], cursor, more }, before = []) {
     this.#cursor = cursor;
-    const before = further ? [...this.#list.children] : [];
     const count = before.length + events.length;
     const words = count === 0 ? "Nothing found." : `${count}${more ? " or more" : ""} ${count === 1 ? "message" : "messages"}, newest first`;
-    this.#show(before, events.map((event, i) => this.#result(event, highlights[i] ?? [])), words);
+    const rows = events.map((event, i) => this.#result(event, highlights[i] ?? []));
+    this.#show(before, rows, this.#query === "" ? "" : words);
     this.#more.hidden = !more;
   }
 

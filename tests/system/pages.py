@@ -20,6 +20,25 @@ __all__ = ["DEADLINE", "PageCase"]
 DEADLINE = 10_000.0
 """Milliseconds for what the page has to show."""
 
+# Keeps back the calls of a method, until they are sent or answered in the server's place.
+HOLD = """method => {
+  const { send } = WebSocket.prototype;
+  const held = [];
+  WebSocket.prototype.send = function (text) {
+    const call = JSON.parse(text);
+    if (call.method === method) held.push([this, call]);
+    else send.call(this, text);
+  };
+  window.letGo = (error) => {
+    WebSocket.prototype.send = send;
+    for (const [socket, call] of held) {
+      if (error === null) socket.send(JSON.stringify(call));
+      else socket.onmessage({ data: JSON.stringify({ jsonrpc: '2.0', id: call.id, error }) });
+    }
+    return held.map(([, call]) => call);
+  };
+}"""
+
 Words = str | re.Pattern[str]
 PASSWORD = "correct horse battery"
 
@@ -132,6 +151,15 @@ class PageCase(SynchronousTestCase):
         """Point at a message and click on one of the things that can be done with it."""
         self.row(page, seq).locator(".bubble").hover()
         self.row(page, seq).locator(f".tools .{action}").first.click()
+
+    def hold(self, page: Page, method: str) -> None:
+        """From now on the page's calls of a method do not leave it; one method at a time."""
+        page.evaluate(HOLD, method)
+
+    def let_go(self, page: Page, error: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The calls that were held back, which are now sent, or answered with an error."""
+        calls: list[dict[str, Any]] = page.evaluate("error => window.letGo(error)", error)
+        return calls
 
     def see(self, locator: Locator, words: Words | list[Words]) -> None:
         """It has this text, now or soon."""

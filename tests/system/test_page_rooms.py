@@ -102,6 +102,31 @@ class RoomsTests(PageCase):
         page.fill("#query", "before:never")
         expect(page.locator("#query")).to_have_attribute("aria-invalid", "true", timeout=DEADLINE)
 
+    def test_more_is_found(self) -> None:
+        """The next page comes once, however often it is asked for, with the focus on its first message; if it does not come, what is there stays."""
+        self.fill(45, text="needle {}")
+        page = self.open("ann")
+        page.click("#open-search")
+        page.fill("#query", f"needle in:{self.room}")
+        results = page.locator(".results button")
+        expect(results).to_have_count(20, timeout=DEADLINE)
+        more = page.locator("#search-dialog .more")
+        self.hold(page, "chat.search")
+        more.click()
+        self.let_go(page, {"code": -32008, "message": "overloaded"})
+        self.see(page.locator("#search-status"), "The server is busy.")
+        expect(results).to_have_count(20)
+        expect(page.locator("#query")).to_have_attribute("aria-invalid", "false")
+        self.hold(page, "chat.search")
+        more.dblclick()
+        self.assertEqual(len(self.let_go(page)), 1)
+        expect(results).to_have_count(40, timeout=DEADLINE)
+        expect(results.nth(20)).to_be_focused()
+        more.press("Enter")
+        expect(results).to_have_count(45, timeout=DEADLINE)
+        expect(results.nth(40)).to_be_focused()
+        expect(more).to_be_hidden()
+
     def test_a_room_that_is_never_public(self) -> None:
         """Who has an account says whom a new room is for; a name that is taken is said, and changes nothing there. Guests are not asked."""
         self.say("sam", "everybody's")
