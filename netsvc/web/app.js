@@ -62,7 +62,7 @@ class Page {
 
   #makeDialogs() {
     this.account = new AccountDialog(byId("account-dialog"), this.chat);
-    this.roomDialog = new RoomDialog(byId("room-dialog"), this.chat, (room) => this.#visit(room));
+    this.roomDialog = new RoomDialog(byId("room-dialog"), this.chat, (room, remark) => this.#visitNew(room, remark));
     this.info = new RoomInfoDialog(byId("info-dialog"), this.chat, (occupant) => this.person.open(this.log.room, occupant));
     const on = { mention: (name) => this.#mention(name), changed: () => this.info.refresh() };
     this.person = new PersonDialog(byId("person-dialog"), this.chat, on);
@@ -154,6 +154,11 @@ class Page {
     this.#show(room, seq);
     this.drawers.close();
     if (seq === 0) this.#focusComposer();
+  }
+
+  #visitNew(room, remark) {
+    this.#visit(room);
+    if (remark !== "") this.#say(remark);
   }
 
   /** Back, forward, or a link to a message that was followed inside the page. */

@@ -1,5 +1,6 @@
 /** The small dialogs: who I am, which room to go to, and whether I mean it. */
 
+import { randomKey } from "./client/outbox.js";
 import { guestNameProblem, roomName } from "./client/text.js";
 import { CODE, inWords } from "./client/words.js";
 
@@ -26,11 +27,15 @@ export class RoomDialog {
   #dialog;
   #form;
   #chat;
+  /** The room that is being started; null if none is, or nobody waits for it any more. */
+  #attempt = null;
+  /** Goes with every try to start the same room, so that an answer that was lost does no harm. */
+  #key = { room: "", access: "", key: "" };
 
   /**
    * @param {HTMLDialogElement} dialog
    * @param {import("./client/chat.js").Chat} chat
-   * @param {(room: string) => void} onChoose
+   * @param {(room: string, remark: string) => void} onChoose the remark is a sentence, or ""
    */
   constructor(dialog, chat, onChoose) {
     this.#dialog = dialog;
@@ -47,6 +52,8 @@ export class RoomDialog {
   }
 
   open() {
+    this.#attempt = null;
+    this.#form.querySelector("button[type=submit]").disabled = false;
     this.#form.reset();
     complain(this.#form, this.#form.elements.room, "");
     // A guest could not own the room, nor be a member of it.
@@ -56,27 +63,44 @@ export class RoomDialog {
   }
 
   #explain() {
-    this.#form.querySelector(".explains").textContent = ACCESS[this.#form.elements.access.value];
+    const { value } = this.#form.elements.access;
+    this.#form.querySelector(".explains").textContent = ACCESS[value];
+    const begins = value === "public" ? "with its first message" : "at once, and is yours";
+    this.#form.querySelector(".lead").textContent = `A room that is new begins ${begins}.`;
   }
 
   async #choose(onChoose) {
     const { room, access } = this.#form.elements;
     const button = this.#form.querySelector("button[type=submit]");
     const { name, problem } = roomName(room.value);
+    const attempt = {};
+    this.#attempt = attempt;
     button.disabled = true;
-    const trouble = problem || (await this.#start(name, access.value));
+    const { trouble = problem, remark = "" } = problem === "" ? await this.#start(name, access.value) : {};
+    // Who has closed the dialog meanwhile does not want to go there any more.
+    if (this.#attempt !== attempt || !this.#dialog.open) return;
     button.disabled = false;
     complain(this.#form, room, trouble);
     if (trouble !== "") return;
     this.#dialog.close();
-    onChoose(name);
+    onChoose(name, remark);
   }
 
-  /** A room that is not for everybody has to be started so: with its first message it would be public. What is wrong, "" if nothing. */
+  /**
+   * A room that is not for everybody has to be started so: with its first message it would be public.
+   *
+   * @returns {Promise<{trouble?: string, remark?: string}>} what is wrong, or what there is to be said
+   */
   async #start(room, access) {
-    if (access === "public") return "";
-    const inOtherWords = (error) => (error.code === CODE.notFound ? "This name is taken." : inWords(error));
-    return this.#chat.moderate("set", { room, access, create: true }).then(() => "", inOtherWords);
+    if (access === "public") return {};
+    if (this.#key.room !== room || this.#key.access !== access) this.#key = { room, access, key: randomKey() };
+    try {
+      await this.#chat.rpc.call("room.set", { room, access, create: true }, { key: this.#key.key });
+      return {};
+    } catch (error) {
+      if (error.code === CODE.conflict) return { remark: `#${room} was there already; who it is for has not changed.` };
+      return { trouble: error.code === CODE.notFound ? "This name is taken." : inWords(error) };
+    }
   }
 }
 

@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.system.pages import DEADLINE, PageCase
 from tests.system.programs import eventually
@@ -127,35 +127,58 @@ class RoomsTests(PageCase):
         expect(results.nth(40)).to_be_focused()
         expect(more).to_be_hidden()
 
+    def ask_for_a_room(self, page: Page, name: str, access: str = "secret") -> None:
+        """Fill in the dialog for a room, and send it."""
+        page.click("#new-room")
+        page.fill("#room-name", name)
+        page.select_option("#room-access", access)
+        page.press("#room-name", "Enter")
+
     def test_a_room_that_is_never_public(self) -> None:
-        """Who has an account says whom a new room is for; a name that is taken is said, and changes nothing there. Guests are not asked."""
-        self.say("sam", "everybody's")
+        """Who has an account says whom a new room is for; one that cannot be read is only said to be taken. Guests are not asked."""
         page = self.open("nora")
-        for taken, name, problem in ((True, self.room, "There is a room"), (False, f"{self.room}-secret", "")):
-            page.click("#new-room")
-            page.fill("#room-name", name)
-            page.select_option("#room-access", "secret")
-            self.see(page.locator("#room-explains"), "Members only; nobody else knows of the room.")
-            page.press("#room-name", "Enter")
-            if taken:
-                self.see(page.locator("#room-name-problem"), re.compile(problem))
-                page.keyboard.press("Escape")
+        self.ask_for_a_room(page, f"{self.room}-secret")
+        self.see(page.locator("#room-explains"), "Members only; nobody else knows of the room.")
+        self.see(page.locator("#room-dialog .lead"), "A room that is new begins at once, and is yours.")
         expect(page).to_have_url(re.compile(f"/{self.room}-secret/$"))
         self.write(page, "hello myself")
         self.see(page.locator("#rows .text"), "hello myself")
         hidden = {"room": f"{self.room}-secret", "access": "secret", "may": "own"}
         info = self.as_("nora").call("room.info", room=f"{self.room}-secret")
         self.assertEqual({key: info[key] for key in hidden}, hidden)
-        self.assertEqual(self.as_("sam").call("room.info", room=self.room)["access"], "public")
         other = self.open("yuki")
-        other.click("#new-room")
-        other.fill("#room-name", f"{self.room}-secret")
-        other.select_option("#room-access", "members")
-        other.press("#room-name", "Enter")
+        self.ask_for_a_room(other, f"{self.room}-secret", "members")
         self.see(other.locator("#room-name-problem"), "This name is taken.")
         guest = self.open("ann")
         guest.click("#new-room")
         expect(guest.locator("#room-access")).to_be_hidden()
+        self.see(guest.locator("#room-dialog .lead"), "A room that is new begins with its first message.")
+
+    def test_a_room_that_was_there(self) -> None:
+        """Who wants to start a room that is there goes to it, and is told that it is for whom it was."""
+        self.say("sam", "everybody's")
+        page = self.open("nora", room=f"{self.room}-other")
+        self.ask_for_a_room(page, self.room)
+        expect(page).to_have_url(re.compile(f"/{self.room}/$"))
+        self.see(page.locator("#toast"), f"#{self.room} was there already; who it is for has not changed.")
+        self.see(page.locator("#rows .text"), "everybody's")
+        self.assertEqual(self.as_("sam").call("room.info", room=self.room)["access"], "public")
+
+    def test_a_room_that_is_no_longer_wanted(self) -> None:
+        """Who closes the dialog before the answer stays where they are; who asks once more asks for the same thing."""
+        page = self.open("nora")
+        self.hold(page, "room.set")
+        self.ask_for_a_room(page, f"{self.room}-new")
+        page.keyboard.press("Escape")
+        [given_up] = self.let_go(page)
+        eventually(lambda: f"{self.room}-new" in {each["name"] for each in self.as_("nora").call("chat.rooms")["rooms"]}, 10.0, "the room")
+        self.assertEqual(page.evaluate("() => location.pathname"), f"/chat/{self.room}/")
+        self.hold(page, "room.set")
+        self.ask_for_a_room(page, f"{self.room}-new")
+        [again] = self.let_go(page)
+        self.assertEqual(again["key"], given_up["key"])
+        expect(page).to_have_url(re.compile(f"/{self.room}-new/$"))
+        expect(page.locator("#toast")).to_be_hidden()
 
     def test_a_room_is_run(self) -> None:
         """Its owner gives it a topic, makes moderators and members, and lets nobody else in; each of it is told in the log."""
