@@ -49,6 +49,8 @@ export class LogView {
     };
     this.#list = new VirtualList({ scroller, list, view });
     scroller.addEventListener("scroll", () => this.#showDay(), { passive: true });
+    // What is new in the room, and where it is read from, is another matter for somebody else.
+    chat.forgotten.add(() => this.#log && this.open(this.#log));
   }
 
   /** True while the newest message is in view. */
@@ -159,13 +161,12 @@ export class LogView {
     if (this.#opening && log.joined) this.#start();
     this.#context.me = this.#chat.identity?.name ?? "";
     const pending = this.#chat.outbox.of(log.name);
-    const held = pending.map((item) => this.#chat.outbox.isHeld(item));
-    const made = JSON.stringify([log.revision, log.joined, log.problem, this.#context.me, this.#unreadAfter, pending, held, new Date().getDate()]);
+    const made = JSON.stringify([log.revision, log.joined, log.problem, this.#context.me, this.#unreadAfter, pending, new Date().getDate()]);
     if (made === this.#made) {
       this.#list.refresh();
     } else {
       this.#made = made;
-      this.#list.show(rowsOf(log, { me: this.#context.me, unreadAfter: this.#unreadAfter, pending, isHeld: (item) => this.#chat.outbox.isHeld(item) }));
+      this.#list.show(rowsOf(log, { me: this.#context.me, unreadAfter: this.#unreadAfter, pending }));
     }
     if (this.#opening && log.joined) this.#opened();
   }

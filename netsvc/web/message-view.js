@@ -25,7 +25,7 @@ export function stampOf(row, { log, me, isPaging }) {
     case "message":
       return `${row.leads} ${row.own} ${row.named} ${me} ${log.stampOf(row.event)}`;
     case "pending":
-      return `${row.item.state} ${row.held} ${row.leads} ${row.item.reason}`;
+      return `${row.item.state} ${row.leads} ${row.item.reason}`;
     case "gap":
       return `${row.gap.to} ${row.gap.gone} ${isPaging(row.key)}`;
     case "day":
@@ -159,12 +159,11 @@ function happened(event, date) {
 
 const PROGRESS = { waiting: "Waiting for the connection", sending: "Sending…", sent: "Sent", failed: "Not sent" };
 
-function pending({ item, leads, held }, { log, me, want }) {
-  const label = held ? `Written as ${item.author || "a guest"}; it is sent when you are that again.` : item.reason || PROGRESS[item.state];
+function pending({ item, leads }, { log, me, want }) {
+  const label = item.reason || PROGRESS[item.state];
   const state = element("p", { class: "state" }, icon(item.state === "failed" ? "alert" : "clock"), element("span", {}, label));
   const button = (action, words) => element("button", { type: "button", class: "quiet", "data-action": action, "data-focus": action }, words);
-  if (item.state === "failed") state.append(button("retry", "Try again"));
-  if (item.state === "failed" || held) state.append(button("discard", "Discard"));
+  if (item.state === "failed") state.append(button("retry", "Try again"), button("discard", "Discard"));
   const classes = `message own pending ${item.state}${leads ? " leads" : ""}`;
   const bubble = element("div", { class: "bubble" }, item.replyTo ? quote(item.replyTo, log, want) : null, content(item.text, { me }));
   return element("li", { class: classes, "data-item": item.key }, bubble, state);

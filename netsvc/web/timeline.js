@@ -14,7 +14,7 @@ const TOLD = new Set(["topic", "moderation"]);
  *   | {key: string, kind: "gap", gap: import("./client/rooms.js").Gap}
  *   | {key: string, kind: "notice", event: import("./client/rooms.js").RoomEvent, date: Date}
  *   | {key: string, kind: "message", event: import("./client/rooms.js").RoomEvent, date: Date, leads: boolean, own: boolean, named: boolean}
- *   | {key: string, kind: "pending", item: import("./client/outbox.js").Item, leads: boolean, held: boolean}} Row
+ *   | {key: string, kind: "pending", item: import("./client/outbox.js").Item, leads: boolean}} Row
  */
 
 /** Dates are made once for each event, however often the rows are. */
@@ -36,10 +36,9 @@ function dateOf(event) {
  * @param {string} view.me whose messages are "own"
  * @param {number} view.unreadAfter the first message of others after this seq gets the "new" line before it; Infinity for none
  * @param {import("./client/outbox.js").Item[]} view.pending
- * @param {(item: import("./client/outbox.js").Item) => boolean} view.isHeld
  * @returns {Row[]}
  */
-export function rowsOf(log, { me, unreadAfter, pending, isHeld }) {
+export function rowsOf(log, { me, unreadAfter, pending }) {
   const rows = [];
   if (log.replaced) rows.push({ key: "replaced", kind: "replaced" });
   if (log.joined) rows.push(log.hasOlder ? { key: "older", kind: "older" } : { key: "start", kind: "start" });
@@ -47,7 +46,7 @@ export function rowsOf(log, { me, unreadAfter, pending, isHeld }) {
   if (log.hasNewer) rows.push({ key: "newer", kind: "newer" });
   let leads = !last?.own;
   for (const item of pending) {
-    rows.push({ key: `pending-${item.key}`, kind: "pending", item, leads, held: isHeld(item) });
+    rows.push({ key: `pending-${item.key}`, kind: "pending", item, leads });
     leads = false;
   }
   return rows;

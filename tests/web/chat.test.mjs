@@ -167,10 +167,16 @@ test("the rooms that are followed are remembered, the least visited let go beyon
   assert.ok(sockets.last.sent.some(({ method, params }) => method === "chat.leave" && params.room === "lobby"));
   chat.leave("room-5");
   chat.leave("never followed");
-  assert.deepEqual([...page({ storage }).chat.rooms.keys()], [...chat.rooms.keys()]);
+  const later = async () => {
+    const { chat: other, connect } = page({ storage });
+    other.rpc.open();
+    await connect();
+    return [...other.rooms.keys()];
+  };
+  assert.deepEqual(await later(), [...chat.rooms.keys()]);
   for (const broken of ["{", "7"]) {
     storage.setItem("netsvc.rooms", broken);
-    assert.equal(page({ storage }).chat.rooms.size, 0);
+    assert.deepEqual(await later(), []);
   }
 });
 
@@ -349,4 +355,112 @@ test("who waits for a condition that throws is told, now or later, and once", as
   await assert.rejects(chat.until(condition), /no such thing/);
   chat.changed.emit("rooms");
   assert.equal(looked, 3);
+});
+
+/** A page on a server that knows who signed in; what `fetch` is told counts for the next connection. */
+async function shared() {
+  const server = new FakeServer();
+  const session = { name: "" };
+  const fetch = async (path, { body }) => {
+    session.name = path === "/login" ? body.get("name") : "";
+    return { ok: true };
+  };
+  server.known = () => session.name;
+  const parts = page({ server, fetch });
+  const forgotten = [];
+  parts.chat.forgotten.add((whose) => forgotten.push([whose, [...parts.chat.rooms.values()].flatMap(({ events }) => events).length]));
+  parts.chat.follow("lobby");
+  parts.chat.rpc.open();
+  await parts.connect();
+  const be = async (name) => {
+    assert.equal(await (name === "" ? parts.chat.signOut() : parts.chat.signIn(name, "x")), "");
+    await parts.connect();
+  };
+  return { ...parts, session, forgotten, be };
+}
+
+test("who signs out takes along what was read, who was there, and what waits to be sent; the next one sees nothing of it", async () => {
+  const { chat, server, sockets, storage, forgotten, be } = await shared();
+  await be("cara");
+  const log = chat.follow("secret");
+  server.say("secret", "cara", "the plan");
+  await settle();
+  answerWith(server, { "chat.rooms": { rooms: [{ name: "secret" }] } });
+  await chat.refreshDirectory();
+  sockets.last.notify("chat.typing", { room: "secret", from: "eve" });
+  refuseOnce(server, sockets, "chat.post", -32002);
+  chat.post("secret", "mine alone");
+  await settle();
+  assert.deepEqual([log.events.length, log.present.count, chat.typists.in("secret"), chat.outbox.of("secret").length], [2, 1, ["eve"], 1]);
+  forgotten.length = 0;
+  assert.equal(await chat.signOut(), "");
+  const nothing = () => [log.events, log.present.names, log.joined, chat.typists.in("secret"), chat.outbox.of("secret"), chat.directory, chat.unread(log).count];
+  assert.deepEqual([nothing(), chat.identity], [[[], [], false, [], [], [], 0], null]);
+  server.refused = new Set(["secret"]);
+  await (server.accept(sockets.last), settle());
+  assert.deepEqual([forgotten, nothing(), log.problem], [[[null, 0], ["", 0]], [[], [], false, [], [], [], 0], "This is not there (any more)."]);
+  assert.deepEqual([...chat.rooms.keys()], ["lobby", "secret"], "the guest's rooms, and the one that is open");
+  await be("dan");
+  assert.deepEqual([...chat.rooms.keys()], ["secret"]);
+  assert.ok(![...storage.entries].some(([key, value]) => key.includes("dan") && value.includes("secret")), "nor does dan follow it from now on");
+  chat.follow("garden");
+  assert.deepEqual([...chat.rooms.keys()], ["garden"]);
+  assert.ok(!sockets.last.sent.some(({ method }) => method === "chat.post"), "and nothing of cara's is sent as dan");
+  server.refused = new Set();
+  await be("cara");
+  assert.deepEqual([...chat.rooms.keys()], ["lobby", "secret", "garden"]);
+  assert.deepEqual([texts(chat, "secret"), chat.outbox.of("secret").map(({ text }) => text)], [["the plan", "mine alone"], ["mine alone"]]);
+});
+
+test("somebody else is noticed on a later connection too, and when nobody is let in; a guest's other name is nobody else", async () => {
+  const { chat, server, sockets, session, timers, connect, forgotten, be } = await shared();
+  server.say("lobby", "ann", "hello");
+  await chat.rename("zoe");
+  await connect();
+  assert.deepEqual([forgotten, texts(chat)], [[["", 0]], ["hello"]]);
+  await be("cara");
+  const { cursor } = chat.rooms.get("lobby");
+  session.name = "dan"; // in another tab
+  sockets.last.drop();
+  await timers.advance(1);
+  await connect();
+  assert.deepEqual([forgotten.at(-1), chat.identity.name, chat.rooms.get("lobby").cursor], [["dan", 0], "dan", cursor]);
+  assert.equal(sockets.last.sent.find(({ method }) => method === "chat.join").params.after, undefined, "the log is asked for as by somebody new");
+  sockets.last.drop(4401, "signed out elsewhere");
+  assert.deepEqual([forgotten.at(-1), texts(chat), chat.identity], [[null, 0], [], null]);
+});
+
+test("the room that is open stays for who signs in, if it is open to them", async () => {
+  const { chat, server, be } = await shared();
+  await be("cara");
+  chat.follow("garden");
+  await settle();
+  await be("dan");
+  assert.deepEqual([...chat.rooms.keys()], ["garden"]);
+  assert.ok(chat.rooms.get("garden").joined);
+  chat.follow("lobby");
+  await be("");
+  await be("dan");
+  assert.deepEqual([...chat.rooms.keys()], ["garden", "lobby"]);
+  server.refused = new Set(["garden"]);
+  await be("");
+  assert.deepEqual([...chat.rooms.keys()], ["lobby"]);
+});
+
+test("of a room that one is sent out of, or not let into again, nothing stays", async () => {
+  const { chat, server, sockets, timers, connect } = await online();
+  server.say("lobby", "ann", "for members");
+  await settle();
+  const log = chat.rooms.get("lobby");
+  sockets.last.notify("chat.typing", { room: "lobby", from: "eve" });
+  sockets.last.notify("chat.left", { room: "lobby", reason: "kick" });
+  assert.deepEqual([log.events, log.present.count, log.cursor, chat.typists.in("lobby")], [[], 0, null, []]);
+  chat.follow("lobby");
+  await settle();
+  assert.deepEqual(texts(chat), ["for members"]);
+  sockets.last.drop();
+  refuseOnce(server, sockets, "chat.join", -32002);
+  await timers.advance(1);
+  await connect();
+  assert.deepEqual([log.events, log.joined], [[], false]);
 });

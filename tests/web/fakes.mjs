@@ -127,19 +127,24 @@ export function fakeSockets() {
   };
 }
 
-/** A server with rooms, keys and followers, as PROTOCOL has them; refuses nobody. */
+/** A server with rooms, keys and followers, as PROTOCOL has them; refuses nobody, but where a test says so. */
 export class FakeServer {
   epoch = "e";
   logs = new Map();
   keys = new Map();
   /** Called with method and socket when a request has taken effect; true swallows the answer, as a connection that dies does. */
   swallow = () => false;
+  /** The name of the user that a new connection is of; "" for a guest. */
+  known = () => "";
+  /** Rooms that are not there for anybody. */
+  refused = new Set();
   #followers = new Map();
   #guests = 0;
 
   /** Serve a socket that a client opened. */
   accept(socket) {
-    const session = { socket, name: `guest-${(this.#guests += 1)}`, rooms: new Set() };
+    const user = this.known();
+    const session = { socket, name: user || `guest-${(this.#guests += 1)}`, guest: user === "", rooms: new Set() };
     socket.receiver = (message) => queueMicrotask(() => this.#receive(session, message));
     socket.gone = () => session.rooms.forEach((room) => this.#followers.get(room)?.delete(session));
     socket.accept();
@@ -163,6 +168,10 @@ export class FakeServer {
 
   #receive(session, { id, method, params }) {
     const { socket } = session;
+    if (method === "chat.join" && this.refused.has(params.room)) {
+      socket.fail(id, -32003, "Not found");
+      return;
+    }
     const result = this.#act(session, method, params);
     if (!this.swallow(method, socket) && socket.readyState === 1) socket.answer(id, result);
   }
@@ -170,7 +179,7 @@ export class FakeServer {
   #act(session, method, params) {
     switch (method) {
       case "auth.whoami":
-        return { name: session.name, roles: ["guest"], guest: true };
+        return { name: session.name, roles: [session.guest ? "guest" : "member"], guest: session.guest };
       case "auth.login":
         session.name = params.name;
         return { name: session.name, roles: ["guest"] };

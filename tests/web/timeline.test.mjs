@@ -12,13 +12,13 @@ function rows(events, { unreadAfter = Infinity, pending = [], more = false, befo
   const log = new RoomLog("r");
   log.join({ events, cursor: `e:${events.at(-1)?.seq ?? 0}`, more, recovered: true }, null);
   before(log);
-  return rowsOf(log, { me: "me", unreadAfter, pending, isHeld: (item) => item.key === "held" });
+  return rowsOf(log, { me: "me", unreadAfter, pending });
 }
 
 const kinds = (list) => list.map(({ kind }) => kind).join(" ");
 
 test("a room that was not joined yet shows only what waits to be sent", () => {
-  const view = { me: "", unreadAfter: Infinity, pending: [pendingItem("a")], isHeld: () => false };
+  const view = { me: "", unreadAfter: Infinity, pending: [pendingItem("a")] };
   assert.equal(kinds(rowsOf(new RoomLog("r"), view)), "pending");
 });
 
@@ -62,8 +62,8 @@ test("edits, deletions, reactions and types of the future have no row of their o
 });
 
 test("what is under way comes last and belongs to my last group", () => {
-  const pending = [pendingItem("a"), pendingItem("held")];
+  const pending = [pendingItem("a"), pendingItem("b")];
   const own = rows([event(1, "me", at(1, 0))], { pending }).slice(-2);
-  assert.deepEqual(own.map(({ leads, held }) => [leads, held]), [[false, false], [false, true]]);
+  assert.deepEqual(own.map(({ leads }) => leads), [false, false]);
   assert.equal(rows([event(1, "ann", at(1, 0))], { pending }).at(-2).leads, true);
 });

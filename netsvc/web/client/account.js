@@ -42,6 +42,12 @@ export class Account {
     this.#storage.setItem(GUEST, name);
   }
 
+  /** Be nobody until the next connection. */
+  forget() {
+    this.identity = null;
+    this.nameProblem = "";
+  }
+
   /**
    * Be somebody on a new connection.
    *

@@ -6,16 +6,16 @@
  */
 
 import { Account } from "./account.js";
+import { readFollowed, writeFollowed } from "./followed.js";
 import { Outbox } from "./outbox.js";
+import { Quotes } from "./quotes.js";
 import { mentions, ReadMarks } from "./read-marks.js";
 import { RoomLog } from "./rooms.js";
 import { ConnectionLost, RpcClient, RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
-import { SafeStorage } from "./storage.js";
+import { PersonalStorage, SafeStorage } from "./storage.js";
 import { Typists } from "./typists.js";
-import { inWords, isPassing, judgePost, leftInWords, retryAfter } from "./words.js";
-
-const FOLLOWED = "netsvc.rooms";
+import { CODE, inWords, isPassing, judgePost, leftInWords, retryAfter } from "./words.js";
 
 const FIRST_PAGE = 50;
 const PAGE = 200;
@@ -23,8 +23,6 @@ const RESUME_PAGE = 200;
 /** When a message is jumped to: how many come before and after it. */
 const AROUND_BEFORE = 40;
 const AROUND_AFTER = 40;
-/** When a quoted message is looked up: so many before it come along, some of which may be quoted too. */
-const NEAR_QUOTE = 30;
 /** More rooms than this are not followed at once; the one not visited for longest is let go. */
 const MOST_ROOMS = 12;
 /** Pages of the list of rooms. */
@@ -43,6 +41,11 @@ export class Chat {
   arrived = new Signal();
   /** Emits (room, reason) when the server has taken us out of a room. */
   left = new Signal();
+  /**
+   * Emits (whose) once somebody else sits here, after everything that the last one knew was dropped: the name of the user, "" for
+   * a guest, null until the next connection says who it is. A guest who takes another name is nobody else.
+   */
+  forgotten = new Signal();
   /** @type {Map<string, RoomLog>} the rooms that are followed */
   rooms = new Map();
   /** @type {{name: string, count?: number, at?: string}[]} the rooms that the server has */
@@ -50,11 +53,13 @@ export class Chat {
   /** True if the server has more rooms than were asked for. */
   directoryCut = false;
 
-  #storage;
+  /** What each one who sits here keeps for the next visit. */
+  #own;
+  /** The room that was open when somebody else sat down here, until it is known that it is open to them too; or "". */
+  #lent = "";
   #after;
   #paging = new Set();
-  /** Messages that replies quote and that are to be looked up, by log. */
-  #quotes = new WeakMap();
+  #quotes;
   /** Events of rooms whose join is not answered yet; they belong after the answer. */
   #early = new WeakMap();
   /** True while this connection is logged in, so that a room may be joined on it. */
@@ -72,7 +77,7 @@ export class Chat {
    * @param {object} [options.outbox] further options of Outbox
    */
   constructor({ url, storage = new SafeStorage(() => null), token, origin, fetch = globalThis.fetch.bind(globalThis), after = afterSeconds, ...parts }) {
-    this.#storage = storage;
+    this.#own = new PersonalStorage(storage);
     this.#after = after;
     this.account = new Account({ storage, fetch, origin, token });
     this.outbox = new Outbox({ storage, judge: judgePost, after, ...parts.outbox });
@@ -80,17 +85,19 @@ export class Chat {
     this.rpc = new RpcClient({ url, greet: () => this.#greet(), ...parts.rpc });
     const now = parts.rpc?.timers?.now ?? (() => Date.now() / 1000);
     const call = (method, params) => this.rpc.call(method, params);
-    this.marks = new ReadMarks({ storage, call, after, me: () => this.identity?.name ?? "" });
+    this.marks = new ReadMarks({ storage: this.#own, call, after, me: () => this.identity?.name ?? "" });
     this.marks.changed.add(() => this.changed.emit("rooms"));
     this.typists = new Typists({ now, after, tell: (room) => call("chat.typing", { room }).catch(() => {}) }); // it is no loss
     this.typists.changed.add((room) => this.changed.emit("typing", room));
+    const page = (log, params, apply) => this.#page(log, "quotes", params, apply);
+    this.#quotes = new Quotes({ page, after, isOnline: () => this.rpc.state.name === "online" });
     this.#listen();
-    for (const name of this.#readList()) this.rooms.set(name, new RoomLog(name));
   }
 
   #listen() {
     const { rpc } = this;
-    rpc.changed.add(({ name }) => {
+    rpc.changed.add(({ name, code }) => {
+      if (name === "refused" && code === 4401) this.#belongTo(null);
       if (name !== "online") {
         this.#admitted = false;
         this.outbox.disconnected();
@@ -138,6 +145,7 @@ export class Chat {
 
   /** Follow a room from now on, as the one visited last. */
   follow(name) {
+    if (this.#lent !== "" && this.#lent !== name) this.leave(this.#lent);
     const log = this.rooms.get(name) ?? new RoomLog(name);
     const known = this.rooms.delete(name);
     this.rooms.set(name, log);
@@ -152,6 +160,7 @@ export class Chat {
   /** Follow a room no longer. */
   leave(name) {
     if (!this.rooms.delete(name)) return;
+    if (this.#lent === name) this.#lent = "";
     this.marks.forget(name);
     this.#writeList();
     this.rpc.call("chat.leave", { room: name }).catch(() => {});
@@ -218,36 +227,9 @@ export class Chat {
     return log.has(seq);
   }
 
-  /** Look a message up that is not in the window, for a reply that quotes it. One question at a time, which may answer others. */
-  async quote(log, seq) {
-    const wanted = this.#quotes.get(log) ?? new Set();
-    this.#quotes.set(log, wanted.add(seq));
-    if (this.isPaging(log, "quotes")) return;
-    // The newest first: it is what is looked at.
-    while (wanted.size > 0 && this.rpc.state.name === "online") {
-      await this.#lookUp(log, Math.max(...wanted), wanted);
-      for (const each of wanted) if (log.find(each) !== undefined) wanted.delete(each);
-    }
-  }
-
-  async #lookUp(log, seq, wanted) {
-    const params = { before: log.cursorAround(seq, 0), limit: NEAR_QUOTE };
-    try {
-      await this.#page(log, "quotes", params, ({ events }, asOf) => {
-        const found = new Map(events.map((event) => [event.seq, event]));
-        for (const each of wanted) if (found.has(each)) log.quote(each, found.get(each), asOf);
-        if (!found.has(seq)) log.quote(seq, null, asOf);
-      });
-    } catch (error) {
-      if (isPassing(error)) this.#after(retryAfter(error), () => this.#quoteAgain(log));
-      throw error;
-    }
-  }
-
-  /** What could not be looked up, because the connection was lost or the server was busy. */
-  #quoteAgain(log) {
-    const [seq] = this.#quotes.get(log) ?? [];
-    if (seq !== undefined) this.quote(log, seq).catch(() => {}); // the next connection asks again
+  /** Look a message up that is not in the window, for a reply that quotes it. */
+  quote(log, seq) {
+    return this.#quotes.look(log, seq);
   }
 
   /** Load the last part of a gap. */
@@ -351,9 +333,7 @@ export class Chat {
    * @returns {Promise<string>} what went wrong, in words; "" if nothing did
    */
   async signIn(name, password) {
-    const problem = await this.account.signIn(name, password);
-    if (problem === "") this.rpc.restart();
-    return problem;
+    return this.#beAnother(await this.account.signIn(name, password));
   }
 
   /**
@@ -362,13 +342,52 @@ export class Chat {
    * @returns {Promise<string>} what went wrong, in words; "" if nothing did
    */
   async signOut() {
-    const problem = await this.account.signOut();
-    if (problem === "") this.rpc.restart();
+    return this.#beAnother(await this.account.signOut());
+  }
+
+  #beAnother(problem) {
+    if (problem === "") {
+      this.#belongTo(null);
+      this.rpc.restart();
+    }
     return problem;
+  }
+
+  /** From now on this one sits here: what the last one knew goes, and what this one keeps here comes. */
+  #belongTo(whose) {
+    const before = this.#own.whose;
+    if (whose === before) return;
+    this.#own.whose = whose;
+    if (before !== null) this.#forget();
+    if (whose === null) this.account.forget();
+    const known = [...this.rooms];
+    const kept = readFollowed(this.#own).filter((name) => !this.rooms.has(name));
+    this.rooms.clear();
+    for (const [name, log] of [...kept.map((name) => [name, new RoomLog(name)]), ...known].slice(-MOST_ROOMS)) this.rooms.set(name, log);
+    if (whose !== null) this.#writeList();
+    this.forgotten.emit(whose);
+    for (const what of ["identity", "rooms", "directory"]) this.changed.emit(what);
+  }
+
+  /** Nothing of it is left, but that the room visited last is the one that is open. */
+  #forget() {
+    this.#admitted = false;
+    const [open] = [...this.rooms.keys()].slice(-1);
+    for (const [name, log] of this.rooms) {
+      this.#blank(log);
+      this.#early.delete(log);
+      if (name !== open) this.rooms.delete(name);
+    }
+    this.#lent = open ?? "";
+    this.directory = [];
+    this.directoryCut = false;
+    this.marks.clear();
+    this.outbox.forget();
   }
 
   async #greet() {
     await this.account.logIn(this.rpc);
+    this.#belongTo(this.account.author);
     this.changed.emit("identity");
     // What is under way goes first: its answer then comes with, not after, the events that show it.
     this.outbox.connected(this.account.author, (item) => this.#send(item));
@@ -391,8 +410,10 @@ export class Chat {
       log.join(await this.rpc.call("chat.join", { room: log.name, ...params }), after);
       log.problem = "";
       log.described = false;
+      if (this.#lent === log.name) this.#keepLent();
     } catch (error) {
       if (error instanceof ConnectionLost) throw error;
+      if (error.code === CODE.forbidden || error.code === CODE.notFound) this.#blank(log);
       log.problem = inWords(error);
       if (isPassing(error)) this.#after(retryAfter(error), () => this.#joinAgain(log));
     }
@@ -401,7 +422,13 @@ export class Chat {
     for (const event of early) this.#take(event);
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);
-    this.#after(0, () => this.#quoteAgain(log)); // once it counts as online
+    this.#after(0, () => this.#quotes.lookAgain(log)); // once it counts as online
+  }
+
+  /** The room that was open before is open to who sits here now, too. */
+  #keepLent() {
+    this.#lent = "";
+    this.#writeList();
   }
 
   #joinAgain(log) {
@@ -426,12 +453,18 @@ export class Chat {
     this.arrived.emit(log.name, event);
   }
 
+  /** The room is not for us, or no more. */
+  #blank(log) {
+    log.forget();
+    this.#quotes.forget(log);
+    this.typists.forget(log.name);
+  }
+
   /** The server took us out of a room, or the room away from us. */
   #lost(name, reason) {
     const log = this.rooms.get(name);
     if (!log) return;
-    log.joined = false;
-    log.info = null;
+    this.#blank(log);
     log.problem = leftInWords(reason);
     this.left.emit(name, reason);
     this.changed.emit("room", name);
@@ -459,16 +492,7 @@ export class Chat {
     }
   }
 
-  #readList() {
-    try {
-      const names = JSON.parse(this.#storage.getItem(FOLLOWED));
-      return Array.isArray(names) ? names.filter((name) => typeof name === "string").slice(-MOST_ROOMS) : [];
-    } catch {
-      return [];
-    }
-  }
-
   #writeList() {
-    this.#storage.setItem(FOLLOWED, JSON.stringify([...this.rooms.keys()]));
+    writeFollowed(this.#own, [...this.rooms.keys()].filter((name) => name !== this.#lent));
   }
 }

@@ -67,14 +67,9 @@ export class Outbox {
     this.#load();
   }
 
-  /** The items of a room, oldest first. */
+  /** The items of a room, oldest first; those of another author wait, unseen, for that one to come back. */
   of(room) {
-    return this.#items.filter((item) => item.room === room);
-  }
-
-  /** True if the item was typed under another identity and waits for that one to come back. */
-  isHeld(item) {
-    return this.#author !== null && item.author !== null && item.author !== this.#author && item.state === "waiting";
+    return this.#items.filter((item) => item.room === room && (item.author === null || item.author === this.#author));
   }
 
   /**
@@ -130,6 +125,12 @@ export class Outbox {
       this.#save(item);
     }
     for (const room of new Set(this.#items.map((item) => item.room))) this.#pump(room);
+  }
+
+  /** Nobody is here until the next connection says who: what waits for somebody waits out of sight. */
+  forget() {
+    this.#author = null;
+    this.disconnected();
   }
 
   /** The connection is gone; what was under way waits for the next. */

@@ -66,6 +66,13 @@ export class ReadMarks {
     this.changed.emit();
   }
 
+  /** Somebody else sits here now: what the server said of the last one is not theirs. */
+  clear() {
+    this.#told = new Map();
+    this.#waiting.clear();
+    this.#kept = true;
+  }
+
   /** The last seq of a room that somebody has looked at; Infinity before the first visit. */
   seen(log) {
     const told = this.#told.get(log.name);

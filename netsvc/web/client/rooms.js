@@ -199,6 +199,21 @@ export class RoomLog {
     return this.#cursorAt(gap.to + 1);
   }
 
+  /** Know nothing any more: who sees this may not, or no longer, see the room. */
+  forget() {
+    this.#forget();
+    this.#epoch = null;
+    this.#head = this.#start = 0;
+    this.#first = 1;
+    this.events = [];
+    this.present = { count: 0, names: [] };
+    this.joined = this.replaced = this.described = false;
+    this.arrivals = this.arrivedMentions = 0;
+    this.info = null;
+    this.problem = "";
+    this.revision += 1;
+  }
+
   /**
    * Take the answer of `chat.join`.
    *

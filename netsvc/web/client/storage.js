@@ -39,3 +39,34 @@ export class SafeStorage {
     return [...new Set([...kept, ...this.#memory.keys()])];
   }
 }
+
+/** What one person keeps in a storage: each user has entries of their own, the guests of this browser share theirs. */
+export class PersonalStorage {
+  /** @type {string | null} the name of a user, "" for a guest; null while nobody knows: then nothing is found, and nothing kept */
+  whose = null;
+
+  #storage;
+
+  /** @param {SafeStorage} storage of all of them */
+  constructor(storage) {
+    this.#storage = storage;
+  }
+
+  /** @returns {string | null} */
+  getItem(key) {
+    return this.whose === null ? null : this.#storage.getItem(this.#own(key));
+  }
+
+  setItem(key, value) {
+    if (this.whose !== null) this.#storage.setItem(this.#own(key), value);
+  }
+
+  removeItem(key) {
+    if (this.whose !== null) this.#storage.removeItem(this.#own(key));
+  }
+
+  /** No name of a user has a colon. */
+  #own(key) {
+    return this.whose === "" ? key : `user:${this.whose}:${key}`;
+  }
+}

@@ -55,6 +55,12 @@ export class Typists {
     if (this.#rooms.get(room)?.delete(from)) this.changed.emit(room);
   }
 
+  /** A room is seen no more, or not by the same one: who wrote there is forgotten, and that I did. */
+  forget(room) {
+    this.#rooms.delete(room);
+    this.#told.delete(room);
+  }
+
   /** The names of those who write in a room, me not among them. */
   in(room, me = "") {
     const now = this.#now();
