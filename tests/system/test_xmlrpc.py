@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 import xmlrpc.client
 from base64 import b64encode
 from datetime import datetime
@@ -131,8 +130,13 @@ class GuestTests(Case):
         self.assertEqual((found["many"][0], found["many"][1]["faultCode"]), ([3], -32601))
         self.assertEqual(found["fault"], [-32602, "invalid params: a: expected int, got str"])
 
+    def cpu(self) -> float:
+        """The seconds of work that the daemon has done, which do not depend on what else the machine does."""
+        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def test_bombs(self) -> None:
-        """Documents made to hurt are faults, within a second, and the daemon goes on."""
+        """Documents made to hurt are faults, after less than a second of work, and the daemon goes on."""
         laughs = b"".join(b'<!ENTITY l%d "%b">' % (number + 1, b"&l%d;" % number * 10) for number in range(20))
         for body, code in (
             (b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY l0 "ha">' + laughs + b"]>" + CALL % b"<param><value>&l20;</value></param>", -32700),
@@ -143,9 +147,9 @@ class GuestTests(Case):
             (b"<a " + b"".join(b'a%d="" ' % number for number in range(80_000)) + b"/>", -32600),
             (b"\x00" * 1_000_000, -32700),
         ):
-            before = time.monotonic()
+            before = self.cpu()
             answer = request(self.url, "POST", body, {"Content-Type": "text/xml"})
-            self.assertLess(time.monotonic() - before, 1.0)
+            self.assertLess(self.cpu() - before, 1.0)
             fault = self.assertRaises(xmlrpc.client.Fault, xmlrpc.client.loads, answer.body)
             self.assertEqual((answer.status, fault.faultCode), (200, code))
         self.assertEqual(request(self.url, "POST", b" " * 2_000_000, {}).status, 413)
