@@ -1,5 +1,6 @@
 /** What a screen reader is told: new messages in the room on the screen, one by one or, when many come, how many. */
 
+import { FORGOTTEN } from "./dom.js";
 import { summary } from "./markdown.js";
 
 /** Milliseconds in which messages are gathered. */
@@ -14,6 +15,7 @@ export class Announcer {
   /** @param {HTMLElement} place with aria-live */
   constructor(place) {
     this.#place = place;
+    document.addEventListener(FORGOTTEN, () => this.#forget());
   }
 
   /** A message by somebody else came. */
@@ -27,8 +29,13 @@ export class Announcer {
     this.#place.textContent = sentence;
   }
 
+  #forget() {
+    this.#waiting = [];
+    this.say("");
+  }
+
   #tell() {
-    this.say(this.#waiting.length > MOST ? `${this.#waiting.length} new messages` : this.#waiting.join("\n"));
+    if (this.#waiting.length > 0) this.say(this.#waiting.length > MOST ? `${this.#waiting.length} new messages` : this.#waiting.join("\n"));
     this.#waiting = [];
   }
 }

@@ -1,7 +1,9 @@
 /** Where messages are written: grows with the text, sends with Enter, keeps a draft for each room; answers and corrects messages. */
 
+import { PersonalStorage } from "./client/storage.js";
 import { byteLength, formatBytes, TEXT_LIMIT } from "./client/text.js";
 import { Completion } from "./completion.js";
+import { FORGOTTEN } from "./dom.js";
 import { summary } from "./markdown.js";
 
 const DRAFT = "netsvc.draft.";
@@ -27,7 +29,7 @@ export class Composer {
    * @param {object} parts
    * @param {HTMLFormElement} parts.form with a textarea, a submit button, a place for the hint, and one for what the text is about
    * @param {HTMLElement} parts.completion a listbox over the log
-   * @param {import("./client/storage.js").SafeStorage} parts.drafts
+   * @param {import("./client/storage.js").SafeStorage} parts.drafts of everybody who sits here; each sees their own
    * @param {object} parts.on what to do: `post(text, replyTo)`, `edit(event, text)` (a promise of "" or of what went wrong),
    *   `typing()`, `editLast()` when Arrow Up is pressed in an empty field, `names()` for completion, `pick(opener, take)` an emoji
    */
@@ -37,7 +39,7 @@ export class Composer {
     this.#hint = form.querySelector(".hint");
     this.#send = form.querySelector("button[type=submit]");
     this.#about = form.querySelector(".about");
-    this.#drafts = drafts;
+    this.#drafts = new PersonalStorage(drafts);
     this.#on = on;
     this.#completion = new Completion({ field: this.#field, list: completion, names: on.names });
     this.#field.addEventListener("input", () => this.#typed());
@@ -45,6 +47,7 @@ export class Composer {
     this.#about.querySelector("button").addEventListener("click", () => this.#endMode());
     const emoji = form.querySelector(".emoji-button");
     emoji.addEventListener("click", () => on.pick(emoji, (chosen) => this.insert(chosen)));
+    document.addEventListener(FORGOTTEN, ({ detail: whose }) => this.#belongTo(whose));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -58,6 +61,18 @@ export class Composer {
     this.#field.value = this.#drafts.getItem(DRAFT + room) ?? "";
     this.#form.querySelector("label").textContent = `Message to #${room}`;
     this.#field.placeholder = `Message #${room}`;
+    this.#showMode();
+    this.#changed();
+  }
+
+  /** From now on this one writes. What was written before anybody knew who it is, is theirs; of others there is nothing. */
+  #belongTo(whose) {
+    const typed = this.#drafts.whose === null ? this.#field.value : "";
+    this.#drafts.whose = whose;
+    const draft = this.#drafts.getItem(DRAFT + this.#room) ?? "";
+    this.#mode = null;
+    this.#field.value = [draft, typed].filter((text) => text !== "").join("\n");
+    this.#completion.close();
     this.#showMode();
     this.#changed();
   }

@@ -1,6 +1,7 @@
 /** The messages on the screen: which rows there are, where the reader is in them, and what is loaded for it. */
 
 import { formatDay } from "./client/text.js";
+import { FORGOTTEN } from "./dom.js";
 import { build, estimate, stampOf } from "./message-view.js";
 import { rowsOf } from "./timeline.js";
 import { VirtualList } from "./virtual-list.js";
@@ -49,8 +50,8 @@ export class LogView {
     };
     this.#list = new VirtualList({ scroller, list, view });
     scroller.addEventListener("scroll", () => this.#showDay(), { passive: true });
-    // What is new in the room, and where it is read from, is another matter for somebody else.
-    chat.forgotten.add(() => this.#log && this.open(this.#log));
+    chat.forgotten.add((whose) => this.#forget(whose));
+    chat.left.add((room) => room === this.#log?.name && this.#forget(chat.account.author));
   }
 
   /** True while the newest message is in view. */
@@ -92,6 +93,13 @@ export class LogView {
     this.#target = target;
     this.#unreadAfter = Infinity;
     this.#list.clear();
+  }
+
+  /** What was shown may be seen no more. What is new in the room, and where it is read from, is another matter the next time. */
+  #forget(whose) {
+    if (this.#log) this.open(this.#log);
+    this.#day.hidden = true;
+    document.dispatchEvent(new CustomEvent(FORGOTTEN, { detail: whose }));
   }
 
   /** From here on it is new: draw the line after this seq. */
