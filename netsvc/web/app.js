@@ -181,7 +181,6 @@ class Page {
     this.#storage.setItem(LAST_ROOM, room);
     this.log.open(this.chat.follow(room), seq);
     this.composer.open(room);
-    byId("room-title").textContent = room;
     this.#render();
   }
 

@@ -1,11 +1,9 @@
 /** The small dialogs: who I am, which room to go to, and whether I mean it. */
 
+import { ACCESS } from "./access.js";
 import { randomKey } from "./client/outbox.js";
 import { guestNameProblem, roomName } from "./client/text.js";
 import { CODE, inWords } from "./client/words.js";
-
-/** What the access of a room means, in words. */
-export const ACCESS = { public: "Everybody may read and write here.", members: "Members only; others see that the room is there.", secret: "Members only; nobody else knows of the room." };
 
 /** Say in a form what is wrong with a field; "" takes it back. */
 function complain(form, field, problem) {

@@ -1,6 +1,7 @@
 /** What is around the log: topic, who writes, what went wrong, who I am, and how much is new. */
 
-import { avatar } from "./dom.js";
+import { accessOf, signOf, spoken } from "./access.js";
+import { avatar, element } from "./dom.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -20,11 +21,21 @@ export class HeadView {
 
   /** @param {import("./client/rooms.js").RoomLog} log the room on the screen */
   render(log) {
+    this.#renderName(log.name);
     put(byId("topic"), log.topic);
     put(byId("room-problem"), log.problem);
     this.#renderTypists(log.name);
     this.#renderMe(this.#chat.rpc.state.name === "refused" ? null : this.#chat.identity);
     this.#renderUnread(log);
+  }
+
+  #renderName(room) {
+    const place = byId("room-title");
+    const access = accessOf(this.#chat, room);
+    if (place.dataset.stamp === `${access} ${room}`) return;
+    place.dataset.stamp = `${access} ${room}`;
+    const words = spoken(access);
+    place.replaceChildren(signOf(access), element("span", { class: "room-name" }, room), ...(words ? [words] : []));
   }
 
   #renderTypists(room) {

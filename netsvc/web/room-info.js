@@ -1,7 +1,7 @@
 /** What a room is like and who is what in it: read by all, changed by its moderators and owners. */
 
+import { ACCESS } from "./access.js";
 import { inWords } from "./client/words.js";
-import { ACCESS } from "./dialogs.js";
 import { avatar, element } from "./dom.js";
 
 /** True for who may do at least that in a room: "write", "moderate" or "own". */

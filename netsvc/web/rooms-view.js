@@ -1,7 +1,8 @@
 /** The list of rooms: those followed here, with what is unread, and the others that the server has. */
 
-import { arrange, element, icon } from "./dom.js";
+import { accessOf, signOf, spoken } from "./access.js";
 import { pathOfRoom } from "./client/text.js";
+import { arrange, element, icon } from "./dom.js";
 
 /** Rooms of the server that are shown at once; the others are found by their names. */
 const MOST_OTHERS = 100;
@@ -77,12 +78,14 @@ export class RoomsView {
     const unread = name === current ? null : this.#chat.unread(this.#chat.rooms.get(name));
     const count = unread?.count ? `${unread.count}${unread.more ? "+" : ""}` : "";
     const named = unread?.mentions ?? 0;
-    return this.#kept(name, `followed ${count} ${named} ${name === current}`, () => {
+    const access = accessOf(this.#chat, name);
+    return this.#kept(name, `followed ${access} ${count} ${named} ${name === current}`, () => {
       const link = element(
         "a",
         { href: pathOfRoom(name), "data-room": name, "aria-current": name === current ? "page" : null, class: count ? "has-unread" : null },
-        icon("hash"),
+        signOf(access),
         element("span", { class: "room-name" }, name),
+        spoken(access),
         ...badges(count, named),
       );
       const label = { type: "button", class: "leave", "data-leave": name, "aria-label": `Leave #${name}`, title: "Leave" };
@@ -90,13 +93,13 @@ export class RoomsView {
     });
   }
 
-  #otherRow({ name, count }) {
+  #otherRow({ name, count, access = "public" }) {
     const unread = this.#chat.marks.unreadElsewhere(name);
     const fresh = unread.count > 0 ? `${unread.count}${unread.more ? "+" : ""}` : "";
-    return this.#kept(name, `other ${count} ${fresh} ${unread.mentions}`, () => {
+    return this.#kept(name, `other ${access} ${count} ${fresh} ${unread.mentions}`, () => {
       const here = count > 0 && !fresh ? element("span", { class: "count", title: `${count} here now` }, String(count)) : null;
       const attributes = { href: pathOfRoom(name), "data-room": name, class: fresh ? "has-unread" : null };
-      return element("li", {}, element("a", attributes, icon("hash"), element("span", { class: "room-name" }, name), here, ...badges(fresh, unread.mentions)));
+      return element("li", {}, element("a", attributes, signOf(access), element("span", { class: "room-name" }, name), spoken(access), here, ...badges(fresh, unread.mentions)));
     });
   }
 

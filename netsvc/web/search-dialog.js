@@ -48,7 +48,7 @@ export class SearchDialog {
     });
     dialog.addEventListener("click", (event) => this.#clicked(event));
     dialog.addEventListener("keydown", (event) => this.#key(event));
-    chat.forgotten?.add(() => this.#clear());
+    chat.forgotten.add(() => this.#clear());
   }
 
   /** @param {string} room on the screen */

@@ -127,6 +127,22 @@ class RoomsTests(PageCase):
         expect(results.nth(40)).to_be_focused()
         expect(more).to_be_hidden()
 
+    def test_what_was_found_is_for_who_has_asked(self) -> None:
+        """Who takes another identity finds neither the question nor what was found."""
+        self.say("nora", "needle")
+        page = self.open("nora")
+        page.click("#open-search")
+        page.fill("#query", f"needle in:{self.room}")
+        expect(page.locator(".results button")).to_have_count(1, timeout=DEADLINE)
+        page.keyboard.press("Escape")
+        page.click("#account")
+        page.get_by_role("button", name="Sign out").click()
+        self.see(page.locator("#guest-problem"), re.compile("belongs to a user"))
+        page.keyboard.press("Escape")
+        page.click("#open-search")
+        expect(page.locator("#query")).to_have_value("")
+        expect(page.locator(".results button")).to_have_count(0)
+
     def ask_for_a_room(self, page: Page, name: str, access: str = "secret") -> None:
         """Fill in the dialog for a room, and send it."""
         page.click("#new-room")
@@ -179,6 +195,25 @@ class RoomsTests(PageCase):
         self.assertEqual(again["key"], given_up["key"])
         expect(page).to_have_url(re.compile(f"/{self.room}-new/$"))
         expect(page.locator("#toast")).to_be_hidden()
+
+    def test_whom_rooms_are_for(self) -> None:
+        """The sign before a room's name tells rooms for members and secret ones from others, in the list and above the log, also for who does not see it."""
+        self.say("nora", "everybody's")
+        words = {"members": "members only", "secret": "secret"}
+        for access in words:
+            self.as_("nora").call("room.set", room=f"{self.room}-{access}", access=access, create=True)
+        page = self.open("nora")
+        self.see(page.locator("h1"), self.room)
+        page.locator("#filter").evaluate("(field, name) => { field.value = name; field.dispatchEvent(new Event('input')); }", self.room)
+        for access, label in words.items():
+            link = page.locator(f'.room-list [data-room="{self.room}-{access}"]')
+            expect(link).to_have_accessible_name(re.compile(f"{self.room}-{access}\\s?, {label}"), timeout=DEADLINE)
+            expect(link.locator(".sign")).to_have_attribute("title", label)
+            link.click()
+            self.see(page.locator("h1"), f"{self.room}-{access}, {label}")
+            self.see(page.locator("#followed [aria-current]"), f"{self.room}-{access}, {label}")
+        self.as_("nora").call("room.set", room=f"{self.room}-secret", access="public")
+        self.see(page.locator("h1"), f"{self.room}-secret")
 
     def test_a_room_is_run(self) -> None:
         """Its owner gives it a topic, makes moderators and members, and lets nobody else in; each of it is told in the log."""
