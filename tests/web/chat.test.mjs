@@ -464,3 +464,37 @@ test("of a room that one is sent out of, or not let into again, nothing stays", 
   await connect();
   assert.deepEqual([log.events, log.joined], [[], false]);
 });
+
+test("what one user has read is neither read nor told for the next", async () => {
+  const { chat, server, sockets, storage, timers, be } = await shared();
+  server.say("lobby", "ann", "one");
+  await be("cara");
+  chat.follow("lobby");
+  await settle();
+  server.say("lobby", "ann", "two");
+  await settle();
+  chat.markSeen(chat.rooms.get("lobby"));
+  assert.equal(storage.getItem("user:cara:netsvc.seen.lobby"), "e:2");
+  await be("dan");
+  await timers.advance(5);
+  assert.equal(storage.getItem("user:dan:netsvc.seen.lobby"), "e:2", "the first visit: nothing is new");
+  server.say("lobby", "ann", "three");
+  await settle();
+  assert.equal(chat.unread(chat.rooms.get("lobby")).count, 1);
+  await be("cara");
+  assert.equal(chat.unread(chat.rooms.get("lobby")).count, 1, "where she was");
+  await timers.advance(5);
+  assert.deepEqual(sockets.last.sent.filter(({ method }) => method === "chat.mark_read").map(({ params }) => params), [{ room: "lobby", seq: 2 }]);
+});
+
+test("a badge goes with the message that it counted", async () => {
+  const { chat, server, sockets } = await online();
+  chat.follow("side");
+  await settle();
+  server.say("side", "bob", "@guest-1 oops");
+  await settle();
+  const log = chat.rooms.get("side");
+  assert.deepEqual(chat.unread(log), { count: 1, mentions: 1, more: false });
+  sockets.last.notify("chat.event", { room: "side", seq: 2, cursor: "e:2", type: "delete", from: "bob", at: "2026-01-01T00:00:00.000Z", target: 1 });
+  assert.deepEqual(chat.unread(log), { count: 0, mentions: 0, more: false });
+});

@@ -187,6 +187,8 @@ export class FakeServer {
         return this.#join(session, params);
       case "chat.history":
         return this.#page(params);
+      case "chat.unread":
+        return { rooms: [] };
       case "chat.post":
         return this.#post(session, params);
       default:

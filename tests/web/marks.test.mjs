@@ -95,7 +95,9 @@ function marks({ answers = {}, storage = new FakeStorage() } = {}) {
   };
   const log = new RoomLog("r");
   log.join({ events: [said(1, "ann"), said(2, "ann", "@me"), said(3, "me")], cursor: "e:3", more: false, recovered: true }, null);
-  return { marks: new ReadMarks({ storage, call, after: timers.after, me: () => "me" }), log, timers, calls };
+  const logs = () => [log];
+  const told = () => calls.filter(([method]) => method === "chat.mark_read").map(([, params]) => params.seq);
+  return { marks: new ReadMarks({ storage, call, after: timers.after, me: () => "me", logs }), log, timers, calls, answers, told };
 }
 
 test("marks are kept here and told to the server once for many", async () => {
@@ -122,17 +124,107 @@ test("who has no account keeps the marks here alone, and the server is asked onc
   assert.deepEqual([calls.length, kept.seen(log)], [1, 3]);
 });
 
-test("a server that refuses a mark is not told again; one that is away is", async () => {
-  for (const [error, told] of [[new RpcError({ code: -32601, message: "no" }), 1], [new ConnectionLost(), 2]]) {
-    const { marks: kept, log, timers, calls } = marks({ answers: { "chat.unread": { rooms: [] }, "chat.mark_read": error } });
+test("a server that keeps no marks is not told again; one room that is not ours any more says nothing of the next mark", async () => {
+  for (const [code, seqs] of [[-32601, [3]], [-32001, [3]], [-32002, [3, 4]], [-32003, [3, 4]]]) {
+    const { marks: kept, log, timers, told } = marks({ answers: { "chat.unread": { rooms: [] }, "chat.mark_read": new RpcError({ code, message: "no" }) } });
     await kept.refresh();
     kept.mark(log);
     await timers.advance(2);
     log.take(said(4, "ann"));
     kept.mark(log);
     await timers.advance(2);
-    assert.equal(calls.filter(([method]) => method === "chat.mark_read").length, told);
+    assert.deepEqual(told(), seqs, String(code));
   }
+});
+
+test("a mark that a busy server did not take is told again", async () => {
+  const { marks: kept, log, timers, answers, told } = marks({ answers: { "chat.unread": new RpcError({ code: -32008, message: "busy", data: { retry_after: 2 } }) } });
+  await kept.refresh();
+  answers["chat.unread"] = { rooms: [{ room: "r", read: 1 }] };
+  await timers.advance(3);
+  assert.equal(kept.seen(log), 1);
+  answers["chat.mark_read"] = new RpcError({ code: -32005, message: "fast", data: { retry_after: 5 } });
+  kept.mark(log);
+  await timers.advance(2);
+  delete answers["chat.mark_read"];
+  await timers.advance(10);
+  assert.deepEqual(told(), [3, 3]);
+});
+
+test("what was read here and did not reach the server is told on the next connection, and by a page that is loaded again", async () => {
+  const answers = { "chat.unread": { rooms: [{ room: "r", read: 1 }] }, "chat.mark_read": new ConnectionLost() };
+  const first = marks({ answers });
+  await first.marks.refresh();
+  first.marks.mark(first.log);
+  await first.timers.advance(2);
+  delete answers["chat.mark_read"];
+  await first.marks.refresh();
+  await first.timers.advance(2);
+  assert.deepEqual(first.told(), [3, 3], "after a lost connection");
+  const storage = new FakeStorage();
+  const closed = marks({ answers, storage });
+  await closed.marks.refresh();
+  closed.marks.mark(closed.log);
+  await closed.timers.advance(0.5);
+  const again = marks({ answers, storage });
+  again.marks.catchUp(again.log);
+  await again.marks.refresh();
+  await again.timers.advance(2);
+  assert.deepEqual(again.told(), [3], "after a reload");
+  again.marks.catchUp(again.log);
+  await again.timers.advance(2);
+  answers["chat.unread"] = { rooms: [{ room: "r", read: 3 }] };
+  await again.marks.refresh();
+  await again.timers.advance(2);
+  assert.deepEqual(again.told(), [3], "and no more than once");
+});
+
+test("what was read by somebody else is neither told nor known", async () => {
+  const { marks: kept, log, timers, told } = marks({ answers: { "chat.unread": { rooms: [{ room: "r", read: 2, unread: 5 }] } } });
+  await kept.refresh();
+  kept.mark(log);
+  kept.clear();
+  await timers.advance(2);
+  assert.deepEqual([told(), kept.unreadElsewhere("r").count], [[], 0]);
+});
+
+test("unread is what is there: an edit or a deletion of what arrived counts as the server counts it", async () => {
+  for (const elsewhere of [false, true]) {
+    const { marks: kept, log } = marks({ answers: { "chat.unread": { rooms: [] } } });
+    await kept.refresh();
+    kept.mark(log);
+    if (elsewhere) log.skip({ to: 4 }); // the window is not at the end any more
+    const arrive = (event) => log.take(event) && kept.take(log, event);
+    if (!elsewhere) arrive({ ...said(4, "ann"), type: "topic" });
+    const counts = () => Object.values(kept.unread(log)).slice(0, 2);
+    arrive(said(5, "bob", "@me oops"));
+    arrive(said(6, "bob", "hello"));
+    assert.deepEqual(counts(), [2, 1]);
+    arrive({ ...said(7, "bob", "@me hello"), type: "edit", target: 6 });
+    assert.deepEqual(counts(), [2, 2]);
+    arrive({ ...said(8, "bob", "oops"), type: "edit", target: 5 });
+    assert.deepEqual(counts(), [2, 1]);
+    arrive({ ...said(9, "bob"), type: "delete", target: 6 });
+    assert.deepEqual(counts(), [1, 0]);
+    arrive({ ...said(10, "bob"), type: "delete", target: 5 });
+    assert.deepEqual([counts(), kept.unread(log).more], [[0, 0], elsewhere]);
+    kept.mark(log);
+    arrive(said(11, "bob", "new"));
+    assert.deepEqual(kept.unread(log), { count: 1, mentions: 0, more: false });
+  }
+});
+
+test("what arrives while the window is elsewhere is counted to the last one; of very many it is said that there are more", async () => {
+  const { marks: kept, log } = marks();
+  kept.mark(log);
+  const arrive = (event) => log.take(event) && kept.take(log, event);
+  log.showAround({ events: [said(1, "ann")], cursor: "e:1", more: false, recovered: true });
+  for (let seq = 4; seq < 2004; seq += 1) arrive(said(seq, "ann"));
+  assert.deepEqual(kept.unread(log), { count: 2000, mentions: 0, more: false });
+  arrive(said(2004, "ann"));
+  assert.deepEqual(kept.unread(log), { count: 2000, mentions: 0, more: true });
+  log.showLatest({ events: [said(2004, "ann"), said(2005, "ann")], cursor: "e:2005", more: true, recovered: true });
+  assert.deepEqual(kept.unread(log), { count: 2001, mentions: 0, more: true });
 });
 
 test("who writes is told at most every three seconds, and is forgotten after six", async () => {

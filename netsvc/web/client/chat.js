@@ -9,7 +9,7 @@ import { Account } from "./account.js";
 import { readFollowed, writeFollowed } from "./followed.js";
 import { Outbox } from "./outbox.js";
 import { Quotes } from "./quotes.js";
-import { mentions, ReadMarks } from "./read-marks.js";
+import { ReadMarks } from "./read-marks.js";
 import { RoomLog } from "./rooms.js";
 import { ConnectionLost, RpcClient, RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
@@ -85,7 +85,7 @@ export class Chat {
     this.rpc = new RpcClient({ url, greet: () => this.#greet(), ...parts.rpc });
     const now = parts.rpc?.timers?.now ?? (() => Date.now() / 1000);
     const call = (method, params) => this.rpc.call(method, params);
-    this.marks = new ReadMarks({ storage: this.#own, call, after, me: () => this.identity?.name ?? "" });
+    this.marks = new ReadMarks({ storage: this.#own, call, after, me: () => this.identity?.name ?? "", logs: () => this.rooms.values() });
     this.marks.changed.add(() => this.changed.emit("rooms"));
     this.typists = new Typists({ now, after, tell: (room) => call("chat.typing", { room }).catch(() => {}) }); // it is no loss
     this.typists.changed.add((room) => this.changed.emit("typing", room));
@@ -419,6 +419,7 @@ export class Chat {
     }
     this.#early.delete(log);
     if (this.seen(log) === Infinity) this.markSeen(log);
+    this.marks.catchUp(log);
     for (const event of early) this.#take(event);
     this.outbox.seen(log.name, log.head);
     this.changed.emit("room", log.name);
@@ -442,10 +443,7 @@ export class Chat {
   }
 
   #taken(log, event) {
-    if (this.marks.isNews(event)) {
-      log.arrivals += 1;
-      if (mentions(event, this.identity?.name ?? "")) log.arrivedMentions += 1;
-    }
+    this.marks.take(log, event);
     if (event.seq === 1 || event.type === "topic" || event.type === "moderation") this.describe(log).catch(() => {}); // the next one asks again
     if (event.type === "message") this.typists.done(event.room, event.from);
     this.outbox.seen(log.name, log.head);

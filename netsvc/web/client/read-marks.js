@@ -7,10 +7,12 @@
 import { parseCursor } from "./rooms.js";
 import { RpcError } from "./rpc.js";
 import { Signal } from "./signal.js";
+import { CODE, isPassing, retryAfter } from "./words.js";
 
 const SEEN = "netsvc.seen.";
 /** Seconds within which several marks of a room become one. */
 const GATHER = 1;
+const METHOD_NOT_FOUND = -32601;
 
 /** @typedef {{count: number, mentions: number, more: boolean}} Unread more: at least so many, the rest is not loaded */
 
@@ -36,6 +38,11 @@ export class ReadMarks {
   #waiting = new Map();
   /** False once the server has said that it keeps none for us. */
   #kept = true;
+  /** Counts the questions that `#told` answers; only the newest matters. */
+  #asked = 0;
+  /** True once the newest was answered. */
+  #answered = false;
+  #logs;
 
   /**
    * @param {object} parts
@@ -43,27 +50,45 @@ export class ReadMarks {
    * @param {(method: string, params: object) => Promise<any>} parts.call
    * @param {(seconds: number, action: () => void) => any} parts.after
    * @param {() => string} parts.me my name
+   * @param {() => Iterable<import("./rooms.js").RoomLog>} [parts.logs] of the rooms that are followed
    */
-  constructor({ storage, call, after, me }) {
+  constructor({ storage, call, after, me, logs = () => [] }) {
     this.#storage = storage;
     this.#call = call;
     this.#after = after;
     this.#me = me;
+    this.#logs = logs;
   }
 
   /** A new connection, perhaps as somebody else: ask the server again. */
   async refresh() {
     this.#kept = true;
+    this.#answered = false;
+    const turn = (this.#asked += 1);
     const told = new Map();
     try {
       const { rooms } = await this.#call("chat.unread", {});
       for (const room of rooms) told.set(room.room, room);
     } catch (error) {
-      if (!(error instanceof RpcError)) return; // the next connection asks again
+      if (turn !== this.#asked || !(error instanceof RpcError)) return; // the next connection asks again
+      if (isPassing(error)) {
+        this.#after(retryAfter(error), () => turn === this.#asked && this.refresh());
+        return;
+      }
       this.#kept = false;
     }
+    if (turn !== this.#asked) return;
     this.#told = told;
+    this.#answered = true;
+    for (const log of this.#logs()) this.catchUp(log);
     this.changed.emit();
+  }
+
+  /** Tell the server what was read here and never reached it: the page was closed too soon, or the connection lost. */
+  catchUp(log) {
+    if (!this.#answered || log.cursor === null) return;
+    const here = this.#here(log);
+    if (here > (this.#told.get(log.name)?.read ?? 0)) this.#tell(log.name, Math.min(here, log.head));
   }
 
   /** Somebody else sits here now: what the server said of the last one is not theirs. */
@@ -71,25 +96,32 @@ export class ReadMarks {
     this.#told = new Map();
     this.#waiting.clear();
     this.#kept = true;
+    this.#asked += 1;
+    this.#answered = false;
   }
 
   /** The last seq of a room that somebody has looked at; Infinity before the first visit. */
   seen(log) {
     const told = this.#told.get(log.name);
     const onServer = Number.isInteger(told?.read) && told.read > 0 ? told.read : null;
+    if (log.cursor === null) return Infinity;
+    const here = this.#here(log);
+    return here < 0 ? (onServer ?? Infinity) : Math.max(here, onServer ?? 0);
+  }
+
+  /** The last seq of a log that was looked at here; -1 if none was, or that was another log. */
+  #here(log) {
     const stored = this.#storage.getItem(SEEN + log.name);
-    if (log.cursor === null || (stored === null && onServer === null)) return Infinity;
-    const here = stored === null ? null : parseCursor(stored);
-    if (here === null || here.epoch !== parseCursor(log.cursor).epoch) return onServer ?? Infinity;
-    return Math.max(here.seq, onServer ?? 0);
+    if (stored === null) return -1;
+    const { epoch, seq } = parseCursor(stored);
+    return epoch === parseCursor(log.cursor).epoch ? seq : -1;
   }
 
   /** Everything in this room has been looked at. */
   mark(log) {
     if (log.cursor === null || this.#storage.getItem(SEEN + log.name) === log.cursor) return;
     this.#storage.setItem(SEEN + log.name, log.cursor);
-    log.arrivals = 0;
-    log.arrivedMentions = 0;
+    log.arrived.clear();
     this.#tell(log.name, log.head);
     this.changed.emit();
   }
@@ -115,8 +147,20 @@ export class ReadMarks {
       fresh += 1;
       if (mentions(log.events[i], this.#me())) named += 1;
     }
-    const more = log.events.length > 0 && (log.hasNewer || (log.hasOlder && log.events[0].seq > seen + 1));
-    return { count: Math.max(fresh, log.arrivals), mentions: Math.max(named, log.arrivedMentions), more: more && log.arrivals <= fresh };
+    for (const [seq, itNames] of log.arrived) {
+      if (seq <= seen || log.has(seq)) continue;
+      fresh += 1;
+      if (itNames) named += 1;
+    }
+    return { count: fresh, mentions: named, more: !log.knowsAllAfter(seen) };
+  }
+
+  /** Note an event that arrived: a message counts also while the window is elsewhere, unless it is taken back. */
+  take(log, event) {
+    if (this.isNews(event)) log.note(event.seq, mentions(event, this.#me()));
+    if (!log.arrived.has(event.target)) return;
+    if (event.type === "delete") log.arrived.delete(event.target);
+    if (event.type === "edit") log.arrived.set(event.target, mentions(event, this.#me()));
   }
 
   /**
@@ -145,14 +189,16 @@ export class ReadMarks {
   async #flush(room) {
     const seq = this.#waiting.get(room);
     this.#waiting.delete(room);
-    if (!this.#kept) return;
+    if (!this.#kept || seq === undefined) return;
+    const turn = this.#asked;
     try {
       await this.#call("chat.mark_read", { room, seq });
-      const told = this.#told.get(room);
-      if (told) this.#told.set(room, { ...told, read: Math.max(told.read ?? 0, seq), unread: 0, mentions: 0 });
+      if (turn === this.#asked) this.#told.set(room, { read: Math.max(this.#told.get(room)?.read ?? 0, seq), unread: 0, mentions: 0, more: false });
     } catch (error) {
-      // Guests' marks are only here. A room that is gone, or a lost connection, says nothing about the next one.
-      if (error instanceof RpcError && (error.code === -32601 || error.code === -32002 || error.code === -32001)) this.#kept = false;
+      // After a lost connection the next one catches up. A room that is not ours any more says nothing about the others.
+      if (turn !== this.#asked || !(error instanceof RpcError)) return;
+      if (error.code === METHOD_NOT_FOUND || error.code === CODE.notAuthenticated) this.#kept = false;
+      else if (isPassing(error)) this.#after(retryAfter(error), () => turn === this.#asked && !this.#waiting.has(room) && this.#tell(room, seq));
     }
   }
 }

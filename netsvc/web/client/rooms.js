@@ -57,6 +57,7 @@ const SHOWN = new Set(["message", "topic", "file", "moderation"]);
 const MOST_NAMES = 200;
 const MOST_QUOTED = 1000;
 const MOST_CHANGES = 500;
+const MOST_ARRIVED = 2000;
 const CHANGING = new Set(["edit", "delete", "reaction"]);
 
 /** True for an event that has a line of its own. */
@@ -73,10 +74,8 @@ export class RoomLog {
   joined = false;
   /** True if the log itself was replaced under us: a backup was restored, or the server lost its newest events. */
   replaced = false;
-  /** How many messages of others arrived since somebody last looked, in the window or not. */
-  arrivals = 0;
-  /** How many of these name me. */
-  arrivedMentions = 0;
+  /** Messages of others that arrived since somebody last looked, in the window or not: by seq, whether they name me. @type {Map<number, boolean>} */
+  arrived = new Map();
   /** What the room is about, as far as it is known. */
   topic = "";
   /** The answer of `room.info`, once it was asked for. @type {{access: string, owners: string[], role: string, may: string} | null} */
@@ -101,6 +100,8 @@ export class RoomLog {
   /** Where a window without events stands. */
   #start = 0;
   #first = 1;
+  /** Every event after this seq came as it happened. */
+  #liveAfter = 0;
 
   /**
    * @param {string} name
@@ -119,6 +120,21 @@ export class RoomLog {
   /** The seq of the newest event that we know exists. */
   get head() {
     return this.#head;
+  }
+
+  /** True if what was said after a seq is known for certain, from the window or because it came as it happened. */
+  knowsAllAfter(seq) {
+    if (seq >= this.#liveAfter || this.events.length === 0) return true;
+    return this.#last >= this.#liveAfter && (!this.hasOlder || this.events[0].seq <= seq + 1);
+  }
+
+  /** Remember of a message that arrived whether it names me; of too many, the newest. */
+  note(seq, named) {
+    this.arrived.set(seq, named);
+    if (this.arrived.size <= MOST_ARRIVED) return;
+    const [oldest] = this.arrived.keys();
+    this.arrived.delete(oldest);
+    this.#liveAfter = Math.max(this.#liveAfter, oldest);
   }
 
   /** True if events before the window can be loaded. */
@@ -208,7 +224,6 @@ export class RoomLog {
     this.events = [];
     this.present = { count: 0, names: [] };
     this.joined = this.replaced = this.described = false;
-    this.arrivals = this.arrivedMentions = 0;
     this.info = null;
     this.problem = "";
     this.revision += 1;
@@ -235,6 +250,7 @@ export class RoomLog {
       this.#head = seq;
       this.#show(result.events, after !== null || result.more);
     }
+    this.#liveAfter = this.#head;
     this.joined = true;
     if (result.present) this.meet(result.present);
   }
@@ -263,6 +279,7 @@ export class RoomLog {
   /** Take a `chat.gap`: the server skipped up to `to`; the events can be loaded, from the end of the window on. */
   skip({ to }) {
     this.#head = Math.max(this.#head, seqOf(to));
+    this.#liveAfter = this.#head;
     this.revision += 1;
   }
 
@@ -273,7 +290,7 @@ export class RoomLog {
    */
   showLatest(page, asOf = this.#head) {
     if (this.#isForeign(page)) return;
-    this.#head = Math.max(this.#head, page.events.at(-1)?.seq ?? 0);
+    this.#reach(page.events.at(-1)?.seq ?? 0);
     this.#show(page.events, page.more, asOf);
   }
 
@@ -313,7 +330,7 @@ export class RoomLog {
     if (page.events.length === 0) this.#head = last;
     if (page.recovered === false) this.#first = Math.max(this.#first, last + 1); // retention has passed the window
     this.#merge(page.events, asOf);
-    this.#head = Math.max(this.#head, this.#last);
+    this.#reach(this.#last);
     this.#dropOldest();
     this.revision += 1;
   }
@@ -343,6 +360,12 @@ export class RoomLog {
     for (const name of namesOf(left)) names.delete(name);
     for (const name of namesOf(joined)) names.add(name);
     this.meet({ count, names });
+  }
+
+  /** A page went beyond the head: what it told will not arrive. */
+  #reach(seq) {
+    if (seq <= this.#head) return;
+    this.#head = this.#liveAfter = seq;
   }
 
   get #last() {
@@ -408,6 +431,7 @@ export class RoomLog {
     this.#reactions.clear();
     this.#quoted.clear();
     this.#changes = [];
+    this.arrived.clear();
     this.topic = "";
     this.#topicAt = 0;
   }
