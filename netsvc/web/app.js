@@ -14,10 +14,12 @@ import { LogView } from "./log-view.js";
 import { MessageActions } from "./message-actions.js";
 import { PeopleView } from "./people-view.js";
 import { PersonDialog } from "./person-dialog.js";
-import { may, RoomInfoDialog } from "./room-info.js";
+import { lockOf, may } from "./rights.js";
+import { RoomInfoDialog } from "./room-info.js";
 import { RoomsView } from "./rooms-view.js";
 import { SearchDialog } from "./search-dialog.js";
 import { StatusView } from "./status-view.js";
+import { WritingLock } from "./writing-lock.js";
 
 const DEFAULT_ROOM = "lobby";
 const LAST_ROOM = "netsvc.room";
@@ -82,6 +84,7 @@ class Page {
       pick: (opener, take) => picker.open(opener, take),
     };
     this.composer = new Composer({ form: byId("composer"), completion: byId("completion"), drafts: new SafeStorage(() => sessionStorage), on });
+    this.lock = new WritingLock({ chat, fields: byId("writing"), words: byId("locked"), retreat: byId("log") });
     const actions = {
       room: () => this.#room,
       reply: (event) => this.composer.reply(event),
@@ -90,6 +93,7 @@ class Page {
       say: (sentence) => this.#say(sentence),
       leave: () => this.composer.focus(),
       mayModerate: () => may(log.room, "moderate"),
+      lock: () => lockOf(log.room, chat.identity?.name ?? "", new Date()),
     };
     this.actions = new MessageActions({ chat, log, picker, scroller: byId("log"), list: byId("rows"), actions });
   }
@@ -330,6 +334,7 @@ class Page {
     this.status.render();
     this.account.render();
     this.head.render(log);
+    this.lock.render(log);
   }
 }
 

@@ -3,6 +3,7 @@
 import { formatDay } from "./client/text.js";
 import { FORGOTTEN } from "./dom.js";
 import { build, estimate, stampOf } from "./message-view.js";
+import { lockOf } from "./rights.js";
 import { rowsOf } from "./timeline.js";
 import { VirtualList } from "./virtual-list.js";
 
@@ -87,7 +88,7 @@ export class LogView {
     if (this.#log) this.#log.following = true;
     this.#log = log;
     const want = (seq) => queueMicrotask(() => this.#chat.quote(log, seq).catch(() => {})); // it is asked for again when its row is built again
-    this.#context = { log, me: "", isPaging: (kind) => this.#chat.isPaging(log, kind), want };
+    this.#context = { log, me: "", locked: false, isPaging: (kind) => this.#chat.isPaging(log, kind), want };
     this.#made = "";
     this.#opening = true;
     this.#target = target;
@@ -168,8 +169,9 @@ export class LogView {
     if (log === null) return;
     if (this.#opening && log.joined) this.#start();
     this.#context.me = this.#chat.identity?.name ?? "";
+    this.#context.locked = lockOf(log, this.#context.me, new Date()) !== null;
     const pending = this.#chat.outbox.of(log.name);
-    const made = JSON.stringify([log.revision, log.joined, log.problem, this.#context.me, this.#unreadAfter, pending, new Date().getDate()]);
+    const made = JSON.stringify([log.revision, log.joined, log.problem, this.#context.me, this.#context.locked, this.#unreadAfter, pending, new Date().getDate()]);
     if (made === this.#made) {
       this.#list.refresh();
     } else {

@@ -29,7 +29,7 @@ export class MessageActions {
    * @param {HTMLElement} parts.list
    * @param {import("./emoji-picker.js").EmojiPicker} parts.picker
    * @param {object} parts.actions what others do: `room()` on the screen, `reply(event)`, `edit(event)`, `confirm(question)`,
-   *   `say(sentence)`, `leave()` to the composer, `mayModerate()`
+   *   `say(sentence)`, `leave()` to the composer, `mayModerate()`, `lock()` why nothing can be written
    */
   constructor({ chat, log, scroller, list, picker, actions }) {
     this.#chat = chat;
@@ -89,9 +89,12 @@ export class MessageActions {
 
   #possible(event) {
     const own = event.from === this.#chat.identity?.name;
-    const found = ["quick", "pick", "reply"];
-    if (own && event.type === "message") found.push("edit");
+    const lock = this.#do.lock();
+    const found = lock === null ? ["quick", "pick", "reply"] : [];
+    if (lock === null && own && event.type === "message") found.push("edit");
     found.push("link");
+    if (lock?.shut) return found;
+    // Who is muted may still take back what they have said.
     if (own || this.#do.mayModerate()) found.push("delete");
     return found;
   }

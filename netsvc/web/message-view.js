@@ -1,7 +1,7 @@
 /** Rows of the log as nodes. What can be done with a row says so by `data-action`; whoever holds the list listens once. */
 
 import { content } from "./content.js";
-import { formatDay, formatFull, formatTime, formatWhen } from "./client/text.js";
+import { formatDay, formatFull, formatTime, formatUntil } from "./client/text.js";
 import { avatar, element, hueOf, icon } from "./dom.js";
 import { nameOf } from "./emoji.js";
 import { summary } from "./markdown.js";
@@ -15,17 +15,18 @@ const MOST_NAMES = 12;
  * @typedef {object} Context
  * @property {import("./client/rooms.js").RoomLog} log
  * @property {string} me
+ * @property {boolean} locked nothing can be written in the room
  * @property {(kind: string) => boolean} isPaging
  * @property {(seq: number) => void} want a message that a reply quotes and nobody has loaded
  */
 
 /** A text that changes with everything that the node of a row shows. */
-export function stampOf(row, { log, me, isPaging }) {
+export function stampOf(row, { log, me, locked, isPaging }) {
   switch (row.kind) {
     case "message":
-      return `${row.leads} ${row.own} ${row.named} ${me} ${log.stampOf(row.event)}`;
+      return `${row.leads} ${row.own} ${row.named} ${me} ${locked} ${log.stampOf(row.event)}`;
     case "pending":
-      return `${row.item.state} ${row.leads} ${row.item.reason}`;
+      return `${row.item.state} ${locked} ${row.leads} ${row.item.reason}`;
     case "gap":
       return `${row.gap.to} ${row.gap.gone} ${isPaging(row.key)}`;
     case "day":
@@ -70,7 +71,7 @@ export function build(row, context) {
   }
 }
 
-function message({ event, date, leads, own, named }, { log, me, want }) {
+function message({ event, date, leads, own, named }, { log, me, locked, want }) {
   const who = element("bdi", { class: `name hue-${hueOf(event.from)}` }, event.from);
   const when = element("time", { datetime: event.at, title: formatFull(date) }, formatTime(date));
   const edited = event.edited && !event.deleted ? element("span", { class: "edited" }, "edited") : null;
@@ -81,7 +82,7 @@ function message({ event, date, leads, own, named }, { log, me, want }) {
     leads && !own ? avatar(event.from) : null,
     element("div", { class: "head" }, who, " ", when),
     element("div", { class: "bubble" }, event.reply_to && !event.deleted ? quote(event.reply_to, log, want) : null, said(event, me), edited),
-    event.deleted ? null : reactions(log.reactionsTo(event.seq), me),
+    event.deleted ? null : reactions(log.reactionsTo(event.seq), me, locked),
   );
 }
 
@@ -102,13 +103,13 @@ function quote(seq, log, want) {
   return element("button", attributes, element("span", { class: "sr" }, "In reply to "), who, " ", element("bdi", { class: "words" }, words));
 }
 
-function reactions(list, me) {
+function reactions(list, me, locked) {
   if (list.length === 0) return null;
   const chips = list.map(({ emoji, names }) => {
     const mine = names.includes(me);
     const label = `${nameOf(emoji)}: ${namesInWords(names, me)}`;
     const attributes = { type: "button", class: "chip", "data-action": "react", "data-emoji": emoji, "data-focus": `chip ${emoji}`, "aria-pressed": String(mine) };
-    return element("button", { ...attributes, title: label }, element("span", { class: "emoji" }, emoji), element("span", {}, String(names.length)));
+    return element("button", { ...attributes, title: label, disabled: locked }, element("span", { class: "emoji" }, emoji), element("span", {}, String(names.length)));
   });
   return element("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
 }
@@ -125,13 +126,13 @@ export function namesInWords(names, me) {
 function notice({ event, date }) {
   const when = element("time", { datetime: event.at, title: formatFull(date) }, formatTime(date));
   const who = element("bdi", { class: "name" }, event.from);
-  return element("li", { class: "notice", "data-seq": String(event.seq) }, element("p", {}, who, " ", ...happened(event, date), " ", when));
+  return element("li", { class: "notice", "data-seq": String(event.seq) }, element("p", {}, who, " ", ...happened(event, date), " · ", when));
 }
 
 function happened(event, date) {
   if (event.type === "topic") return event.text ? ["set the topic: ", element("bdi", {}, event.text)] : ["removed the topic"];
   const whom = element("bdi", { class: "name" }, event.name ?? "");
-  const until = event.until ? ` until ${formatWhen(new Date(event.until), date)}` : "";
+  const until = event.until ? ` until ${formatUntil(new Date(event.until), date)}` : "";
   const why = event.text ? [": ", element("bdi", {}, event.text)] : [];
   switch (event.action) {
     case "kick":
@@ -159,11 +160,12 @@ function happened(event, date) {
 
 const PROGRESS = { waiting: "Waiting for the connection", sending: "Sending…", sent: "Sent", failed: "Not sent" };
 
-function pending({ item, leads }, { log, me, want }) {
+function pending({ item, leads }, { log, me, locked, want }) {
   const label = item.reason || PROGRESS[item.state];
   const state = element("p", { class: "state" }, icon(item.state === "failed" ? "alert" : "clock"), element("span", {}, label));
   const button = (action, words) => element("button", { type: "button", class: "quiet", "data-action": action, "data-focus": action }, words);
-  if (item.state === "failed") state.append(button("retry", "Try again"), button("discard", "Discard"));
+  if (item.state === "failed" && !locked) state.append(button("retry", "Try again"));
+  if (item.state === "failed") state.append(button("discard", "Discard"));
   const classes = `message own pending ${item.state}${leads ? " leads" : ""}`;
   const bubble = element("div", { class: "bubble" }, item.replyTo ? quote(item.replyTo, log, want) : null, content(item.text, { me }));
   return element("li", { class: classes, "data-item": item.key }, bubble, state);

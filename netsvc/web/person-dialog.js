@@ -2,7 +2,7 @@
 
 import { inWords } from "./client/words.js";
 import { avatar, element } from "./dom.js";
-import { may } from "./room-info.js";
+import { may } from "./rights.js";
 
 export class PersonDialog {
   #dialog;

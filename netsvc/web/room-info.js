@@ -3,12 +3,7 @@
 import { ACCESS } from "./access.js";
 import { inWords } from "./client/words.js";
 import { avatar, element } from "./dom.js";
-
-/** True for who may do at least that in a room: "write", "moderate" or "own". */
-export function may(log, right) {
-  const rights = ["read", "write", "moderate", "own"];
-  return log?.info ? rights.indexOf(log.info.may) >= rights.indexOf(right) : false;
-}
+import { may } from "./rights.js";
 
 export class RoomInfoDialog {
   #dialog;

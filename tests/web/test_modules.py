@@ -61,6 +61,10 @@ class ModulesTests(SynchronousTestCase):
         """Names, links, lengths and times are read and written as the server and people do."""
         self.passes_in_node("text.test.mjs")
 
+    def test_rights(self) -> None:
+        """Nothing is offered in a room that would be refused, and nothing is shut that would not."""
+        self.passes_in_node("rights.test.mjs")
+
     def test_words(self) -> None:
         """Every error is a sentence; what passes by itself is tried again; storage never throws."""
         self.passes_in_node("words.test.mjs")

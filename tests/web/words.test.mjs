@@ -17,6 +17,17 @@ test("every error is a sentence for people; the server's detail is used where it
   for (const other of [new ConnectionLost(), new DeadlinePassed("m", 1), new TypeError("x")]) assert.match(inWords(other), /^[A-Z].*\.$/);
 });
 
+test("a name that a sentence begins with stays as it is, and times are told as people here tell them", () => {
+  const detail = (text) => inWords(error(-32002, { detail: text }));
+  assert.equal(detail("mem52064 is for its members: ask for an invitation"), "mem52064 is for its members: ask for an invitation.");
+  assert.equal(detail("ann owns garden, too: only an admin may change that"), "ann owns garden, too: only an admin may change that.");
+  assert.equal(detail("guests may change a message for 60 s"), "Guests may change a message for 60 s.");
+  const until = new Date();
+  until.setHours(23, 59, 59);
+  assert.match(detail(`you are muted in garden until ${until.toISOString()}`), /^You are muted in garden until \d\d:59( PM)?\.$/);
+  assert.match(detail("you are banned from garden until 2031-03-05T14:31:07Z"), /^You are banned from garden until .*2031, .*\d\d:\d\d.*\.$/);
+});
+
 test("a post is tried again after what passes by itself, and after nothing else", () => {
   assert.deepEqual(judgePost(new ConnectionLost()), { again: true, reason: "" });
   assert.equal(judgePost(new DeadlinePassed("chat.post", 20)).after, 2);

@@ -97,6 +97,12 @@ export function formatWhen(date, now) {
   return `${formatDay(date, now)}, ${formatTime(date)}`;
 }
 
+/** A moment inside a sentence, after "until": without the day if that is today. */
+export function formatUntil(date, now) {
+  const day = formatDay(date, now);
+  return day === "Today" ? formatTime(date) : `${day.replace(/^(Tomorrow|Yesterday)$/, (name) => name.toLowerCase())}, ${formatTime(date)}`;
+}
+
 /** Local midnight, in milliseconds; rounding by formatDay makes up for days of 23 and 25 hours. */
 function startOfDay(date) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();

@@ -1,7 +1,7 @@
 /** What errors mean, in plain words, and whether trying again helps. */
 
 import { ConnectionLost, DeadlinePassed, RpcError } from "./rpc.js";
-import { formatWait } from "./text.js";
+import { formatUntil, formatWait } from "./text.js";
 
 /** The codes of the protocol, by name. */
 export const CODE = {
@@ -29,11 +29,21 @@ const WORDS = {
   [CODE.overloaded]: "The server is busy.",
 };
 
+const LATE = "The server did not answer in time.";
+const BROKEN = "Something went wrong on this page.";
+
 /** Codes whose detail, written by the server for people, says more than our words. */
 const DETAILED = new Set([CODE.invalidParams, CODE.forbidden, CODE.conflict, CODE.tooLarge]);
 
 /** Codes that pass by themselves. */
 const PASSING = new Set([CODE.rateLimited, CODE.overloaded, CODE.deadlinePassed]);
+
+const MISHAPS = new Set([LATE, BROKEN, WORDS[CODE.internal], ...[...PASSING].map((code) => WORDS[code])]);
+
+/** True if what `inWords` said of an error is that something failed, and not that the server has decided against it. */
+export function isMishap(words) {
+  return MISHAPS.has(words);
+}
 
 /** True if the same call may well succeed a little later. */
 export function isPassing(error) {
@@ -46,9 +56,14 @@ export function retryAfter(error) {
   return Number.isFinite(seconds) ? Math.min(60, Math.max(0.2, seconds)) : 2;
 }
 
-/** A sentence, whatever the server left off. */
+const TIMESTAMP = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
+/** How the server's sentences begin that begin with the name of a room or of somebody, which stays as it is. */
+const NAMED = /^\S+ (?:is (?:for|banned|an admin|owner|moderator|member)|owns|would have) /;
+
+/** A sentence, whatever the server left off; times are told as people here tell them. */
 function sentence(text) {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  const told = text.replace(TIMESTAMP, (stamp) => formatUntil(new Date(stamp), new Date()));
+  const whole = NAMED.test(told) ? told : told.charAt(0).toUpperCase() + told.slice(1);
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 
@@ -64,8 +79,7 @@ export function inWords(error) {
     return WORDS[error.code] ?? sentence(error.message);
   }
   if (error instanceof ConnectionLost) return "The connection was lost.";
-  if (error instanceof DeadlinePassed) return "The server did not answer in time.";
-  return "Something went wrong on this page.";
+  return error instanceof DeadlinePassed ? LATE : BROKEN;
 }
 
 /**
