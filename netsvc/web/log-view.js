@@ -98,7 +98,8 @@ export class LogView {
 
   /** What was shown may be seen no more. What is new in the room, and where it is read from, is another matter the next time. */
   #forget(whose) {
-    if (this.#log) this.open(this.#log);
+    // Before it is known who sits here nothing was shown: they still want to go where they were going.
+    if (this.#log) this.open(this.#log, this.#opening ? this.#target : 0);
     this.#day.hidden = true;
     document.dispatchEvent(new CustomEvent(FORGOTTEN, { detail: whose }));
   }
