@@ -49,17 +49,32 @@ class PersonTests(PageCase):
         page.fill("#message", "unfinished")
         self.be(page, "")
         self.assert_nothing_of_cara(page)
-        page.fill("#message", "a guest's own")
         self.be(page, "dan")
         self.assert_nothing_of_cara(page)
         expect(page.locator("#message")).to_have_value("")
         page.reload()
         self.assert_nothing_of_cara(page)
         self.be(page, "")
-        expect(page.locator("#message")).to_have_value("a guest's own", timeout=DEADLINE)
         self.be(page, "cara")
         expect(self.row(page, 1).locator(".text")).to_have_text("the plan", timeout=DEADLINE)
         expect(page.locator("#message")).to_have_value("unfinished", timeout=DEADLINE)
+
+    def test_drafts_belong_to_their_writers(self) -> None:
+        """In a room that is open to all, too; those of guests to the guests of this browser."""
+        self.say("eve", "hello")
+        page = self.open("zoe")
+        page.fill("#message", "a guest's own")
+        for name, words in (("cara", "hers"), ("dan", "his")):
+            self.be(page, name)
+            self.see(page.locator("#rows .text"), "hello")
+            expect(page.locator("#message")).to_have_value("", timeout=DEADLINE)
+            page.fill("#message", words)
+            self.be(page, "")
+            expect(page.locator("#message")).to_have_value("a guest's own", timeout=DEADLINE)
+        self.be(page, "cara")
+        expect(page.locator("#message")).to_have_value("hers", timeout=DEADLINE)
+        page.reload()
+        expect(page.locator("#message")).to_have_value("hers", timeout=DEADLINE)
 
     def test_who_is_removed_reads_no_more(self) -> None:
         """Messages, and the reply to one that was begun, are gone with the room; what was written stays to its writer."""
