@@ -455,14 +455,20 @@ test("of a room that one is sent out of, or not let into again, nothing stays", 
   sockets.last.notify("chat.typing", { room: "lobby", from: "eve" });
   sockets.last.notify("chat.left", { room: "lobby", reason: "kick" });
   assert.deepEqual([log.events, log.present.count, log.cursor, chat.typists.in("lobby")], [[], 0, null, []]);
+  server.say("lobby", "ann", "sent before it");
+  await settle();
+  assert.deepEqual(log.events, []);
+  server.logs.get("lobby").pop();
   chat.follow("lobby");
   await settle();
   assert.deepEqual(texts(chat), ["for members"]);
   sockets.last.drop();
   refuseOnce(server, sockets, "chat.join", -32002);
+  const left = [];
+  chat.left.add((...told) => left.push(told));
   await timers.advance(1);
   await connect();
-  assert.deepEqual([log.events, log.joined], [[], false]);
+  assert.deepEqual([log.events, log.joined, left], [[], false, [["lobby", "access"]]]);
 });
 
 test("what one user has read is neither read nor told for the next", async () => {

@@ -39,7 +39,7 @@ export class Chat {
   changed = new Signal();
   /** Emits (room, event) for each event that arrives while it happens; not for history. */
   arrived = new Signal();
-  /** Emits (room, reason) when the server has taken us out of a room. */
+  /** Emits (room, reason) when the server has taken us out of a room, or lets us in no more. */
   left = new Signal();
   /**
    * Emits (whose) once somebody else sits here, after everything that the last one knew was dropped: the name of the user, "" for
@@ -415,6 +415,7 @@ export class Chat {
       if (error instanceof ConnectionLost) throw error;
       if (error.code === CODE.forbidden || error.code === CODE.notFound) this.#blank(log);
       log.problem = inWords(error);
+      if (after !== null && log.cursor === null) this.left.emit(log.name, "access");
       if (isPassing(error)) this.#after(retryAfter(error), () => this.#joinAgain(log));
     }
     this.#early.delete(log);
@@ -439,7 +440,7 @@ export class Chat {
   #take(event) {
     const log = this.rooms.get(event.room);
     if (this.#early.has(log)) this.#early.get(log).push(event);
-    else if (log?.take(event)) this.#taken(log, event);
+    else if (log?.joined && log.take(event)) this.#taken(log, event);
   }
 
   #taken(log, event) {
