@@ -1,7 +1,7 @@
 /** What a message says, as nodes: built one by one from its tree, so that nothing in it is ever read as HTML. */
 
 import { element, icon } from "./dom.js";
-import { isEmojiOnly, parse, plainText } from "./markdown.js";
+import { isEmojiOnly, parse, plainText, safeHref } from "./markdown.js";
 
 const TAGS = { strong: "strong", em: "em", strike: "s" };
 /** Characters that turn the direction of what follows: in code all of them are shown, elsewhere those that override it. */
@@ -19,6 +19,17 @@ export function content(text, named) {
   const tree = parse(text);
   const size = text.length < 200 && isEmojiOnly(plainText(tree).trim()) ? " jumbo" : "";
   return element("div", { class: `text${size}` }, ...tree.map((block) => blockNode(block, named)));
+}
+
+/** An address in a line of text, without the punctuation after it. */
+const ADDRESS = /(\bhttps?:\/\/[^\s<>"]*[^\s<>".,;:!?()[\]'])/i;
+
+/** A line of text that stays as it is, but that its addresses are links. */
+export function linked(text) {
+  return text.split(ADDRESS).flatMap((part, i) => {
+    const href = i % 2 === 0 ? "" : safeHref(part);
+    return href === "" ? shown(part, TURNS) : link({ href, host: "", children: [{ type: "text", text: part }] });
+  });
 }
 
 function blockNode(block, named) {

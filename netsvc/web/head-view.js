@@ -1,6 +1,7 @@
 /** What is around the log: topic, who writes, what went wrong, who I am, and how much is new. */
 
 import { accessOf, signOf, spoken } from "./access.js";
+import { linked } from "./content.js";
 import { avatar, element } from "./dom.js";
 
 const byId = (id) => document.getElementById(id);
@@ -22,7 +23,7 @@ export class HeadView {
   /** @param {import("./client/rooms.js").RoomLog} log the room on the screen */
   render(log) {
     this.#renderName(log.name);
-    put(byId("topic"), log.topic);
+    this.#renderTopic(log.topic);
     put(byId("room-problem"), log.problem);
     this.#renderTypists(log.name);
     this.#renderMe(this.#chat.rpc.state.name === "refused" ? null : this.#chat.identity);
@@ -36,6 +37,14 @@ export class HeadView {
     place.dataset.stamp = `${access} ${room}`;
     const words = spoken(access);
     place.replaceChildren(signOf(access), element("span", { class: "room-name" }, room), ...(words ? [words] : []));
+  }
+
+  #renderTopic(topic) {
+    const place = byId("topic");
+    place.hidden = topic === "";
+    if (place.title === topic) return;
+    place.title = topic;
+    place.replaceChildren(...linked(topic));
   }
 
   #renderTypists(room) {

@@ -2,6 +2,7 @@
 
 import { ACCESS } from "./access.js";
 import { inWords } from "./client/words.js";
+import { linked } from "./content.js";
 import { avatar, element } from "./dom.js";
 import { may } from "./rights.js";
 
@@ -23,6 +24,7 @@ export class RoomInfoDialog {
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog || event.target.closest(".dismiss")) dialog.close();
     });
+    dialog.querySelector("#info-topic").addEventListener("keydown", (event) => this.#topicKey(event));
     this.#on(".about-form", (form) => this.#save(form));
     this.#on(".invite-form", (form) => this.#invite(form));
   }
@@ -35,6 +37,13 @@ export class RoomInfoDialog {
     this.#fill();
     this.#dialog.showModal();
     this.refresh();
+  }
+
+  /** A topic is one line, however many it takes to show it. */
+  #topicKey(event) {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
   }
 
   /** Ask again: something was changed. */
@@ -53,7 +62,10 @@ export class RoomInfoDialog {
     const form = this.#dialog.querySelector(".about-form");
     const { topic, access } = form.elements;
     if (document.activeElement !== topic) topic.value = log.topic;
-    topic.readOnly = !may(log, "moderate");
+    topic.hidden = !may(log, "moderate");
+    const text = form.querySelector(".topic-text");
+    text.hidden = !topic.hidden;
+    text.replaceChildren(...linked(log.topic || "None"));
     access.value = log.info?.access ?? "public";
     access.disabled = !may(log, "own");
     form.querySelector(".actions").hidden = !may(log, "moderate");
@@ -93,7 +105,8 @@ export class RoomInfoDialog {
     const { topic, access } = form.elements;
     const log = this.#log;
     const changes = {};
-    if (topic.value.trim() !== log.topic) changes.topic = topic.value.trim();
+    const line = topic.value.trim().replace(/\s*\n\s*/g, " ");
+    if (!topic.hidden && line !== log.topic) changes.topic = line;
     if (!access.disabled && access.value !== log.info?.access) changes.access = access.value;
     if (Object.keys(changes).length > 0) await this.#chat.moderate("set", { room: log.name, ...changes });
     topic.blur();

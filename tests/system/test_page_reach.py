@@ -34,7 +34,8 @@ class ReachTests(PageCase):
         self.as_("yuki").call("chat.join", room=self.room)
         for name, emoji in (("nora", "👍"), ("yuki", "🎉")):
             self.as_(name).call("chat.react", room=self.room, seq=first, emoji=emoji, on=True)
-        self.as_("nora").call("room.set", room=self.room, topic="what is said here is looked at")
+        self.as_("nora").call("room.set", room=self.room, topic="what is said here is looked at: https://example.org/")
+        self.as_("nora").call("room.set", room=f"{self.room}-members", access="members", create=True)
         self.as_("nora").call("room.mute", room=self.room, name="zoe", reason="a test", duration=600)
         return first
 
@@ -63,7 +64,7 @@ class ReachTests(PageCase):
             self.assert_open_to_all(page)
 
     def test_axe_where_something_is_wrong(self) -> None:
-        """Refusals, the lists of a phone, and a search with results."""
+        """Refusals, a composer that is shut, the lists of a phone, and a search with results."""
         self.talk()
         page = self.open("ann", **PHONE)
         for opener in ("#open-rooms", "#open-people"):
@@ -76,6 +77,9 @@ class ReachTests(PageCase):
         expect(page.locator(".results button")).to_have_count(1, timeout=DEADLINE)
         self.assert_open_to_all(page)
         page.keyboard.press("Escape")
+        self.as_("nora").call("room.mute", room=self.room, name="ann", duration=600)
+        self.see(page.locator("#locked"), re.compile("You are muted here until"))
+        self.assert_open_to_all(page)
         self.as_("nora").call("room.ban", room=self.room, name="ann", reason="a test")
         self.see(page.locator("#room-problem"), "You are banned from this room.")
         self.assert_open_to_all(page)
