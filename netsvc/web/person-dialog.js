@@ -2,7 +2,7 @@
 
 import { inWords } from "./client/words.js";
 import { avatar, element } from "./dom.js";
-import { may } from "./rights.js";
+import { lockOf, may } from "./rights.js";
 
 export class PersonDialog {
   #dialog;
@@ -41,7 +41,7 @@ export class PersonDialog {
     form.querySelector(".moderation").hidden = self || !may(log, "moderate");
     // Anybody may take a guest's name, so guests have no roles.
     form.querySelector(".roles").hidden = self || person.guest === true || !may(log, "own");
-    form.querySelector("[data-do=mention]").hidden = self;
+    form.querySelector("[data-do=mention]").hidden = self || lockOf(log, this.#chat.identity?.name ?? "", new Date()) !== null;
     this.#offer(form, person);
     this.#dialog.showModal();
   }

@@ -12,6 +12,8 @@ export class WritingLock {
   #words;
   #retreat;
   #timer = null;
+  /** What the timer is for: the room, and when the mute ends there. */
+  #awaited = "";
 
   /**
    * @param {object} parts
@@ -37,23 +39,26 @@ export class WritingLock {
     const place = this.#words.lastElementChild;
     if (place.textContent !== words) place.textContent = words;
     this.#words.hidden = words === "";
-    if (lock === null || lock.shut) this.#forgetTimer();
-    else this.#timer ??= setTimeout(() => this.#lookAgain(log), 1000 * pauseBefore(lock.until, now));
+    this.#await(log, lock, now);
   }
 
-  #forgetTimer() {
+  #await(log, lock, now) {
+    const awaited = lock === null || lock.shut ? "" : `${log.name} ${lock.until?.getTime()}`;
+    if (awaited === this.#awaited) return;
+    this.#awaited = awaited;
     clearTimeout(this.#timer);
-    this.#timer = null;
+    if (awaited !== "") this.#timer = setTimeout(() => this.#lookAgain(log), 1000 * pauseBefore(lock.until, now));
   }
 
   #lookAgain(log) {
-    this.#forgetTimer();
+    this.#awaited = "";
     this.#chat.describe(log).catch(() => {}); // the next connection asks again
   }
 }
 
-/** The end that is known, if it is near; clocks differ, so that it may be over here and not there. */
+/** Until the end that is known, if it is near; clocks differ, so that it may be over here and not there. */
 function pauseBefore(until, now) {
   const left = until === null ? LATEST : (until - now) / 1000;
+  if (left < -LATEST) return LATEST;
   return Math.min(LATEST, Math.max(SOONEST, left));
 }
