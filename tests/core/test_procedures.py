@@ -253,6 +253,14 @@ class RegistryTests(TestCase):
             async def blocking(self) -> None:
                 """Would run nowhere."""
 
+        self.assertIn("by position", self.assertRaises(StartError, Registry().add, Keywords()).detail)
+        self.assertIn("cannot be blocking", self.assertRaises(StartError, Registry().add, Blocking()).detail)
+        self.assertIn("no schema", self.assertRaises(StartError, Registry().add, Stars()).detail)
+        self.assertIn("cannot be a schema", self.assertRaises(StartError, Registry().add, Strange()).detail)
+
+    def test_examples_that_cannot_be(self) -> None:
+        """So are examples that do not fit."""
+
         class Example:
             @procedure("example")
             def example(self, a: int) -> int:
@@ -284,7 +292,3 @@ class RegistryTests(TestCase):
         self.assertIn("does not fit its params: Expected `int`", self.assertRaises(StartError, Registry().add, Example()).detail)
         self.assertIn("2 are too many", self.assertRaises(StartError, Registry().add, Long()).detail)
         self.assertIn("must be a call prose(…)", self.assertRaises(StartError, Registry().add, Prose()).detail)
-        self.assertIn("by position", self.assertRaises(StartError, Registry().add, Keywords()).detail)
-        self.assertIn("cannot be blocking", self.assertRaises(StartError, Registry().add, Blocking()).detail)
-        self.assertIn("no schema", self.assertRaises(StartError, Registry().add, Stars()).detail)
-        self.assertIn("cannot be a schema", self.assertRaises(StartError, Registry().add, Strange()).detail)

@@ -3,8 +3,8 @@
 import json
 import signal
 import socket
-import time
 
+from tests.system.programs import eventually
 from tests.system.raw import head
 from tests.system.served import ServedCase, call
 
@@ -40,9 +40,7 @@ class LeavingTests(ServedCase):
                 client.sendall(self.ask(accept, 2, LONG))
                 if accept == "application/jsonl":
                     self.assertTrue(client.recv(100))
-            began = time.monotonic()
-            while self.cancelled() == before and time.monotonic() - began < DEADLINE:
-                time.sleep(0.05)
+            eventually(lambda before=before: self.cancelled() > before, DEADLINE, "the call is cancelled")
             self.assertEqual(self.cancelled(), before + 1)
 
     def test_stop(self) -> None:
