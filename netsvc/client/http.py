@@ -232,16 +232,14 @@ class _Lines(_Body):
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted's hook."""
-        while self._progress is not None:
-            line, end, rest = data.partition(b"\n")
-            if not end:
-                break
+        *lines, rest = data.split(b"\n")
+        for line in lines:
             super().dataReceived(line)
-            if self._is_progress(self._read.getvalue(), self._progress):
-                self._read, data = BytesIO(), rest
+            if self._progress is not None and self._is_progress(self._read.getvalue(), self._progress):
+                self._read = BytesIO()
             else:
-                self._progress, data = None, end + rest
-        super().dataReceived(data)
+                self._progress = None
+        super().dataReceived(rest)
 
     def _is_progress(self, line: bytes, progress: Progress) -> bool:
         """Whether a line is progress, which is passed on."""
