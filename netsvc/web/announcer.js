@@ -1,6 +1,5 @@
 /** What a screen reader is told: new messages in the room on the screen, one by one or, when many come, how many. */
 
-import { FORGOTTEN } from "./dom.js";
 import { summary } from "./markdown.js";
 
 /** Milliseconds in which messages are gathered. */
@@ -15,7 +14,6 @@ export class Announcer {
   /** @param {HTMLElement} place with aria-live */
   constructor(place) {
     this.#place = place;
-    document.addEventListener(FORGOTTEN, () => this.#forget());
   }
 
   /** A message by somebody else came. */
@@ -29,7 +27,8 @@ export class Announcer {
     this.#place.textContent = sentence;
   }
 
-  #forget() {
+  /** What waits to be read out is not to be heard any more. */
+  forget() {
     this.#waiting = [];
     this.say("");
   }

@@ -108,11 +108,19 @@ class Page {
     const { chat } = this;
     chat.changed.add(() => this.#renderSoon());
     chat.arrived.add((room, event) => this.#arrived(room, event));
+    chat.forgotten.add((whose) => this.#forget(whose));
+    chat.left.add((room) => room === this.#room && this.#forget(chat.account.author));
     chat.rpc.changed.add(({ name, code }) => {
       this.#renderSoon();
       if (name === "online") this.#online();
       if (name === "refused" && code === 4401) this.#refused();
     });
+  }
+
+  /** What was begun and read out in the room on the screen may be seen and heard no more. */
+  #forget(whose) {
+    this.composer.belongTo(whose);
+    this.announcer.forget();
   }
 
   #listenToPage() {

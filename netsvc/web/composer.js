@@ -3,7 +3,6 @@
 import { PersonalStorage } from "./client/storage.js";
 import { byteLength, formatBytes, TEXT_LIMIT } from "./client/text.js";
 import { Completion } from "./completion.js";
-import { FORGOTTEN } from "./dom.js";
 import { summary } from "./markdown.js";
 
 const DRAFT = "netsvc.draft.";
@@ -47,7 +46,6 @@ export class Composer {
     this.#about.querySelector("button").addEventListener("click", () => this.#endMode());
     const emoji = form.querySelector(".emoji-button");
     emoji.addEventListener("click", () => on.pick(emoji, (chosen) => this.insert(chosen)));
-    document.addEventListener(FORGOTTEN, ({ detail: whose }) => this.#belongTo(whose));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -66,7 +64,7 @@ export class Composer {
   }
 
   /** From now on this one writes. What was written before anybody knew who it is, is theirs; of others there is nothing. */
-  #belongTo(whose) {
+  belongTo(whose) {
     const typed = this.#drafts.whose === null ? this.#field.value : "";
     this.#drafts.whose = whose;
     const draft = this.#drafts.getItem(DRAFT + this.#room) ?? "";

@@ -1,8 +1,5 @@
 /** Building DOM without HTML strings: text stays text, whoever wrote it. */
 
-/** Dispatched on the document when what was shown may be seen no more; `detail`: whose page it is now, as `Chat.forgotten` has it. */
-export const FORGOTTEN = "netsvc:forgotten";
-
 const SVG = "http://www.w3.org/2000/svg";
 
 /**

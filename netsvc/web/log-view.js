@@ -1,7 +1,6 @@
 /** The messages on the screen: which rows there are, where the reader is in them, and what is loaded for it. */
 
 import { formatDay } from "./client/text.js";
-import { FORGOTTEN } from "./dom.js";
 import { build, estimate, stampOf } from "./message-view.js";
 import { lockOf } from "./rights.js";
 import { rowsOf } from "./timeline.js";
@@ -51,7 +50,7 @@ export class LogView {
     };
     this.#list = new VirtualList({ scroller, list, view });
     scroller.addEventListener("scroll", () => this.#showDay(), { passive: true });
-    chat.forgotten.add((whose) => this.#forget(whose));
+    chat.forgotten.add(() => this.#forget());
     chat.left.add((room) => room === this.#log?.name && this.#forget(chat.account.author));
   }
 
@@ -97,11 +96,10 @@ export class LogView {
   }
 
   /** What was shown may be seen no more. What is new in the room, and where it is read from, is another matter the next time. */
-  #forget(whose) {
+  #forget() {
     // Before it is known who sits here nothing was shown: they still want to go where they were going.
     if (this.#log) this.open(this.#log, this.#opening ? this.#target : 0);
     this.#day.hidden = true;
-    document.dispatchEvent(new CustomEvent(FORGOTTEN, { detail: whose }));
   }
 
   /** From here on it is new: draw the line after this seq. */
