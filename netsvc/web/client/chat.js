@@ -101,7 +101,7 @@ export class Chat {
       if (name !== "online") {
         this.#admitted = false;
         this.outbox.disconnected();
-      }
+      } else for (const log of this.rooms.values()) this.#quotes.lookAgain(log);
       this.changed.emit("connection");
     });
     rpc.on("chat.event", (event) => this.#take(event));

@@ -50,8 +50,7 @@ export class Quotes {
 
   /** The log is shown no more. */
   forget(log) {
-    this.#wanted.get(log)?.clear();
-    this.#wanted.delete(log);
+    this.#wanted.get(log)?.clear(); // the same set: who asks at the moment goes on with what is wanted from here on
   }
 
   async #ask(log, seq, wanted) {
