@@ -33,6 +33,10 @@ class ModulesTests(SynchronousTestCase):
         """Programs connect in one line, as somebody, and serve procedures that survive a lost connection."""
         self.passes_in_node("connect.test.mjs")
 
+    def test_quotes(self) -> None:
+        """Messages that others quote are looked up."""
+        self.passes_in_node("quotes.test.mjs")
+
     def test_rooms(self) -> None:
         """A room's window is in order, never doubled, and knows every hole."""
         self.passes_in_node("rooms.test.mjs")
