@@ -19,6 +19,7 @@ from netsvc.http.endpoints import address_of, clash, endpoint_faults
 from netsvc.http.settings import HttpSettings
 from netsvc.rpc.stream_settings import AmpSettings, LinesSettings
 from netsvc.settings import Fault, Settings, SettingsError, load
+from tests.ports import free_port
 
 SECTIONS = {"http": HttpSettings, "lines": LinesSettings, "amp": AmpSettings}
 IPV4 = ("tcp:PORT", "tcp:PORT:0.0.0.0", "tcp:PORT:interface=127.0.0.1", "tcp:PORT:interface=LocalHost", "tcp:PORT:interface=127.0.0.2", "tcp6:PORT:interface=")
@@ -88,8 +89,7 @@ class KernelTests(TestCase):
 
     async def check(self, one: str, other: str) -> None:
         """Listen on both: the second fails if they clash, and only then."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
+        port = str(free_port())
         one, other = (each.replace("PORT", port) for each in (one, other))
         first = await serverFromString(reactor, one).listen(Factory.forProtocol(Protocol))
         try:

@@ -13,7 +13,9 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["Daemon", "DaemonDiedError", "free_port", "twistd_command"]
+from tests.ports import free_port
+
+__all__ = ["Daemon", "DaemonDiedError", "twistd_command"]
 
 START_DEADLINE = 30.0
 STOP_DEADLINE = 30.0
@@ -22,13 +24,6 @@ _numbers = count()
 
 class DaemonDiedError(AssertionError):
     """The daemon ended before it was ready, or did not become ready; says what it printed."""
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def twistd_command(python: str = sys.executable) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from tests.system.daemon import free_port
+from tests.ports import free_port
 from tests.system.required import skip_or_fail
 
 HERE = Path(__file__).parent

@@ -18,7 +18,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, Untrusted
-from tests.system.daemon import Daemon, free_port
+from tests.ports import free_port
+from tests.system.daemon import Daemon
 from tests.system.test_tls import make_certificate
 
 ARITHMETIC = "[rpc]\nmodules = netsvc.examples.arithmetic\n[limits]\nrate = off\n"

@@ -14,7 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from netsvc.client import Call, Client, InvalidParams, NotFound, UnknownProcedure
-from tests.system.daemon import Daemon, free_port
+from tests.ports import free_port
+from tests.system.daemon import Daemon
 from tests.system.raw import head
 from tests.system.stalled_readers import resident
 from tests.system.test_client import FAST, ClientCase, run_asyncio

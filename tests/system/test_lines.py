@@ -10,8 +10,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import free_port
 from tests.system.clients import request
-from tests.system.daemon import Daemon, free_port
+from tests.system.daemon import Daemon
 from tests.system.programs import eventually
 from tests.system.required import require_program
 from tests.system.test_tls import make_certificate

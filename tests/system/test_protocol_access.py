@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 
 from websockets.exceptions import InvalidStatus
 
+from tests.ports import free_port
 from tests.system.clients import Answer, RpcError, RpcSocket, TextRoom, post_rpc, request
-from tests.system.daemon import Daemon, free_port
+from tests.system.daemon import Daemon
 from tests.system.raw import exchange, head
 from tests.system.served import ServedCase, call
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import free_port
 from tests.system.clients import RpcSocket, TextRoom, post_rpc, request
-from tests.system.daemon import Daemon, free_port, twistd_command
+from tests.system.daemon import Daemon, twistd_command
 from tests.system.programs import eventually
 
 EX_CONFIG = 78

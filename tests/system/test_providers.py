@@ -13,8 +13,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import free_port
 from tests.system.clients import RpcError, RpcSocket, post_rpc, request
-from tests.system.daemon import Daemon, free_port
+from tests.system.daemon import Daemon
 from tests.system.programs import eventually
 
 ROOT = Path(__file__).parent.parent.parent

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import TestCase
 from websockets.sync.client import connect
 
-from tests.system.daemon import Daemon, free_port
+from tests.ports import free_port
+from tests.system.daemon import Daemon
 from tests.system.required import skip_or_fail
 
 DEADLINE = 10.0
