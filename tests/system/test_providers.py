@@ -128,6 +128,11 @@ pong_timeout = 1s
         methods = request(f"{self.daemon.url}/openrpc.json").json()["methods"]
         return sum(method.get("x-providers", 0) for method in methods if method["name"] == "test.work")
 
+    def listening(self) -> bool:
+        """Whether the daemon accepts connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.daemon.port)) == 0
+
     def load(self, callers: int = 6) -> Load:
         """Calls without end."""
         load = Load(self.daemon.websocket_url, callers)
@@ -165,7 +170,8 @@ class EndsOfProvidersTests(ProviderCase):
         load = self.load(12)
         for provider in providers[:5]:
             provider.signal(signal.SIGKILL)
-            time.sleep(0.1)
+            done = len(load.outcomes)
+            eventually(lambda done=done: len(load.outcomes) > done + 20, 20, "calls go on")
         load.stop()
         self.assertEqual(set(load.errors), {-32009})
         self.assertLessEqual(len(load.errors), 5 * 12)
@@ -220,12 +226,14 @@ class EndsOfProvidersTests(ProviderCase):
 
     def test_stop(self) -> None:
         """The daemon waits for what a provider has been asked, and the caller gets its answer."""
-        self.provide("lines", options=("delay=1",))
-        with RpcSocket(self.daemon.websocket_url) as caller:
-            call = caller.send("test.work", n=1)
-            time.sleep(0.3)
+        with RpcSocket(self.daemon.websocket_url) as provider, RpcSocket(self.daemon.websocket_url) as caller:
+            provider.call("rpc.provide", name="test.own")
+            call = caller.send("test.own")
+            asked = json.loads(provider.connection.recv(timeout=10))
             self.daemon.signal(signal.SIGTERM)
-            self.assertEqual(caller.answer(call)[1], {"n": 1})
+            eventually(lambda: not self.listening(), 10, "the daemon is about to stop")
+            provider.connection.send(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": "late"}))
+            self.assertEqual(caller.answer(call), "late")
         self.assertEqual(self.daemon.wait(), 0)
 
 
