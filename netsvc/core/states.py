@@ -88,8 +88,8 @@ class RoomStates(dict[str, RoomState]):
             done.callback(None)
 
     def _load_failed(self, failure: Failure, state: RoomState) -> None:
+        # It stays as long as somebody holds it, who may ask again: of two states of one room the older would hear of nothing.
         waiting, state.waiting = state.waiting, []
-        self.forget(state)
         for done in waiting:
             done.errback(failure)
 
