@@ -183,7 +183,11 @@ class Indexer:
 
     def _look(self) -> int:
         """Take over what the writer has told; how many events are new."""
-        return sum(self._enqueue(head.id, head.seq) for heads in _taken(self.touched) for head in heads)
+        try:
+            return sum(self._enqueue(head.id, head.seq) for heads in _taken(self.touched) for head in heads)
+        except BaseException:
+            self._lose_place()
+            raise
 
     def _compare(self, done: int) -> None:
         """See of some rooms, those that follow `done`, how far the index has come."""
@@ -230,10 +234,13 @@ class Indexer:
                 changed = [_present(log, room, seq) for room, seq in targets]
             self._index.apply(new, changed, reached)
         except BaseException:
-            # What was taken has not been indexed: compare the index with the log again.
-            self._compared, self._heads, self._queue = 0, {}, []
+            self._lose_place()
             raise
         self._stale = self._stale or bool(changed)
+
+    def _lose_place(self) -> None:
+        """What was taken has not been indexed: compare the index with the log again."""
+        self._compared, self._heads, self._queue = 0, {}, []
 
     def _take(self, log: Connection, limit: int) -> tuple[int, list[Row], int]:
         """Of the room whose next event is the oldest, the events up to where another room has an older one; and how far that comes."""
@@ -287,7 +294,11 @@ class _Search:
         below = self._below(epoch, before)
         cut = False
         shards = self._index.shards(self._query, below) if self._rooms or not self._query.rooms else []
-        for shard in shards:
+        for number, shard in enumerate(shards):
+            if number and time.monotonic() >= self._until:
+                # A shard without a hit has its cost, too.
+                below, cut = self._index.number_above(shard), True
+                break
             below, cut = self._run_in(shard, below)
             if cut or len(self._found) > self._limit:
                 break

@@ -251,6 +251,10 @@ class SearchIndex:
         query = "SELECT id FROM messages WHERE room_id = ? AND seq < ? ORDER BY seq DESC LIMIT 1"
         return int(value_of(self._connection, query, (room, seq)) or 0) + 1
 
+    def number_above(self, shard: int) -> int:
+        """The lowest number above those of a shard."""
+        return (shard + 1) * self._size + 1
+
     def shards(self, query: Query, below: int | None) -> list[int]:
         """The shards in which a query may find something with a number < below, newest first."""
         last = self._last if below is None else min(below - 1, self._last)

@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
@@ -250,6 +251,16 @@ class IndexerTests(SynchronousTestCase):
             found += page.hits
         self.assertEqual([row.text for _, row in found], ["w first"] if found else [])
 
+    def test_time_is_up_between_shards(self) -> None:
+        """It ends in time also where there is nothing to be found, and is no shorter of hits for it."""
+        self.settings = StoreSettings(search_wait=DEADLINE, search_time=1e-9)
+        self.reopen()
+        self.say("first", *(f"w {number}" for number in range(30)))
+        pages = [self.page("first")]
+        while pages[-1].more:
+            pages.append(self.page("first", pages[-1].position))
+        self.assertEqual([[row.text for _, row in page.hits] for page in pages], [[], [], [], ["first"]])
+
     def test_gone_since(self) -> None:
         """What has left the log since it was indexed is passed over."""
         self.say("w 1", "w 2", "w 3")
@@ -273,6 +284,15 @@ class IndexerTests(SynchronousTestCase):
         self.assertRaises(sqlite3.Error, self.steps)
         self.indexer._index._connection.execute("PRAGMA query_only = OFF")
         self.assertEqual(self.texts("in:r"), ["two", "one"])
+
+    def test_failed_look(self) -> None:
+        """What could not be looked up when it was told of is indexed later."""
+        self.say("one")
+        self.steps()
+        self.say("two", room="other")
+        with patch.object(self.indexer._index, "reached", side_effect=sqlite3.OperationalError("disk I/O error")):
+            self.assertRaises(sqlite3.Error, self.indexer.step)
+        self.assertEqual(self.texts("two"), ["two"])
 
     def test_hostile_queries(self) -> None:
         """Nothing that can be typed is an error of FTS5's, or reaches its syntax."""
