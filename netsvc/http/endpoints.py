@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 
+from netsvc.http.certificates import certificate_problem
 from netsvc.settings import Fault, Place, Settings
 from netsvc.settings.endpoints import parse_endpoint
 
@@ -121,12 +122,16 @@ def _file_problems(endpoint: str) -> Iterator[tuple[str, bool]]:
     elif kind == "tls":
         files = {"path": given["path"]}
     # Key and certificate may be in one file, of which is said once what is wrong with it.
+    there = kind == "ssl"
     for path, name in {os.path.abspath(path): name for name, path in reversed(files.items())}.items():
         try:
             _look(path, folder=kind == "tls")
         except OSError as error:
+            there = False
             certain = not isinstance(error, PermissionError) and not path.startswith(_LATER)
             yield f"{kind}: cannot read {name} {path}: {error.strerror}", certain
+    if there and all(os.path.isfile(path) for path in files.values()) and (problem := certificate_problem(files)) is not None:
+        yield f"{kind}: {problem}", True
 
 
 def _look(path: str, folder: bool) -> None:

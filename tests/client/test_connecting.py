@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from netsvc.client.addresses import Address, Proxy
 from netsvc.client.connecting import LONGEST_HEAD, ReactorGround, Way, trust_in
 from netsvc.client.errors import ConnectionLost, Untrusted, lost
+from tests.certificates import make_certificate
 from tests.client.memory import Connection, MemoryGround
-from tests.client.tls import TlsServer, make_certificate
+from tests.client.tls import TlsServer
 
 
 class Kept(Protocol):

@@ -1,55 +1,10 @@
 """The server's end of TLS in memory."""
 
-import datetime
-from ipaddress import ip_address
-from pathlib import Path
-from typing import NamedTuple
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from OpenSSL.SSL import TLS_METHOD, Connection, Context, Error, WantReadError
 
-__all__ = ["Certificate", "TlsServer", "make_certificate"]
+from tests.certificates import Certificate
 
-
-class Certificate(NamedTuple):
-    """A certificate that it signs itself.
-
-    :ivar file: in PEM, without its key.
-    """
-
-    file: Path
-    key_file: Path
-
-
-def make_certificate(folder: Path, name: str) -> Certificate:
-    """One for a name or an address."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "netsvc tests")])
-    now = datetime.datetime.now(datetime.UTC)
-    try:
-        names: x509.GeneralName = x509.IPAddress(ip_address(name))
-    except ValueError:
-        names = x509.DNSName(name)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    made = Certificate(folder / "cert.pem", folder / "key.pem")
-    made.file.write_bytes(b"# for tests\n" + certificate.public_bytes(Encoding.PEM))
-    made.key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return made
+__all__ = ["TlsServer"]
 
 
 class TlsServer:

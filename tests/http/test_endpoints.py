@@ -19,6 +19,7 @@ from netsvc.http.endpoints import address_of, clash, endpoint_faults
 from netsvc.http.settings import HttpSettings
 from netsvc.rpc.stream_settings import AmpSettings, LinesSettings
 from netsvc.settings import Fault, Settings, SettingsError, load
+from tests.certificates import make_certificate
 from tests.ports import free_port
 
 SECTIONS = {"http": HttpSettings, "lines": LinesSettings, "amp": AmpSettings}
@@ -195,7 +196,7 @@ class FileFaultTests(FaultCase):
         )
 
     def test_there(self) -> None:
-        """Files that are there are not read, and no pipe is waited for."""
+        """No pipe is waited for, and then what is in the others is not known either."""
         (self.folder / "key.pem").touch()
         os.mkfifo(self.folder / "pipe.pem")
         self.load(f"[http]\nlisten =\n  ssl:1:{self.folder}/key.pem:certKey={self.folder}/pipe.pem\n  tls:{self.folder}:2\n")
@@ -225,3 +226,15 @@ class FileFaultTests(FaultCase):
         self.assertEqual(self.faults(text, doubts=doubts), ["netsvc.ini:2: [http] listen: ssl: cannot read certKey none.pem: No such file or directory"])
         (doubt,) = doubts
         self.assertIn("privateKey /run/credentials/none.service/key.pem", doubt.problem)
+
+    def test_contents(self) -> None:
+        """What is in the files is a fault like any other, for whoever looks."""
+        certificate = make_certificate(self.folder)
+        listen = f"[http]\nlisten = ssl:1:privateKey={certificate.key_file}:certKey="
+        self.load(f"{listen}{certificate.file}\n")
+        doubts: list[Fault] = []
+        self.assertEqual(
+            self.faults(f"{listen}{certificate.key_file}\n", doubts=doubts),
+            ["netsvc.ini:2: [http] listen: ssl: no certificate in PEM form is in key.pem"],
+        )
+        self.assertEqual(doubts, [])

@@ -18,9 +18,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from netsvc.client import Client, ConnectionLost, Event, InvalidParams, Limits, NotAuthenticated, Untrusted
+from tests.certificates import make_certificate
 from tests.ports import free_port
 from tests.system.daemon import Daemon
-from tests.system.test_tls import make_certificate
 
 ARITHMETIC = "[rpc]\nmodules = netsvc.examples.arithmetic\n[limits]\nrate = off\n"
 KILLS = 3
@@ -176,7 +176,8 @@ class ClientCase(TestCase):
         """A key and a certificate."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        return make_certificate(folder)
+        made = make_certificate(folder)
+        return made.key_file, made.file
 
     def pause(self, seconds: float) -> "Deferred[None]":
         """Let time pass."""

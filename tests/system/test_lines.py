@@ -10,12 +10,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import make_certificate
 from tests.ports import free_port
 from tests.system.clients import request
 from tests.system.daemon import Daemon
 from tests.system.programs import eventually
 from tests.system.required import require_program
-from tests.system.test_tls import make_certificate
 
 
 class SocatTests(SynchronousTestCase):
@@ -92,7 +92,7 @@ class TlsTests(SynchronousTestCase):
         """Calls in both directions, and an end that both sides see."""
         folder = Path(self.mktemp())
         folder.mkdir()
-        key, certificate = (path.absolute() for path in make_certificate(folder))
+        certificate, key = (path.absolute() for path in make_certificate(folder))
         port = free_port()
         daemon = Daemon(f"[rpc]\nprovide = guest\n[lines]\nlisten = ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1\n")
         self.addCleanup(daemon.close)

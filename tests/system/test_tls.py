@@ -1,53 +1,23 @@
 """TLS by endpoint string: ``ssl:`` and ``tls:`` in [http] listen."""
 
-import datetime
 import http.client
 import json
 import socket
 import ssl
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import TestCase
 from websockets.sync.client import connect
 
+from tests.certificates import make_certificate
 from tests.ports import free_port
 from tests.system.daemon import Daemon
 from tests.system.required import skip_or_fail
 
 DEADLINE = 10.0
 LARGE = 300
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A key and a certificate that it signs itself, for localhost and the loopback addresses."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "::1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    key_file, certificate_file = folder / "key.pem", folder / "cert.pem"
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    return key_file, certificate_file
 
 
 class TlsTests(TestCase):
@@ -58,7 +28,7 @@ class TlsTests(TestCase):
         temporary = TemporaryDirectory(prefix="netsvc-tls-")
         self.addCleanup(temporary.cleanup)
         self.folder = Path(temporary.name)
-        self.key, self.certificate = make_certificate(self.folder)
+        self.certificate, self.key = make_certificate(self.folder)
         self.context = ssl.create_default_context(cafile=str(self.certificate))
 
     def whole_way(self, host: str, port: int) -> None:

@@ -24,10 +24,10 @@ from netsvc.http.ports import DirectReactor
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
+from tests.certificates import make_certificate
 from tests.http.channels import ALICE, answers, request
 from tests.http.connections import Recorder
 from tests.http.test_upgrade import HANDSHAKE, SWITCHED
-from tests.system.test_tls import make_certificate
 from tests.wire.test_websocket import client_frame
 
 DEADLINE = 10.0
@@ -122,7 +122,7 @@ class TransportTests(TestCase):
             endpoint = AdoptedStreamServerEndpoint(self.direct, listening.detach(), socket.AF_INET)
             self.ports.append(await endpoint.listen(self.factory))
         elif kind == "tls":
-            key, certificate = make_certificate(self.folder)
+            certificate, key = make_certificate(self.folder)
             context = ssl.create_default_context(cafile=str(certificate))
             text = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
             self.ports.append(await serverFromString(self.direct, text).listen(self.factory))

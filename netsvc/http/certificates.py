@@ -1,0 +1,69 @@
+"""What is in the files of an ``ssl:`` endpoint, read as Twisted reads them at the start, so that each fault has words of its own."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.error import VerifyError
+from twisted.internet.ssl import Certificate, CertificateOptions, DiffieHellmanParameters, KeyPair, PrivateCertificate
+from twisted.python.filepath import FilePath
+
+__all__ = ["certificate_problem"]
+
+_CHAINED = re.compile(rb"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)  # as Twisted finds them
+_PROTECTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
+
+
+def certificate_problem(files: Mapping[str, str]) -> str | None:
+    """What is wrong with the key and the certificates of an endpoint; None if nothing is.
+
+    :param files: paths by the names of Twisted's ``ssl:`` endpoint: ``privateKey``, and if they are given ``certKey``, ``extraCertChain`` and
+        ``dhParameters``. All of them are ordinary files.
+    :raises OSError: one cannot be read.
+    """
+    key_path = files["privateKey"]
+    certificate_path = files.get("certKey", key_path)
+    data = Path(certificate_path).read_bytes() + b"\n" + Path(key_path).read_bytes()
+    try:
+        certificate = Certificate.loadPEM(data)
+    except crypto.Error:
+        return f"no certificate in PEM form is in {certificate_path}"
+    if _PROTECTED.search(data):
+        return f"the private key in {key_path} has a passphrase, and there is nobody to ask for it; `openssl pkey -in {key_path} -out FILE` writes it without"
+    try:
+        key = KeyPair.load(data, crypto.FILETYPE_PEM)
+    except crypto.Error:
+        return f"no private key in PEM form is in {key_path}"
+    try:
+        pair = PrivateCertificate.fromCertificateAndKeyPair(certificate, key)
+    except VerifyError:
+        return f"the certificate in {certificate_path} does not belong to the private key in {key_path}"
+    return _chain_problem(files, pair)
+
+
+def _chain_problem(files: Mapping[str, str], pair: Any) -> str | None:
+    """Put together what a handshake uses: OpenSSL refuses some only then, as keys that are too short."""
+    chain = None
+    if "extraCertChain" in files:
+        chain = _CHAINED.findall(Path(files["extraCertChain"]).read_bytes())
+        if not chain:
+            return f"no certificate in PEM form is in {files['extraCertChain']}"
+    parameters = None
+    if "dhParameters" in files:
+        parameters = DiffieHellmanParameters.fromFile(FilePath(files["dhParameters"]))
+        if b"-----BEGIN DH PARAMETERS-----" not in Path(files["dhParameters"]).read_bytes():
+            return f"no Diffie-Hellman parameters in PEM form are in {files['dhParameters']}"
+    try:
+        certificates = [Certificate.loadPEM(each).original for each in chain] if chain else None
+        CertificateOptions(privateKey=pair.privateKey.original, certificate=pair.original, extraCertChain=certificates, dhParameters=parameters).getContext()
+    except (crypto.Error, SSL.Error) as error:
+        return f"OpenSSL does not take what is in {', '.join(dict.fromkeys(files.values()))}: {_reason(error)}"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The words of OpenSSL for an error, without its numbers and places."""
+    (entries,) = error.args
+    return str(entries[-1][-1]) if entries else "no reason given"
