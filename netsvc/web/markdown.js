@@ -330,10 +330,13 @@ export function safeHref(text) {
   return ["http:", "https:", "mailto:"].includes(protocol) ? href : "";
 }
 
+/** Labels and names as long as they may be (RFC 1035 section 2.3.4), so that a long text is not read again and again. */
+const HOST = /(?:[a-z0-9-]{1,63}\.){1,127}[a-z]{2,63}/i;
+
 /** The host of a link whose text looks like the address of another one. */
 function pretended(children, href) {
   const text = plainText(children);
-  const shown = /(?:[a-z0-9-]+\.)+[a-z]{2,}/i.exec(text.replace(/[\u200b-\u200f\u202a-\u202e\u2066-\u2069]/g, ""));
+  const shown = HOST.exec(text.replace(/[\u200b-\u200f\u202a-\u202e\u2066-\u2069]/g, ""));
   const { host } = new URL(href);
   if (host === "" || shown === null) return "";
   return shown[0].toLowerCase() === host.toLowerCase().replace(/:\d+$/, "") ? "" : host;
@@ -364,13 +367,13 @@ export function isEmojiOnly(text) {
 
 /** Where a link found in running text truly ends: before closing punctuation, but with the brackets it opened itself. */
 function trimLink(link) {
+  const surplus = { ")": count(link, ")") - count(link, "("), "]": count(link, "]") - count(link, "[") };
   let end = link.length;
   for (;;) {
     const last = link[end - 1];
-    if (/[.,:;!?'*_~]/.test(last)) end -= 1;
-    else if (last === ")" && count(link.slice(0, end), ")") > count(link.slice(0, end), "(")) end -= 1;
-    else if (last === "]" && count(link.slice(0, end), "]") > count(link.slice(0, end), "[")) end -= 1;
-    else return link.slice(0, end);
+    if (surplus[last] > 0) surplus[last] -= 1;
+    else if (!/[.,:;!?'*_~]/.test(last)) return link.slice(0, end);
+    end -= 1;
   }
 }
 

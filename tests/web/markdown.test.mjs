@@ -70,6 +70,8 @@ test("a link whose text is another address says where it leads", () => {
   assert.equal(link.host, "evil.example");
   const [hidden] = inline("[\u202ebank\u202c.example](https://evil.example)");
   assert.equal(hidden.host, "evil.example");
+  const [long] = inline(`[${"a.".repeat(200)}${"b".repeat(90)}.bank.example](https://evil.example)`);
+  assert.equal(long.host, "evil.example");
   for (const honest of ["[https://a.example/x](https://a.example/)", "[the wiki](https://a.example)", "https://a.example/b.html"]) assert.equal(inline(honest)[0].host, "", honest);
 });
 
@@ -91,6 +93,29 @@ test("no text makes a tree that is deep, big or slow", () => {
     const { depth, nodes } = measured(tree);
     assert.ok(depth <= 16 && nodes < 10_000, `${bomb}: ${depth} deep, ${nodes} nodes`);
   }
+});
+
+/** How many characters are copied while `act` runs. */
+function copied(act) {
+  const { slice } = String.prototype;
+  let count = 0;
+  String.prototype.slice = function (...place) {
+    const part = slice.apply(this, place);
+    count += part.length;
+    return part;
+  };
+  try {
+    act();
+  } finally {
+    String.prototype.slice = slice;
+  }
+  return count;
+}
+
+test("where a link ends is found in one go, however many brackets are at its end", () => {
+  const bomb = (opened) => "http://[".repeat(opened) + ")".repeat(1000);
+  const [few, many] = [30, 60].map((opened) => copied(() => parse(bomb(opened))));
+  assert.ok(few < 30 * 2 * 2048 && many < 60 * 2 * 2048, `${few} ${many}`);
 });
 
 function measured(nodes) {
