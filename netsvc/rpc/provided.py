@@ -87,7 +87,7 @@ def error_of(text: msgspec.Raw) -> NetsvcError:
     """
     try:
         error = _decode_error(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return no_json()
     message = " ".join(_CONTROLS.sub(" ", error.message).split())[:_MESSAGE] or "error"
     kind = _PASSED_ON.get(error.code)

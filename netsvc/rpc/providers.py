@@ -194,7 +194,8 @@ class Provider:
         """See Serving."""
         if message.method:
             return message.method == "rpc.progress" and message.id is ABSENT and self._progressed(message.params)
-        return message.is_response and self._answered(message)
+        # Also what has neither a result nor an error, as of a program whose result was undefined: nothing else will come for the call.
+        return message.id is not ABSENT and self._answered(message)
 
     def _answered(self, message: Incoming) -> bool:
         try:
@@ -222,7 +223,7 @@ class Provider:
         call = self._calls.get(serial)
         if isinstance(call, RemoteCall):
             call.progressed(self, members, len(bytes(params)))
-        return True
+        return call is not None  # of a call that it never had it pays for, as for an answer to none
 
     def call_under(self, serial: int) -> RemoteCall | None:
         """The call that it was given under an id, None if nobody waits for its answer any more."""

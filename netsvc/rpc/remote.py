@@ -264,7 +264,7 @@ class RemoteCall:
         try:
             # What is inside of it has not been looked at.
             msgspec.json.decode(message.result)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise no_json() from None
         return message.result
 

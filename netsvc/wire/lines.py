@@ -19,14 +19,14 @@ class LineReader:
     :ivar over: nothing that follows is read.
     """
 
-    __slots__ = ("_at", "_data", "_ended", "_most", "_pieces", "_size", "over")
+    __slots__ = ("_at", "_begun", "_data", "_ended", "_most", "over")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._data = b""
         self._at = 0
-        self._pieces: list[bytes] | None = None  # of a line whose end is not there
-        self._size = 0
+        # A line whose end is not there. Not a list: pieces of one byte would take fifty times their size.
+        self._begun: bytes | bytearray = b""
         self._ended = False
         self.over = False
 
@@ -48,9 +48,9 @@ class LineReader:
             self._at = end + 1
             if end < 0:
                 self._data = b""
-            if self._size > self._most:
+            if len(self._begun) > self._most:
                 self.over = True
-                self._data, self._pieces = b"", None
+                self._data = self._begun = b""
                 return TooLarge(f"a line of more than {self._most} bytes")
             if end < 0 and not self._ended:
                 return None
@@ -62,19 +62,16 @@ class LineReader:
         return None
 
     def _add(self, piece: bytes) -> None:
-        if piece:
-            self._size += len(piece)
-            if self._pieces is None:
-                self._pieces = [piece]
-            else:
-                self._pieces.append(piece)
+        if not self._begun:
+            self._begun = piece
+        elif piece:
+            if isinstance(self._begun, bytes):
+                self._begun = bytearray(self._begun)
+            self._begun += piece
 
     def _line(self) -> str | NetsvcError | None:
         """The line that is complete now, None if it is empty."""
-        pieces, self._pieces, self._size = self._pieces, None, 0
-        if pieces is None:
-            return None
-        line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        line, self._begun = self._begun, b""
         if not line.strip(b" \t\r"):
             return None
         try:

@@ -196,6 +196,22 @@ class AmpTests(StreamCase):
         self.flow()
         self.assertEqual(self.peer.told, [("rpc.cancel", {"id": int(self.peer.asked[3][0]["id"])})])
 
+    def test_answers_that_are_no_text(self) -> None:
+        """What a provider answers that is no UTF-8, in whatever place, is no answer; its caller hears that at once."""
+        self.protocol._application.login(member("ann"))
+        self.boxes({b"_ask": b"1", b"_command": b"Call", b"method": b"rpc.provide", b"params": b'["test.work"]'})
+        caller = self.program()
+        for place in (
+            {b"_answer": b"", b"result": b'"\xff"'},
+            {b"_answer": b"", b"result": b'{"\xff": 1}'},
+            {b"_error": b"", b"_error_code": b"RPC", b"_error_description": b'{"code": 1, "message": "\xff"}'},
+            {b"_error": b"", b"_error_code": b"RPC", b"_error_description": b'{"code": 1, "data": {"\xff": 1}}'},
+        ):
+            caller.begin("test.work")
+            (call,) = self.sent()
+            self.boxes({key: value or call[b"_ask"] for key, value in place.items()})
+            self.assertEqual(caller.outcome()["code"], -32603, place)
+
     def boxes(self, *boxes: dict[bytes, bytes]) -> list[dict[bytes, bytes]]:
         """What is answered to these boxes."""
         for box in boxes:

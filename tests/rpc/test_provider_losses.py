@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 
 from netsvc.core.limits import Budgets
+from netsvc.core.settings import LimitsSettings
 from tests.rpc.provider_case import ProviderTestCase, member
 
 
@@ -364,3 +365,25 @@ class ProgressTests(ProviderTestCase):
         self.assertEqual(len(second.cancelled), 1)
         first.leave()
         self.assertEqual(caller.outcome()["code"], -32009)
+
+
+class FloodTests(ProviderTestCase):
+    """What a provider sends without being asked costs it what anything does."""
+
+    limits = LimitsSettings(calls_per_second=1, burst=10)
+
+    def test_progress(self) -> None:
+        """About a call that it has is free, also when nobody wants that any more; about one that it never had is not."""
+        provider, caller = self.provider(), self.program()
+        caller.begin("test.work")
+        provider.hear()
+        identifier = provider.asked[0]["id"]
+        left = provider.socket.budget.left
+        for _ in range(20):
+            provider.begin("rpc.progress", {"id": identifier, "done": 1}, None)
+        caller.call("rpc.cancel", {"id": 1})
+        provider.begin("rpc.progress", {"id": identifier, "done": 2}, None)
+        self.assertEqual(provider.socket.budget.left, left)
+        for _ in range(3):
+            provider.begin("rpc.progress", {"id": 999, "done": 1}, None)
+        self.assertEqual(provider.socket.budget.left, left - 3)

@@ -257,6 +257,7 @@ class CallTests(ProviderTestCase):
             ('"result":"' + "x" * 1100 + '"', -32006),
             ('"error":{"code":1,"message":"' + "x" * 1100 + '"}', -32006),
             ('"result":[1e999]', -32603),
+            ('"what":"JavaScript makes of a result that is undefined"', -32603),
         ):
             caller.begin("test.work")
             provider.hear()

@@ -1,5 +1,7 @@
 """Lines of JSON: read in any pieces, bounded, never joined."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
@@ -57,6 +59,21 @@ class LineTests(TestCase):
             self.assertTrue(reader.over)
             self.assertEqual(read(reader, b"c\n") + read(reader, None), [])
         self.assertEqual(read(LineReader(10), b"1234567890\n"), ["1234567890"])
+
+    def test_slow(self) -> None:
+        """A line that comes in tiny pieces takes about its own length, not many times as much."""
+        reader, length = LineReader(10_000), 4_000
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for number in range(length // 2):
+                reader.feed(b"%02d" % (number % 100))
+                self.assertIsNone(reader.next())
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess(after - before, 3 * length)
+        self.assertEqual(len(str(read(reader, b"\n")[0])), length)
 
     @given(st.lists(st.text().filter(lambda text: "\n" not in text and text.strip(" \t\r"))), st.lists(st.integers(1, 20)))
     def test_any_pieces(self, lines: list[str], cuts: list[int]) -> None:
