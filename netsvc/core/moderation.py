@@ -38,6 +38,9 @@ _NETWORKS = 4
 
 R = TypeVar("R")
 
+_Append = Callable[[Identity, Draft, Callable[[], None]], "Deferred[Posted]"]
+"""One of those ways of Posting to append that tell right before it."""
+
 
 class Moderated(msgspec.Struct, omit_defaults=True):
     """The outcome of a moderation: whether it changed anything, and then the cursor of its event."""
@@ -401,12 +404,7 @@ class Moderation:
         draft.extra = _extra("access", value=access)
         draft.change = AccessChange(RoomSettings(access))
         started = RoomAccess(RoomSettings(access), [(who_of(identity), Place("owner"))])
-        try:
-            posted = await self._rooms.posting.found(identity, draft, partial(self._permissions.hold, room, started))
-        except BaseException:
-            self._permissions.release(room, RoomAccess())
-            raise
-        self._permissions.release(room, started)
+        posted = await self._stored(self._rooms.posting.found, identity, draft, RoomAccess(), started)
         return self._effect(identity, draft, posted, started, "access", access), started
 
     async def _append(
@@ -414,11 +412,21 @@ class Moderation:
     ) -> tuple[Moderated, RoomAccess]:
         """Append the event and store the change."""
         draft.change = change
-        # Who may do this has been settled, and stays so: nobody else changes anything in this room meanwhile.
-        posted = await self._rooms.posting.append(identity, draft, Right.READ)
         changed = access.changed(change)
-        self._permissions.changed(draft.room, changed)
+        # Who may do this has been settled, and stays so: nobody else changes anything in this room meanwhile.
+        posted = await self._stored(self._rooms.posting.change, identity, draft, access, changed)
         return self._effect(identity, draft, posted, changed, action, about, key), changed
+
+    async def _stored(self, append: _Append, identity: Identity, draft: Draft, before: RoomAccess, after: RoomAccess) -> Posted:
+        """Append an event that changes who may do what. Who asks meanwhile hears the outcome: nothing that it forbids comes behind it."""
+        room = draft.room
+        try:
+            posted = await append(identity, draft, partial(self._permissions.hold, room, after))
+        except BaseException:
+            self._permissions.release(room, before)
+            raise
+        self._permissions.release(room, after)
+        return posted
 
     def _effect(self, identity: Identity, draft: Draft, posted: Posted, changed: RoomAccess, action: str, about: str, key: str = "") -> Moderated:
         """From here on a change holds: it is logged, and those who may not read any more are gone.

@@ -41,8 +41,8 @@ class Permissions:
         self._loading: dict[str, list[Deferred[RoomAccess]]] = {}
         self._stale: set[str] = set()
         """Rooms that have changed while they were being looked up."""
-        self._founding: dict[str, bool] = {}
-        """Rooms that are about to get their first event, and whether somebody waits to know of them."""
+        self._held_back: dict[str, bool] = {}
+        """Rooms that are about to change, and whether somebody waits to know of them."""
 
     def start(self) -> "Deferred[None]":
         """Learn which rooms are restricted. StoreUnavailable, by way of the Deferred: it cannot be read."""
@@ -100,8 +100,8 @@ class Permissions:
         return access
 
     def _load(self, room: str) -> None:
-        if room in self._founding:
-            self._founding[room] = True
+        if room in self._held_back:
+            self._held_back[room] = True
             return
         self._stale.discard(room)
         self._accesses.access(room).addCallbacks(self._loaded, self._not_loaded, callbackArgs=(room,), errbackArgs=(room,))
@@ -121,30 +121,37 @@ class Permissions:
 
     def changed(self, room: str, access: RoomAccess) -> None:
         """Something of a room was stored anew: `access` is what there is now. It is looked up at its next use, like all that is kept."""
+        self._note(room, access)
+        self._outdate(room)
+
+    def _note(self, room: str, access: RoomAccess) -> None:
         for rooms, belongs in ((self.restricted, access.restricts()), (self._closed, access.settings.access != "public")):
             if belongs:
                 rooms[room] = access.settings.access
             else:
                 rooms.pop(room, None)
+
+    def _outdate(self, room: str) -> None:
         if room in self._loading:
             self._stale.add(room)
         self._drop(room)
 
     def founded(self, room: str) -> None:
         """A room has its first event, and with it perhaps an owner: what was known of it before, for who asked too early, is no more so."""
-        if room in self._loading:
-            self._stale.add(room)
-        self._drop(room)
+        self._outdate(room)
 
     def hold(self, room: str, access: RoomAccess) -> None:
-        """A room is about to get its first event, and this access with it. Unless that is for everybody, who asks about it waits for `release`."""
-        self._founding[room] = False
-        self.changed(room, access)
+        """An event is about to be stored, and this access with it. Who could be refused something before or after it, and asks, waits for `release`."""
+        self._held_back[room] = False
+        # What is taken from somebody is so at once, what is given is not before it is stored.
+        if access.restricts() and room not in self._closed:
+            self._note(room, access)
+        self._outdate(room)
 
     def release(self, room: str, access: RoomAccess) -> None:
         """It has happened, or not: `access` is what there is now. No error if the room was not held."""
         self.changed(room, access)
-        if self._founding.pop(room, False):
+        if self._held_back.pop(room, False):
             self._load(room)
 
     def forget(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from unicodedata import category
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -227,7 +227,14 @@ class Posting:
         if identity.guest or identity.rank < self._create:
             raise _may_not_start(draft.room)
         draft.target, draft.amend = 0, first
-        return self._append_after(identity, draft, Right.OWN, succeed(None), lambda _: before())
+        return self.change(identity, draft, before)
+
+    def change(self, identity: Identity, draft: Draft, before: Callable[[], None]) -> "Deferred[Posted]":
+        """Append a draft that changes who may do what in its room, for one who may do that.
+
+        :param before: called right before that: of what is posted to the room, all that is asked of `check` from here on comes behind it.
+        """
+        return self._append_after(identity, draft, Right.READ, None, lambda _: before())
 
     def append(self, identity: Identity, draft: Draft, right: Right = Right.WRITE) -> "Deferred[Posted]":
         """Append a draft if its sender may do that in its room. Everything that is appended passes here, or `_append_after`.
@@ -271,8 +278,10 @@ class Posting:
         state = self._states.hold(room)
         try:
             async with gate:
-                if checking is None:
-                    checking = self.check(identity, room, right)
+                if checking is not None:
+                    await checking
+                # Also if it was asked before: those who were before it here may have changed who may do what.
+                checking = self.check(identity, room, right)
                 if checking is not None:
                     await checking
                 if prepare is not None:
