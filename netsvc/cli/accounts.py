@@ -26,20 +26,26 @@ _LABEL = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
 
 _LONGEST_LINE = 1 << 20
 
+_LONGEST_LIFE = 36_500 * 86_400
+"""Seconds that a token may be given: a hundred years, which any calendar can write."""
+
 _name = click.argument("name")
 _role = click.Choice(ROLES)
 _password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """A duration as the INI file writes it."""
+def _lifetime(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A duration as the INI file writes it, of some use to a token."""
     if value is None:
         return None
     form: Form = next(part for part in get_args(Duration) if isinstance(part, Form))
     try:
-        return float(form.read(value))
+        seconds = float(form.read(value))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    if not 1 <= seconds <= _LONGEST_LIFE:
+        raise click.BadParameter("write between 1s and 36500d; without it a token is good until it is revoked")
+    return seconds
 
 
 @click.group()
@@ -146,7 +152,7 @@ def token() -> None:
 @token.command("issue")
 @click.argument("user")
 @click.option("--label", default="", help="What it is for, up to 100 characters.")
-@click.option("--expires", callback=_seconds, metavar="DURATION", help="How long it is good for, like 30d; default: until it is revoked.")
+@click.option("--expires", callback=_lifetime, metavar="DURATION", help="How long it is good for, like 30d; default: until it is revoked.")
 @state_options
 def issue_token(choice: StateChoice, user: str, label: str, expires: float | None) -> None:
     """Give a user a new token. Its secret is printed once, alone on standard output, and kept nowhere."""
@@ -156,7 +162,7 @@ def issue_token(choice: StateChoice, user: str, label: str, expires: float | Non
     id = b32encode(urandom(5)).decode("ascii").lower()
     secret = new_token_secret()
     created = int(time.time() * 1000)
-    until = 0 if expires is None else created + max(1, int(expires * 1000))
+    until = 0 if expires is None else created + int(expires * 1000)
     with choice.open() as accounts:
         accounts.issue_token(id, digest_of(secret), user, label, created, until)
     note(f"token {id} for {user}, {_until(until)}; this is the only time its secret is shown")

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 import click
@@ -20,8 +21,23 @@ __all__ = ["call", "params_of", "status"]
 
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
+
+def _number(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A number: what is none is in every range."""
+    if isnan(value):
+        raise click.BadParameter("nan is not a number of seconds")
+    return value
+
+
 _deadline = click.option(
-    "--deadline", "--timeout", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, metavar="SECONDS", help="How long to wait."
+    "--deadline",
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    callback=_number,
+    help="How long to wait.",
 )
 _form = click.option("--json/--table", "as_json", default=None, help="How to show the result; by default a table in a terminal, else JSON in one line.")
 

@@ -1,6 +1,7 @@
 """The commands of the console script, and what all of them do about errors."""
 
 import sys
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from netsvc.cli.accounts import token, user
 from netsvc.cli.calls import call, status
 from netsvc.cli.chat import chat
 from netsvc.cli.output import note
+from netsvc.cli.standard_output import fill_in, write_no_more
 from netsvc.errors import NetsvcError, StartError
 from netsvc.settings import Fault, SettingsError
 from netsvc.tap import read_settings
@@ -18,11 +20,16 @@ from netsvc.tap import read_settings
 __all__ = ["main"]
 
 
+_UNWRITABLE = frozenset((ENOSPC, EDQUOT, EFBIG, EIO))
+"""What the system says of an output that takes no more: a full disk, a terminal that is gone. Of a pipe that is, click knows."""
+
+
 class Commands(click.Group):
-    """A group whose commands may raise what netsvc raises on purpose: it becomes a line on stderr and an exit status."""
+    """A group whose commands may raise what netsvc raises on purpose, or fail to write: it becomes a line on stderr and an exit status."""
 
     def invoke(self, context: click.Context) -> Any:
         """Click's hook."""
+        fill_in()
         try:
             return super().invoke(context)
         except SettingsError as error:
@@ -32,6 +39,12 @@ class Commands(click.Group):
         except NetsvcError as error:
             note(error.detail)
             sys.exit(error.status if isinstance(error, StartError) else 1)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE or error.filename is not None:
+                raise
+            note(f"cannot write the output: {error.strerror}")
+            write_no_more()
+            sys.exit(1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

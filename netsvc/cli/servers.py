@@ -13,12 +13,13 @@ import click
 
 from netsvc.cli.output import note
 from netsvc.client import (
-    BadAnswer,
+    CallFailed,
     ClientError,
     Conflict,
     ConnectionLost,
     DeadlinePassed,
     Forbidden,
+    InternalError,
     InvalidParams,
     InvalidRequest,
     Malformed,
@@ -97,8 +98,11 @@ class ServerChoice(NamedTuple):
         """What to say of an error, and the exit status."""
         if isinstance(error, ConnectionLost):
             return f"cannot reach {self.url}: {error}", UNREACHABLE
-        retry = getattr(error, "retry_after", None)
-        words = str(error) if isinstance(error, BadAnswer) or retry is None else f"{error}; try again in {retry:g} s"
+        words = str(error)
+        if isinstance(error, CallFailed) and error.retry_after is not None:
+            words += f"; try again in {error.retry_after:g} s"
+        elif isinstance(error, InternalError) and "request_id" in error.data:
+            words += f"; the server's log has it under {error.data['request_id']}"
         status = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 1)
         return words, status
 

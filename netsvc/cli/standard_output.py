@@ -1,4 +1,4 @@
-"""Standard output, as long as somebody reads it: ``netsvc call --parts … | head -1``."""
+"""Standard output, as long as somebody reads it (``netsvc call --parts … | head -1``), and where there is none."""
 
 import asyncio
 import os
@@ -7,7 +7,14 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-__all__ = ["while_read"]
+__all__ = ["fill_in", "while_read", "write_no_more"]
+
+
+def fill_in() -> None:
+    """Have what is closed of standard input, output and error (``>&-``, some supervisors) be empty, or lead nowhere, as Python's None does not."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends
 
 
 @asynccontextmanager
@@ -50,11 +57,11 @@ async def while_read() -> AsyncIterator[Callable[[Exception], None]]:
             await asyncio.sleep(0)
         if not isinstance(errors[0], BrokenPipeError):
             raise errors[0]
-        _write_no_more()
+        write_no_more()
 
 
-def _write_no_more() -> None:
-    """Python would complain at the end that it cannot flush."""
+def write_no_more() -> None:
+    """Let what could not be written go; Python would complain at the end that it cannot flush."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -56,8 +56,8 @@ class StateChoice(NamedTuple):
 def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options --state and --config, from which it gets a StateChoice as its parameter ``choice``."""
 
-    @click.option("--config", type=click.Path(path_type=Path), help="The daemon's INI file, which says where its state is.")
-    @click.option("--state", type=click.Path(path_type=Path), help="The state directory; without it and --config: $STATE_DIRECTORY or ./netsvc-state.")
+    @click.option("--config", type=click.Path(readable=False, path_type=Path), help="The daemon's INI file, which says where its state is.")
+    @click.option("--state", type=click.Path(readable=False, path_type=Path), help="The state directory; without it and --config: $STATE_DIRECTORY or ./netsvc-state.")
     @wraps(command)
     def with_choice(*args: Any, state: Path | None, config: Path | None, **kwargs: Any) -> Any:
         settings = load(SECTIONS, config, [])

@@ -12,6 +12,7 @@ from OpenSSL.SSL import Error as SslError
 from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionClosed
 from twisted.python.failure import Failure
+from twisted.web._newclient import ParseError  # which has no other name, though it is among the reasons that failures give
 
 __all__ = [
     "BadAnswer",
@@ -205,7 +206,7 @@ def refusal(status: int, message: str, retry_after: float | None = None) -> Clie
     return BadAnswer(f"HTTP status {status}{': ' if message else ''}{message}; is this a netsvc?", status)
 
 
-def lost(failure: Failure) -> ConnectionLost:
+def lost(failure: Failure) -> ClientError:
     """What became of a connection, from whatever a transport or an HTTP client says."""
     error: BaseException | None = failure.value
     # twisted.web wraps what happened.
@@ -213,6 +214,8 @@ def lost(failure: Failure) -> ConnectionLost:
         error = reasons[0].value
     if isinstance(error, ConnectionLost):
         return error
+    if isinstance(error, ParseError):
+        return BadAnswer("the answer is no HTTP; is this a netsvc?")
     if isinstance(error, VerificationError):
         return Untrusted("the server's certificate is for another name")
     if isinstance(error, SslError):

@@ -111,7 +111,7 @@ class HttpCalls:
                 outcome.callback(result)
 
         def late(_: object, seconds: float) -> Any:
-            raise DeadlinePassed(f"{method} was not answered within {deadline:g} s")
+            raise DeadlinePassed(f"{method} was not answered within {round(deadline, 2):g} s")
 
         outcome: Deferred[Any] = Deferred(cancel)
         self._under_way[outcome] = asking

@@ -182,7 +182,7 @@ class Remote:
 
     async def _turn(self, deadline: float, method: str) -> None:
         def late(_: object, seconds: float) -> None:
-            raise DeadlinePassed(f"{method} waited {seconds:g} s for others of this client to be answered")
+            raise DeadlinePassed(f"{method} waited {round(seconds, 2):g} s for others of this client to be answered")
 
         await self._turns.acquire().addTimeout(deadline, self._clock, onTimeoutCancel=late)
 

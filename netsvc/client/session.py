@@ -142,8 +142,8 @@ class Session:
 
         def late(_: object, seconds: float) -> Any:
             if begun:
-                raise DeadlinePassed(f"{method} was not answered within {deadline:g} s")
-            raise ConnectionLost(self.state.reason or f"no connection within {deadline:g} s")
+                raise DeadlinePassed(f"{method} was not answered within {round(deadline, 2):g} s")
+            raise ConnectionLost(self.state.reason or f"no connection within {round(deadline, 2):g} s")
 
         asking: Deferred[Any] = self.online().addCallback(ask)
         return asking.addTimeout(deadline, self._clock, onTimeoutCancel=late)

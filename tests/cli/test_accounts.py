@@ -168,3 +168,5 @@ class Tokens(AccountsCase):
         self.assertIn("not its secret", self.bad(1, "token", "revoke", "nst_abc", *config))
         self.assertIn("label", self.bad(1, "token", "issue", "alice", "--label", "a\nb", *config))
         self.assertIn("30s", self.bad(2, "token", "issue", "alice", "--expires", "soon", *config))
+        for useless in ("0", "999ms", "36501d", "999999999999999d"):
+            self.assertIn("36500d", self.bad(2, "token", "issue", "alice", "--expires", useless, *config))

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from netsvc.cli import calls
 from netsvc.cli.calls import params_of
 from netsvc.client import errors
-from netsvc.client.errors import BadAnswer, CallFailed, ConnectionLost, InvalidParams, RateLimited, Untrusted
+from netsvc.client.errors import BadAnswer, CallFailed, ConnectionLost, InternalError, InvalidParams, RateLimited, Untrusted
 from tests.cli.fake_server import ServerCase
 
 
@@ -133,7 +133,8 @@ class Calling(ServerCase):
         """Bad URLs, deadlines, tokens and what the client does not take are status 2, before anything is sent."""
         for url in ("ftp://x", "127.0.0.1:8080", "http://", "http://x:99999", "http://x?y", "http://u@x", "http://[::1", "http://\u00e4"):
             self.assertIn("--url", self.bad(2, "call", "m", "--url", url))
-        self.bad(2, "call", "m", "--deadline", "0")
+        for deadline in ("0", "nan", "inf"):
+            self.assertIn("--deadline", self.bad(2, "call", "m", "--deadline", deadline))
         self.bad(2, "call", "m", "--token-file", str(self.folder / "none"))
         for content in ("", " \n", "a b", "\xff"):
             self.assertIn("no token", self.bad(2, "call", "m", "--token-file", "-", input=content))
@@ -176,6 +177,8 @@ class Calling(ServerCase):
         self.assertEqual(self.bad(2, "call", "m"), "netsvc: invalid params: a:\\u001b missing\n")
         self.client.outcomes = [RateLimited("rate limited", {"retry_after": 1.5})]
         self.assertEqual(self.bad(6, "call", "m"), "netsvc: rate limited; try again in 1.5 s\n")
+        self.client.outcomes = [InternalError("internal error", {"request_id": "call-7"})]
+        self.assertEqual(self.bad(1, "call", "m"), "netsvc: internal error; the server's log has it under call-7\n")
         self.client.outcomes = [CallFailed("new", code=-32050)]
         self.assertEqual(self.bad(1, "call", "m"), "netsvc: new\n")
 

@@ -1,5 +1,6 @@
 """Tests for netsvc.cli.commands."""
 
+from errno import EBADF, ENOSPC
 from unittest.mock import patch
 
 from netsvc import __version__
@@ -42,6 +43,14 @@ class Errors(CommandCase):
         """A StartError is one line, with its status."""
         with patch("netsvc.cli.commands.read_settings", side_effect=StartError("no \x1b[31mway", 3)):
             self.assertEqual(self.bad(3, "check"), "netsvc: no \\u001b[31mway\n")
+
+    def test_full_disk(self) -> None:
+        """What cannot be written is a line as well; other errors of the system are not disguised."""
+        with patch("netsvc.cli.commands.read_settings", side_effect=OSError(ENOSPC, "No space left on device")):
+            self.assertEqual(self.bad(1, "check"), "netsvc: cannot write the output: No space left on device\n")
+        for error in (OSError(ENOSPC, "full", "/a/file"), OSError(EBADF, "a bug")):
+            with patch("netsvc.cli.commands.read_settings", side_effect=error):
+                self.assertRaises(OSError, self.run_netsvc, "check")
 
     def test_usage(self) -> None:
         """Wrong options are status 2."""

@@ -7,7 +7,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.cli import standard_output
-from netsvc.cli.standard_output import while_read
+from netsvc.cli.standard_output import fill_in, while_read
 
 
 class WhileRead(SynchronousTestCase):
@@ -78,3 +78,20 @@ class WhileRead(SynchronousTestCase):
             asyncio.run(program(BrokenPipeError(), raised))
         self.assertEqual(self.told, ["behind", "behind"])
         self.assertRaises(OSError, asyncio.run, program(OSError("no space left"), False))
+
+
+class FillIn(SynchronousTestCase):
+    """Streams that are closed from the beginning."""
+
+    def test_closed(self) -> None:
+        """Nothing comes from them, and what is written goes nowhere; those that are open stay as they are."""
+        with patch.object(standard_output, "sys") as system:
+            system.stdin = system.stdout = None
+            system.stderr = open_one = object()
+            fill_in()
+            self.addCleanup(system.stdin.close)
+            self.addCleanup(system.stdout.close)
+            self.assertIs(system.stderr, open_one)
+            self.assertEqual((system.stdin.buffer.read(), system.stdin.isatty(), system.stdout.isatty()), (b"", False, False))
+            self.assertEqual(system.stdout.write("x"), 1)
+            system.stdout.flush()

@@ -7,6 +7,7 @@ from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web._newclient import ParseError
 from twisted.web.client import ResponseNeverReceived
 
 from netsvc.client import errors
@@ -63,6 +64,7 @@ class Lost(SynchronousTestCase):
         self.assertEqual(str(lost(Failure(gaierror(-2, "Name or service not known")))), "Name or service not known")
         self.assertEqual(str(lost(Failure(ConnectionDone()))), "the connection was closed")
         self.assertEqual(str(lost(Failure(ValueError()))), "ValueError")
+        self.assertIsInstance(lost(Failure(ResponseNeverReceived([Failure(ParseError("non-integer status code", b"x"))]))), errors.BadAnswer)
         own = errors.ConnectionLost("own")
         self.assertIs(lost(Failure(own)), own)
 
