@@ -39,6 +39,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "backlog": (re.compile(r"[0-9]{1,6}", re.ASCII).fullmatch, "a number"),
     "index": (re.compile(r"[0-9]{1,4}", re.ASCII).fullmatch, "a number"),
     "mode": (re.compile(r"[0-7]{3,4}", re.ASCII).fullmatch, "octal digits like 660"),
+    "sslmethod": (re.compile(r"(?:SSLv23|TLS|TLS_SERVER|TLSv1|TLSv1_1|TLSv1_2)_METHOD").fullmatch, "a name of pyOpenSSL's like TLS_METHOD"),
     "lockfile": (re.compile(r"[01]", re.ASCII).fullmatch, "0 or 1"),
     "domain": (re.compile(r"INET|INET6|UNIX").fullmatch, "INET, INET6 or UNIX"),
     "interface": (re.compile(r"[\w.:%-]*").fullmatch, "an address like 127.0.0.1"),

@@ -2,6 +2,7 @@
 
 import os
 
+from OpenSSL import SSL
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
@@ -49,6 +50,14 @@ class EndpointTests(TestCase):
         for text in ("tcp:", "tcp:x", "tcp:1:2:3:4:5", "tcp:1:iface=x", "unix:a:mode=9", "tpc:1", "ssl:1:privatekey=x", "tcp:1\\"):
             self.assertRaises((ValueError, TypeError, RuntimeError), serverFromString, reactor, text)
             self.fault(text)
+
+    def test_methods_of_tls(self) -> None:
+        """Those that pyOpenSSL has, without its being asked, and no others."""
+        for name in ("TLS_METHOD", "TLS_SERVER_METHOD", "SSLv23_METHOD", "TLSv1_METHOD", "TLSv1_1_METHOD", "TLSv1_2_METHOD"):
+            self.assertTrue(hasattr(SSL, name))
+            check_endpoint(f"ssl:443:sslmethod={name}")
+        self.assertFalse(hasattr(SSL, "TLSv1_9_METHOD"))
+        self.assertIn("TLS_METHOD", self.fault("ssl:443:sslmethod=TLSv1_9_METHOD"))
 
     def test_opens_nothing(self) -> None:
         """Descriptors are not looked for and files not made."""
