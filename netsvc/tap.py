@@ -149,7 +149,7 @@ class Options(TwistedOptions):
     def parseArgs(self, *arguments: str) -> None:  # noqa: N802 - Twisted's name
         """Nothing else is understood."""
         if arguments:
-            raise UsageError(f"unexpected {arguments[0]!r}; settings are given as --set section.key=value")
+            raise UsageError(f"unexpected {arguments[0]!r}; a file is given as --config FILE, a setting as --set section.key=value")
 
 
 def read_settings(config: str | Path | None, overrides: Sequence[str], doubts: list[Fault] | None = None) -> Settings:
@@ -190,6 +190,9 @@ def read_registry(settings: Settings) -> Registry:
     return registry
 
 
+_WHERE_MODULES_ARE = "it is given by its name without .py, and has to be installed beside netsvc or in a folder that PYTHONPATH names"
+
+
 def _add_module(registry: Registry, name: str) -> str:
     """Import a module and take its procedures; what is wrong with it, empty if nothing is."""
     try:
@@ -204,6 +207,10 @@ def _add_module(registry: Registry, name: str) -> str:
         return "" if registry.add(module) else f"{name} declares no procedure"
     except StartError as error:
         return f"{name}: {error.detail}"
+    except ModuleNotFoundError as error:
+        # It may also be one that the module itself imports.
+        where = "" if error.name is None or error.name.partition(".")[0] != name.partition(".")[0] else f"; {_WHERE_MODULES_ARE}"
+        return f"cannot import {name}: {type(error).__name__}: {error}{where}"
     except Exception as error:  # whatever a module does while it is imported
         return f"cannot import {name}: {type(error).__name__}: {error}"
 
@@ -426,6 +433,16 @@ class Composition:
         return f"netsvc {__version__} serves {' '.join(self.listeners.urls())}{streams} ({who})"
 
 
+def _pid_file_fault(twistd: Any) -> str:
+    """Why twistd cannot write its pid file, empty if nothing is known against it: twistd itself would end with a traceback."""
+    if not twistd.get("pidfile") or twistd.get("chroot"):
+        return ""
+    path = os.path.abspath(os.path.join(twistd.get("rundir") or ".", twistd["pidfile"]))
+    if os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK):
+        return ""
+    return f"netsvc: cannot start: twistd cannot write its pid file {path}: start it in a folder that is yours, or without the file: twistd --pidfile= …"
+
+
 def makeService(options: Options) -> IService:  # noqa: N802 - the name that twistd's ServiceMaker calls
     """The daemon; nothing is opened before it is started."""
     from twisted.internet import reactor
@@ -435,13 +452,17 @@ def makeService(options: Options) -> IService:  # noqa: N802 - the name that twi
     except StartError as error:
         sys.stderr.write(f"{error.detail}\n")
         raise SystemExit(error.status) from None
+    # twistd's own options; a test that calls this has none.
+    twistd: Any = options.parent if options.parent is not None else {}
+    fault = _pid_file_fault(twistd)
+    if fault:
+        sys.stderr.write(f"{fault}\n")
+        raise SystemExit(1)
     own = settings.section(NetsvcSettings)
     composition = Composition(settings, reactor)
     install_signals(cast(IReactorCore, reactor))
     notifier = Notifier.from_environment()
     watchdog = Watchdog(composition.reactor, notifier, composition.health.answers, watchdog_interval(os.environ, os.getpid()))
-    # twistd's own options; a test that calls this has none.
-    twistd: Any = options.parent if options.parent is not None else {}
     return Daemon(
         cast(IReactorCore, reactor),
         composition.services(),

@@ -33,6 +33,8 @@ class OptionsTests(TestCase):
         """Is refused by words that say how it is done."""
         error = self.assertRaises(UsageError, Options().parseOptions, ["http.listen=tcp:80"])
         self.assertIn("--set", str(error))
+        error = self.assertRaises(UsageError, Options().parseOptions, ["netsvc.ini"])
+        self.assertIn("--config FILE", str(error))
 
 
 class SettingsTests(TestCase):
@@ -58,6 +60,9 @@ class SettingsTests(TestCase):
         settings = read_settings(None, ["rpc.modules=netsvc.examples.arithmetic"])
         self.assertEqual([each.name for each in read_registry(settings)], ["math.add", "math.divide"])
         self.assertIn("cannot import no.such.module", self.faults("rpc.modules=no.such.module"))
+        self.assertIn("PYTHONPATH", self.faults("rpc.modules=stock.py"))
+        needing = self.module("import no_such_driver")
+        self.assertTrue(self.faults(f"rpc.modules={needing}").endswith("No module named 'no_such_driver'"))
         self.assertIn("declares no procedure", self.faults("rpc.modules=json"))
         self.assertIn("ZeroDivisionError", self.faults(f"rpc.modules={self.module('1 / 0')}"))
         twice = self.module("from netsvc.examples.arithmetic import add")
@@ -122,6 +127,22 @@ class MakeServiceTests(TestCase):
         service = makeService(self.options("--set", f"netsvc.state={folder}"))
         self.assertIsInstance(service, Service)
         self.assertFalse(folder.exists())
+
+    def test_pid_file(self) -> None:
+        """One that twistd could not write is said in one line, where twistd would end with a traceback; one that it can, or none, is no matter."""
+        self.patch(sys.modules["netsvc.tap"], "install_signals", lambda reactor: None)
+        written: list[str] = []
+        self.patch(sys.stderr, "write", written.append)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for further in ({"pidfile": "pid", "rundir": str(folder)}, {"pidfile": ""}, {"pidfile": "/nowhere/pid", "chroot": "/"}):
+            options = self.options("--set", f"netsvc.state={self.mktemp()}")
+            options.parent.update(further)
+            makeService(options)
+        options.parent = {"nodaemon": True, "pidfile": "gone/pid", "rundir": str(folder)}
+        self.assertEqual(self.assertRaises(SystemExit, makeService, options).code, 1)
+        self.assertEqual([line.partition(":")[0] for line in written], ["netsvc"])
+        self.assertIn(f"twistd cannot write its pid file {folder}/gone/pid: start it in a folder that is yours", written[0])
 
     def test_bad_settings(self) -> None:
         """Every fault on stderr, status 78."""

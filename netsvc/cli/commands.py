@@ -54,7 +54,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--config", type=click.Path(path_type=Path), help="The INI file; FILE.d/*.ini are read after it.")
+@click.option("--config", type=click.Path(readable=False, path_type=Path), help="The INI file; FILE.d/*.ini are read after it.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key, after the files; may be repeated.")
 def check(config: Path | None, overrides: tuple[str, ...]) -> None:
     """Check the settings as the start does. Exit status 78, and a line for each fault, if something is wrong.

@@ -19,6 +19,10 @@ from netsvc.tap import SECTIONS, state_folder
 __all__ = ["StateChoice", "become_owner", "state_options"]
 
 
+# Whether it can be read shows when it is, and is said then in netsvc's own words.
+_PLACE = click.Path(readable=False, path_type=Path)
+
+
 class StateChoice(NamedTuple):
     """Which state directory, and with which settings.
 
@@ -56,8 +60,8 @@ class StateChoice(NamedTuple):
 def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options --state and --config, from which it gets a StateChoice as its parameter ``choice``."""
 
-    @click.option("--config", type=click.Path(readable=False, path_type=Path), help="The daemon's INI file, which says where its state is.")
-    @click.option("--state", type=click.Path(readable=False, path_type=Path), help="The state directory; without it and --config: $STATE_DIRECTORY or ./netsvc-state.")
+    @click.option("--config", type=_PLACE, help="The daemon's INI file, which says where its state is.")
+    @click.option("--state", type=_PLACE, help="The state directory; without it and --config: $STATE_DIRECTORY or ./netsvc-state.")
     @wraps(command)
     def with_choice(*args: Any, state: Path | None, config: Path | None, **kwargs: Any) -> Any:
         settings = load(SECTIONS, config, [])

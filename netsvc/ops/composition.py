@@ -28,6 +28,12 @@ class _Part(NamedTuple):
     stop_deadline: float
 
 
+def _advice(error: CannotListenError) -> str:
+    """What to do where the system's reason does not tell: only root may open the low ports."""
+    low = isinstance(error.port, int) and error.port < 1024 and isinstance(error.socketError, PermissionError)
+    return "; have systemd open a port below 1024 (netsvc.socket), or choose another" if low else ""
+
+
 def start_error(name: str, failure: Failure, deadline: float) -> StartError:
     """What stopped the part `name` from starting, as one line for the operator."""
     error = failure.value
@@ -36,7 +42,7 @@ def start_error(name: str, failure: Failure, deadline: float) -> StartError:
     if isinstance(error, CannotListenError):
         where = f"{error.interface or '*'}:{error.port}" if isinstance(error.port, int) else str(error.port)
         why = getattr(error.socketError, "strerror", None) or str(error.socketError)
-        return StartError(f"cannot listen on {where}: {why}")
+        return StartError(f"cannot listen on {where}: {why}{_advice(error)}")
     if isinstance(error, TimeoutError):
         return StartError(f"{name} did not start within {deadline:g} s")
     if isinstance(error, OSError) and error.strerror:

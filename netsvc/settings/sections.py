@@ -66,8 +66,7 @@ class Key(msgspec.Struct, frozen=True):
         try:
             return self.form.read(text)
         except ValueError as error:
-            comment = "; a comment needs a line of its own" if " #" in text or " ;" in text else ""
-            raise self._error(place, f"{error}{comment}") from None
+            raise self._error(place, _with_hint(error, text)) from None
 
     def _read_items(self, entry: Entry) -> tuple[Any, ...]:
         items: list[Any] = []
@@ -76,10 +75,19 @@ class Key(msgspec.Struct, frozen=True):
             try:
                 items.extend(self.form.read(text))
             except ValueError as error:
-                faults.append(Fault(place, self.section, self.name, str(error)))
+                faults.append(Fault(place, self.section, self.name, _with_hint(error, text)))
         if faults:
             raise SettingsError(faults)
         return tuple(items)
+
+
+_COMMENT: Final = "a comment needs a line of its own"
+
+
+def _with_hint(error: ValueError, text: str) -> str:
+    """What is wrong with a text, and why that may be: signs of a comment behind it are part of it."""
+    problem = str(error)
+    return f"{problem}; {_COMMENT}" if (" #" in text or " ;" in text) and _COMMENT not in problem else problem
 
 
 _COMPARISONS: Final = (

@@ -1,6 +1,8 @@
 """Tests for netsvc.cli.commands."""
 
+import os
 from errno import EBADF, ENOSPC
+from pathlib import Path
 from unittest.mock import patch
 
 from netsvc import __version__
@@ -23,6 +25,11 @@ class Checking(CommandCase):
         lines = self.bad(78, "check", "--config", str(self.config), "--set", "chat.guest=no").splitlines()
         self.assertEqual([line.partition(": ")[0] for line in lines], [f"{self.config}:{number}" for number in (2, 3, 4)] + ["--set chat.guest"])
         self.assertIn('did you mean "hosts"?', lines[1])
+
+    def test_not_readable(self) -> None:
+        """A settings file that this user may not read is a fault like any other, as it is at the start."""
+        with patch.object(os, "access", lambda *arguments, **options: False), patch.object(Path, "open", side_effect=PermissionError(13, "Permission denied")):
+            self.assertEqual(self.bad(78, "check", "--config", str(self.config)), f"{self.config}: cannot be read: Permission denied\n")
 
     def test_what_only_the_daemon_knows(self) -> None:
         """A file that this user may not read is no fault: what is not known is said beside the result."""

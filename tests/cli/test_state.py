@@ -101,6 +101,13 @@ class Opening(CommandCase):
             StateChoice(self.folder, AuthSettings()).open()
         self.assertEqual(caught.exception.detail, f"cannot use the state directory {self.folder}: Permission denied")
 
+    def test_not_readable(self) -> None:
+        """One that is somebody else's is told of alike, not as a wrong use of the option; so is a settings file."""
+        for option, place in (("--state", self.folder), ("--config", self.config)):
+            with patch.object(os, "access", lambda *arguments, **options: False):
+                said = self.run_netsvc("user", "list", option, str(place)).stderr
+            self.assertNotIn("Usage", said)
+
     def test_named_as_it_was_given(self) -> None:
         """An error inside a changed root names the directory as the operator knows it."""
         inner = self.folder / "inner"

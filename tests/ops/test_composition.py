@@ -163,7 +163,11 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(
             self.say(CannotListenError("127.0.0.1", 8080, OSError(98, "Address already in use"))), "cannot listen on 127.0.0.1:8080: Address already in use"
         )
-        self.assertEqual(self.say(CannotListenError("", 80, OSError(13, "Permission denied"))), "cannot listen on *:80: Permission denied")
+        self.assertEqual(
+            self.say(CannotListenError("", 80, OSError(13, "Permission denied"))),
+            "cannot listen on *:80: Permission denied; have systemd open a port below 1024 (netsvc.socket), or choose another",
+        )
+        self.assertEqual(self.say(CannotListenError("", 8080, OSError(13, "Permission denied"))), "cannot listen on *:8080: Permission denied")
         self.assertEqual(self.say(CannotListenError(None, "/run/x", ValueError("odd"))), "cannot listen on /run/x: odd")
 
     def test_files(self) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 from twisted.trial.unittest import TestCase
 
-from netsvc.settings import Duration, Form, Lines, Place, SettingsError
+from netsvc.settings import Duration, Endpoints, Form, Lines, Place, SettingsError
 from netsvc.settings.ini import Entry, Line
 from netsvc.settings.sections import keys_of
 
@@ -22,6 +22,8 @@ class Odd(msgspec.Struct, frozen=True, kw_only=True):
     role: Annotated[str, Meta(pattern="^[a-z]+$", examples=["guest", "member"])] = "guest"
     pair: Annotated[Lines, Meta(min_length=1, max_length=2)] = ("a",)
     bare: tuple[str, ...] = msgspec.field(default_factory=tuple)
+    places: Endpoints = ()
+    folder: Path = Path("x")
     wait: Optional[Annotated[Duration, Meta(ge=1)]] = None  # noqa: UP045 - the older spelling is declared, too
 
 
@@ -70,6 +72,8 @@ class KeyTests(TestCase):
         self.assertEqual(
             self.fault("even", "2 # two"), 'f:1: [odd] even: write a whole number, not "2 # two"; a comment needs a line of its own'
         )
+        self.assertTrue(self.fault("places", "tcp:1", "tcp:2 ; two").endswith("; a comment needs a line of its own"))
+        self.assertEqual(self.fault("folder", "/var # here").count("a comment needs"), 1)
 
     def test_words(self) -> None:
         """A key's documentation says its type, its bounds and whether it may be empty."""
