@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from prompt_toolkit.application import get_app_or_none
@@ -21,6 +22,10 @@ HELP = "/who, /me TEXT, /topic TEXT, /quit; //TEXT says /TEXT"
 
 POST_DEADLINE = 120.0
 """Seconds for which a message is tried to be sent."""
+
+
+LAST_WORDS = 2.0
+"""Seconds for which what was written right before the end is still sent."""
 
 
 class Prompt(Protocol):
@@ -68,7 +73,12 @@ class Conversation:
             self._aside(f"you are {clean_name(self._lines.own)} in {self._room}; {HELP}")
             tasks = [asyncio.create_task(work) for work in (self._read(events), self._post(), self._write())]
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if self._rpc.state.name == "online":
+                    # Who writes a line and goes has said it.
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._unsent.join(), LAST_WORDS)
+                done = [task for task in tasks if task.done()]
             finally:
                 for task in tasks:
                     task.cancel()
@@ -124,6 +134,7 @@ class Conversation:
             if not await self._try(post):
                 self._aside(f"not sent: {self._posting}", "red")
             self._posting = ""
+            self._unsent.task_done()
 
     async def _try(self, call: Any) -> bool:
         """Await a call; what fails is said."""

@@ -149,19 +149,23 @@ class Serving:
             outcome.cancel()
 
     def _answer(self, identifier: bytes, method: str, result: Any) -> bytes:
-        if not isinstance(result, Failure):
-            try:
+        try:
+            if not isinstance(result, Failure):
                 return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identifier, msgspec.json.encode(result))
-            except Exception:
-                result = Failure()
-        error = result.value
-        if isinstance(error, CancelledError | TaskCancelledError | DeferredTimeoutError):
-            error = DeadlinePassed("deadline passed")
-        elif not isinstance(error, CallFailed):
-            self.log.failure("the provided {method} failed", result, method=method)
-            error = InternalError("internal error")
-        members = {"code": error.code, "message": error.message, **({"data": error.data} if error.data else {})}
-        return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (identifier, msgspec.json.encode(members))
+            if isinstance(result.value, CallFailed):
+                return _refusal(identifier, result.value)
+        except Exception:  # it, or what its error has in it, is no JSON
+            result = Failure()
+        if result.check(CancelledError, TaskCancelledError, DeferredTimeoutError):
+            return _refusal(identifier, DeadlinePassed("deadline passed"))
+        self.log.failure("the provided {method} failed", result, method=method)
+        return _refusal(identifier, InternalError("internal error"))
+
+
+def _refusal(identifier: bytes, error: CallFailed) -> bytes:
+    """The answer to a call that has failed."""
+    members = {"code": error.code, "message": error.message, **({"data": error.data} if error.data else {})}
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (identifier, msgspec.json.encode(members))
 
 
 def _unknown(*_: Any, **__: Any) -> None:
@@ -198,7 +202,7 @@ def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Defe
         return fail(InvalidParams("invalid params", {"detail": str(error)}))
     try:
         result = function(*args, **kwargs)
-    except Exception:
+    except (Exception, TaskCancelledError):  # the latter is no Exception; who asks for the result of a task that was cancelled gets it
         return fail()
     if inspect.iscoroutine(result):
         return Deferred.fromCoroutine(result)

@@ -10,6 +10,7 @@ from prompt_toolkit.output import DummyOutput
 from rich.text import Text
 from twisted.trial.unittest import SynchronousTestCase
 
+from netsvc.cli import conversation
 from netsvc.cli.conversation import Conversation, TerminalPrompt
 from netsvc.client import Forbidden, State
 from netsvc.client.errors import ConnectionLost
@@ -122,11 +123,31 @@ class ConversationTests(SynchronousTestCase):
         async def never(*args: Any, **kwargs: Any) -> Any:
             await asyncio.Event().wait()
 
+        self.patch(conversation, "LAST_WORDS", 0.01)
         self.client.call = never  # type: ignore[method-assign]
         rpc: Any = self.client
-        conversation = Conversation(rpc, "lobby", "http://h", prompt)
-        asyncio.run(conversation.run(None, 0))
+        talk = Conversation(rpc, "lobby", "http://h", prompt)
+        asyncio.run(talk.run(None, 0))
         self.assertEqual(prompt.shown[-1], "-- not sent: one; two --")
+
+    def test_last_words(self) -> None:
+        """What was written right before the end is still sent; without a connection nobody waits for that."""
+        for state, answered in ((State("online"), 1), (State("waiting", 1.0), 0)):
+            self.client.state = state
+            self.client.calls.clear()
+            prompt = FakePrompt("bye", EOFError())
+            prompt.turns = 1
+            done: list[str] = []
+
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                done.append("sent")  # noqa: B023 - called in this turn of the loop
+
+            self.client.call = call  # type: ignore[method-assign]
+            rpc: Any = self.client
+            asyncio.run(Conversation(rpc, "lobby", "http://h", prompt).run(None, 0))
+            self.assertEqual((len(done), "-- not sent: bye --" in prompt.shown), (answered, not answered))
 
     def test_quit(self) -> None:
         """/quit ends it."""

@@ -1,5 +1,6 @@
 """Tests for netsvc.client.serving."""
 
+from asyncio import CancelledError as TaskCancelledError
 from functools import partial, wraps
 from math import inf
 from operator import add
@@ -76,13 +77,26 @@ class Calls(ServingCase):
                 raise ZeroDivisionError("secret")
             if kind == "json":
                 return object()
+            if kind == "data":
+                raise NotFound("not found", {"town": object()})
+            if kind == "surrogate":
+                raise NotFound("\ud83d")
             raise NotFound("not found", {"detail": "no such town"})
 
         self.provide(function)
         self.assertEqual(self.answered([""])["error"], {"code": -32003, "message": "not found", "data": {"detail": "no such town"}})
-        for kind, logged in (("bug", ZeroDivisionError), ("json", TypeError)):
+        for kind, logged in (("bug", ZeroDivisionError), ("json", TypeError), ("data", TypeError), ("surrogate", UnicodeEncodeError)):
             self.assertEqual(self.answered([kind])["error"], {"code": -32603, "message": "internal error"})
             self.assertEqual(len(self.flushLoggedErrors(logged)), 1)
+
+    def test_cancelled_task(self) -> None:
+        """A function that asks for the result of a task of asyncio that was cancelled harms nothing but its call."""
+
+        def function() -> Any:
+            raise TaskCancelledError
+
+        self.provide(function)
+        self.assertEqual(self.answered()["error"]["code"], -32007)
 
     def test_params(self) -> None:
         """Params that the function does not take are the caller's mistake."""
