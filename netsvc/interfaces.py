@@ -77,7 +77,10 @@ class IStore(Interface):
         """A user's marks, by room. They go with the user."""
 
     def outlines(after: "Mapping[str, int]", limit: int) -> "Deferred[dict[str, Outline]]":
-        """Of each of these rooms that there is: its head, and the newest `limit` events behind the seq given, without texts."""
+        """Of each of these rooms that there is: its head, and the newest `limit` events behind the seq given, without texts.
+
+        One read, of as many events as that: ask for some rooms at a time.
+        """
 
     def prune(now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
         """Remove events older than `max_age` ms and beyond the newest `max_events` of a room, and expired keys, sessions and bans.

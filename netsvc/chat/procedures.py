@@ -120,7 +120,8 @@ class ChatProcedures:
     def unread(self, call: Call) -> Deferred[UnreadList]:
         """What is new since you have read: in rooms where you have said how far, and in those that this connection is in."""
         keys = call.connection.keys() if call.connection is not None else ()
-        return self._rooms.read_marks.unread(call.caller, [key[1] for key in keys if isinstance(key, tuple) and key[0] == "room"])
+        rooms = [key[1] for key in keys if isinstance(key, tuple) and key[0] == "room"]
+        return self._rooms.read_marks.unread(call.caller, rooms, call.budget)
 
     @procedure("chat.join", role="guest", reads=True)
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:

@@ -31,4 +31,4 @@ class SearchProcedures:
 
         To read on, give the answer's cursor as `before`.
         """
-        return self._searches.search(call.caller, query, room, before, limit)
+        return self._searches.search(call.caller, query, room, before, limit, call.budget)

@@ -1,11 +1,15 @@
 """Whose turn it is, where several callers want the same thing."""
 
 from collections import deque
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-__all__ = ["FairQueue"]
+from twisted.internet.defer import Deferred, maybeDeferred
 
+__all__ = ["FairQueue", "Turns"]
+
+R = TypeVar("R")
 T = TypeVar("T", bound=Hashable)
 
 
@@ -54,3 +58,69 @@ class FairQueue(Generic[T]):
             del self._items[owner]
         self._size -= 1
         return True
+
+
+class _Turn:
+    """Something to be called when its owner has a turn.
+
+    :ivar outcome: what it comes to.
+    :ivar work: what it gave when it was called, None before.
+    """
+
+    __slots__ = ("function", "outcome", "owner", "work")
+
+    def __init__(self, owner: Hashable, function: "Callable[[], Deferred[Any]]") -> None:
+        self.owner = owner
+        self.function = function
+        self.outcome: Deferred[Any] = Deferred()
+        self.work: Deferred[Any] | None = None
+
+
+class Turns:
+    """What takes long, and may be done only a few times at once: of those who wait for it one of each owner has the next turn.
+
+    How many wait is for their owners' other bounds to say.
+
+    :param at_once: how many may be under way.
+    """
+
+    __slots__ = ("_at_once", "_beginning", "_under_way", "_waiting")
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._under_way = 0
+        self._beginning = False
+        self._waiting: FairQueue[_Turn] = FairQueue()
+
+    def take(self, owner: Hashable, function: "Callable[[], Deferred[R]]") -> "Deferred[R]":
+        """What a function gives that is called when it is its owner's turn; one that is cancelled before that is not called."""
+        turn = _Turn(owner, function)
+        outcome: Deferred[R] = Deferred(partial(self._cancel, turn))
+        turn.outcome = outcome
+        self._waiting.add(owner, turn)
+        self._begin()
+        return outcome
+
+    def _cancel(self, turn: _Turn, outcome: "Deferred[Any]") -> None:
+        if turn.work is None:
+            self._waiting.discard(turn.owner, turn)
+        else:
+            turn.work.cancel()
+
+    def _begin(self) -> None:
+        """Have as many begin as may. (Those that are done at once come back here: not one within the other.)"""
+        if self._beginning:
+            return
+        self._beginning = True
+        while self._waiting and self._under_way < self._at_once:
+            turn = self._waiting.pop()
+            self._under_way += 1
+            turn.work = maybeDeferred(turn.function)
+            turn.work.addBoth(self._done, turn)
+        self._beginning = False
+
+    def _done(self, outcome: Any, turn: _Turn) -> None:
+        self._under_way -= 1
+        self._begin()
+        if not turn.outcome.called:  # cancelled, and it went on
+            turn.outcome.callback(outcome)

@@ -1,6 +1,6 @@
 """How far somebody has read in each room, and what is new there since."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from netsvc.core.access import Right, absent
 from netsvc.core.events import GUEST
+from netsvc.core.fairness import Turns
 from netsvc.core.identity import Identity
 from netsvc.core.mentions import EVERYBODY
 from netsvc.core.names import fold_room_name
@@ -20,6 +21,13 @@ from netsvc.errors import InvalidParams, NotFound
 from netsvc.interfaces import IStore
 
 __all__ = ["Marked", "ReadMarks", "Unread", "UnreadList"]
+
+
+ROOMS = 50
+"""Rooms counted at once: what is read for the count is as much, and others have their turn between."""
+
+AT_ONCE = 2
+"""Counts under way: each may be long, and they shall not have all readers of the store."""
 
 
 class Marked(msgspec.Struct):
@@ -87,6 +95,7 @@ class ReadMarks:
         self._most = settings.read_marks
         self._counted = settings.unread
         self._guests: Recent[tuple[str, str], int] = Recent(settings.guests_marks)
+        self._turns = Turns(AT_ONCE)
 
     def mark(self, identity: Identity, room: str, seq: int) -> "Deferred[Marked]":
         """Note that somebody has read a room up to an event; further back than before changes nothing.
@@ -118,23 +127,30 @@ class ReadMarks:
         self._guests.put((guest, room), mark)
         return mark
 
-    def unread(self, identity: Identity, rooms: Iterable[str]) -> "Deferred[UnreadList]":
+    def unread(self, identity: Identity, rooms: Iterable[str], owner: Hashable = None) -> "Deferred[UnreadList]":
         """What is new in the rooms where somebody has a mark, and in `rooms`, as far as they may read them.
 
         :param rooms: folded names.
+        :param owner: whose counts wait for one another, if several want to have some.
         """
-        return Deferred.fromCoroutine(self._unread(identity, rooms))
+        return self._turns.take(owner, lambda: Deferred.fromCoroutine(self._unread(identity, rooms)))
 
     async def _unread(self, identity: Identity, rooms: Iterable[str]) -> UnreadList:
         marks: dict[str, int] = dict.fromkeys(rooms, 0)
-        if identity.guest:
-            marks.update({room: seq for (guest, room), seq in self._guests.items() if guest == identity.name})
-        else:
-            marks.update(await self._store.read_marks(identity.name))
+        marks.update(self._of_guest(identity.name) if identity.guest else await self._store.read_marks(identity.name))
         for room in await self._unreadable(identity, list(marks)):
             marks.pop(room, None)
-        outlines: Mapping[str, Outline] = await self._store.outlines(marks, self._counted)
-        return UnreadList([self._count(identity.name, room, marks[room], outline) for room, outline in sorted(outlines.items())])
+        found: list[Unread] = []
+        names = sorted(marks)
+        for start in range(0, len(names), ROOMS):
+            some = {room: marks[room] for room in names[start : start + ROOMS]}
+            outlines: Mapping[str, Outline] = await self._store.outlines(some, self._counted)
+            found += [self._count(identity.name, room, marks[room], outline) for room, outline in sorted(outlines.items())]
+        return UnreadList(found)
+
+    def _of_guest(self, name: str) -> dict[str, int]:
+        marks = [(room, seq) for (guest, room), seq in self._guests.items() if guest == name]
+        return dict(marks[-self._most :])
 
     def _count(self, name: str, room: str, read: int, outline: Outline) -> Unread:
         # A backup that was restored has other events.

@@ -1,12 +1,13 @@
 """Searching what has been said, in the rooms that somebody may read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from netsvc.core.access import absent
 from netsvc.core.events import Event, cursor_of, event_of
+from netsvc.core.fairness import Turns
 from netsvc.core.history import check_limit, position
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
@@ -40,7 +41,7 @@ def nothing_hidden(identity: Identity, rooms: list[str] | None) -> "Deferred[dic
 
 
 class Searches:
-    """Finds messages.
+    """Finds messages, one search after the other: a store can do no more at once, and nobody is to wait for somebody else's many.
 
     :param store: the log.
     :param hidden: those of some rooms (None: of all) that somebody may not read, each with its access.
@@ -49,10 +50,12 @@ class Searches:
     def __init__(self, store: IStore, hidden: "Callable[[Identity, list[str] | None], Deferred[dict[str, str]]]" = nothing_hidden) -> None:
         self._store = store
         self._hidden = hidden
+        self._turns = Turns(1)
 
-    def search(self, identity: Identity, text: str, room: str | None, before: str | None, limit: int) -> "Deferred[Found]":
+    def search(self, identity: Identity, text: str, room: str | None, before: str | None, limit: int, owner: Hashable = None) -> "Deferred[Found]":
         """Messages that match, newest first, from rooms that the identity may read.
 
+        :param owner: whose searches wait for one another, if several want to search.
         :param text: the query (see parse_query).
         :param before: the cursor of an earlier answer; with one room also that of an event in it.
         :raises InvalidParams: a bad query, room name, cursor or limit; by way of the Deferred if `before` is of a search index that is gone.
@@ -75,7 +78,9 @@ class Searches:
                 return self._exist(list(query.rooms), hidden).addCallback(lambda _: SearchPage([], end, False))
             return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
 
-        return self._hidden(identity, list(query.rooms) or None).addCallback(allowed).addCallback(self._found, query, before)
+        # What is hidden is asked for when it is their turn: somebody may have been shut out while they waited.
+        searching = self._turns.take(owner, lambda: self._hidden(identity, list(query.rooms) or None).addCallback(allowed))
+        return searching.addCallback(self._found, query, before)
 
     def _exist(self, names: list[str], hidden: Mapping[str, str]) -> "Deferred[None]":
         """NotFound if one of these rooms does not exist, or is secret; Forbidden if it may not be read else."""

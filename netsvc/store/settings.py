@@ -26,5 +26,4 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     heads: Annotated[int, Meta(ge=1), Help("Rooms whose newest position is kept in memory")] = 10_000
     search_wait: Annotated[Duration, Meta(ge=0, le=60), Help("How long a search waits for the newest events to be indexed; it says if some are left")] = 1.0
     search_time: Annotated[Duration, Meta(gt=0, le=60), Help("How long a search may take; then it gives what it has found, to be continued")] = 2.0
-    search_queue: Annotated[int, Meta(ge=1), Help("Searches under way, one at a time; further ones are told to try again")] = 64
     prune_batch: Annotated[int, Meta(ge=1, le=100_000), Help("Events, keys or sessions that one transaction of retention removes")] = 500

@@ -1,10 +1,11 @@
-"""FairQueue."""
+"""FairQueue and Turns."""
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import TestCase
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from netsvc.core.fairness import FairQueue
+from netsvc.core.fairness import FairQueue, Turns
 
 
 class FairQueueTests(TestCase):
@@ -40,3 +41,57 @@ class FairQueueTests(TestCase):
         self.assertEqual(sorted(out), sorted(items))
         for owner in "abc":
             self.assertEqual([item for item in out if item[0] == owner], [item for item in items if item[0] == owner])
+
+
+class TurnsTests(SynchronousTestCase):
+    """Each owner in turn, where it takes its time."""
+
+    def setUp(self) -> None:
+        """Two at once."""
+        self.turns = Turns(2)
+        self.begun: list[str] = []
+        self.works: dict[str, Deferred[str]] = {}
+
+    def take(self, name: str) -> "Deferred[str]":
+        """Something of an owner that its first letter stands for; it is done when the test says so."""
+
+        def function() -> "Deferred[str]":
+            self.begun.append(name)
+            self.works[name] = Deferred()
+            return self.works[name]
+
+        return self.turns.take(name[0], function)
+
+    def test_in_turn(self) -> None:
+        """No more than may are under way, and who has many waiting has no more turns than who has one. Errors are handed on."""
+        outcomes = {name: self.take(name) for name in ("a1", "a2", "a3", "a4", "b1")}
+        self.assertEqual(self.begun, ["a1", "a2"])
+        self.works["a2"].callback("done")
+        self.works["a1"].errback(ValueError())
+        self.assertEqual(self.begun, ["a1", "a2", "a3", "b1"])
+        self.assertEqual(self.successResultOf(outcomes["a2"]), "done")
+        self.failureResultOf(outcomes["a1"], ValueError)
+        for outcome in (outcomes["a3"], outcomes["a4"], outcomes["b1"]):
+            self.assertNoResult(outcome)
+
+    def test_cancelled(self) -> None:
+        """Who waits no more is not called, and what is under way is cancelled; who does not mind that takes no turn from others."""
+        outcomes = {name: self.take(name) for name in ("a1", "a2", "b1", "b2")}
+        outcomes["b1"].cancel()
+        outcomes["a1"].cancel()
+        for name in ("a1", "b1"):
+            self.failureResultOf(outcomes[name], CancelledError)
+        self.assertEqual(self.begun, ["a1", "a2", "b2"])
+        stubborn: Deferred[None] = Deferred(lambda _: None)
+        waiting = self.turns.take("c", lambda: stubborn.addErrback(lambda _: Deferred()))
+        self.works["a2"].callback("done")
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+
+    def test_at_once(self) -> None:
+        """However many wait for what is then done at once, they do not pile up on the stack."""
+        first = [self.take(name) for name in ("a1", "a2")]
+        others = [self.turns.take(number, lambda: succeed("quick")) for number in range(5000)]
+        self.works["a1"].callback("done")
+        self.assertEqual({self.successResultOf(other) for other in others}, {"quick"})
+        self.assertEqual(self.successResultOf(first[0]), "done")

@@ -1,8 +1,14 @@
 """How far somebody has read, and what is new since."""
 
+from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 
 from netsvc.core.identity import Identity
+from netsvc.core.records import Draft, Outline
 from netsvc.errors import InvalidParams, NotFound
 from tests.core.rooms_case import ALICE, BOB, GUEST, OTHER_GUEST, RoomsTestCase
 
@@ -85,3 +91,31 @@ class ReadMarkTests(RoomsTestCase):
             marking = self.rooms.read_marks.mark(ALICE, room, seq)
             self.turn()
             self.failureResultOf(marking, NotFound)
+
+    def test_many_rooms(self) -> None:
+        """However many rooms there are, what is read at once is bounded, and who counts often has others wait for no more than that."""
+        marks = {f"room-{number:03}": 1 for number in range(120)}
+        asked: list[int] = []
+        real = self.store.outlines
+
+        def outlines(after: Mapping[str, int], limit: int) -> "Deferred[dict[str, Outline]]":
+            asked.append(len(after))
+            return deferLater(self.clock, 0, real, after, limit)  # type: ignore[arg-type]  # a Clock is one
+
+        for room in marks:
+            self.store.append([Draft(room, "message", "bob", 1, str(number)) for number in range(3)])
+        with patch.object(self.store, "read_marks", lambda name: succeed(marks)), patch.object(self.store, "outlines", outlines):
+            counts = [self.rooms.read_marks.unread(ALICE, [], "alice") for _ in range(5)]
+            self.assertEqual(asked, [50, 50])
+            for each in counts:
+                found = self.result(each).rooms
+                self.assertEqual([(one.room, one.unread) for one in found], [(room, 2) for room in marks])
+        self.assertEqual(asked.count(20), 5)
+
+    def test_many_rooms_of_a_guest(self) -> None:
+        """A guest's marks count as far as a user's would."""
+        self.rooms = self.make_rooms(read_marks=2)
+        for room in ("a", "b", "c"):
+            self.post(room=room)
+            self.mark(1, GUEST, room)
+        self.assertEqual([one[0] for one in self.unread(GUEST)], ["b", "c"])

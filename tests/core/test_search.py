@@ -98,3 +98,21 @@ class SearchesTests(SynchronousTestCase):
     def test_no_rules(self) -> None:
         """Without rules of access every room is searched."""
         self.assertEqual(len(self.successResultOf(Searches(self.store).search(ANN, "word", None, None, 50)).events), 9)
+
+    def test_in_turn(self) -> None:
+        """Nobody waits for somebody else's many searches; what is hidden is asked for when it is one's turn."""
+        slow: list[Deferred[Any]] = []
+        searching = self.store.search
+
+        def search(*arguments: Any) -> "Deferred[Any]":
+            slow.append(Deferred())
+            return slow[-1].addCallback(lambda _: searching(*arguments))
+
+        self.store.search = search  # type: ignore[method-assign]
+        many = [self.searches.search(ANN, "word", None, None, 5, "greedy") for _ in range(4)]
+        other = self.searches.search(ANN, "word", None, None, 5, "other")
+        self.assertEqual((len(slow), len(self.asked)), (1, 1))
+        for number in range(3):
+            slow[number].callback(None)
+        self.assertEqual(len(self.successResultOf(other).events), 5)
+        self.assertEqual([search.called and not search.paused for search in many], [True, True, False, False])

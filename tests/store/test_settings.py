@@ -12,7 +12,7 @@ class StoreSettingsTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Every key can be given, and an impossible one is refused by its own words."""
         given = ["readers=4", "busy_timeout=2s", "cache=1MiB", "checkpoint=1MiB", "wal=8MiB", "check=0", "heads=5", "search_wait=2s", "search_time=3s"]
-        given += ["search_queue=5", "prune_batch=100"]
+        given += ["prune_batch=100"]
         settings = load({"store": StoreSettings}, None, [f"store.{pair}" for pair in given]).section(StoreSettings)
         mib = 1 << 20
         expected = StoreSettings(
@@ -26,7 +26,6 @@ class StoreSettingsTests(SynchronousTestCase):
             prune_batch=100,
             search_wait=2.0,
             search_time=3.0,
-            search_queue=5,
         )
         self.assertEqual(settings, expected)
         self.assertEqual(len(given), len(StoreSettings.__struct_fields__))

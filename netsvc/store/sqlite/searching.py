@@ -7,18 +7,17 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from netsvc.core.query import Query, SearchPage
-from netsvc.errors import NetsvcError, Overloaded, StartError, StoreUnavailable
+from netsvc.errors import NetsvcError, StartError, StoreUnavailable
 from netsvc.store.sqlite.indexing import Head, Indexer
 from netsvc.store.sqlite.search import is_damage
 from netsvc.store.threads import Handover
 
 __all__ = ["Searching"]
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 TICK: Final = 0.25
@@ -35,16 +34,13 @@ class Searching:
 
     :param indexer: makes it, on the thread.
     :param handover: brings results to the reactor.
-    :param bound: searches that are under way at the most.
     """
 
     log = Logger()
 
-    def __init__(self, indexer: Callable[[], Indexer], handover: Handover, bound: int) -> None:
+    def __init__(self, indexer: Callable[[], Indexer], handover: Handover) -> None:
         self._make = indexer
         self._handover = handover
-        self._bound = bound
-        self._searches = 0
         self._jobs: SimpleQueue[_Job | bool] = SimpleQueue()
         self._indexer: Indexer | None = None
         self._new: list[Iterable[Head]] = []
@@ -67,14 +63,7 @@ class Searching:
 
     def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
         """IStore.search. From the reactor's thread."""
-        if self._searches >= self._bound:
-            return fail(Overloaded(f"{self._bound} searches are under way already; [store] search_queue sets the bound"))
-        self._searches += 1
-        return self._call(lambda indexer: indexer.search(query, before, limit, hidden)).addBoth(self._searched)
-
-    def _searched(self, outcome: R) -> R:
-        self._searches -= 1
-        return outcome
+        return self._call(lambda indexer: indexer.search(query, before, limit, hidden))
 
     def pruned(self, rooms: Iterable[str]) -> None:
         """Retention has removed the first events of these rooms."""

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -40,9 +39,6 @@ __all__ = ["SqliteStore"]
 R = TypeVar("R")
 
 _FINISHED: Final = object()
-
-_OUTLINES: Final = 50
-"""Rooms looked at by one read."""
 
 
 @implementer(IStore)
@@ -94,7 +90,7 @@ class SqliteStore:
         self._state = state = state._replace(readers=(*state.readers, following))
         self._readers = readers = ReaderPool(state.readers)
         wal = WalBound(state.writer, state.files.database, self._readers, settings.wal, settings.busy_timeout)
-        self._searching = searching = Searching(lambda: Indexer(state.files.search, state.epoch, readers, settings), self._handover, settings.search_queue)
+        self._searching = searching = Searching(lambda: Indexer(state.files.search, state.epoch, readers, settings), self._handover)
         self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads, searching.appended)
         return state
 
@@ -228,14 +224,7 @@ class SqliteStore:
 
     def outlines(self, after: Mapping[str, int], limit: int) -> "Deferred[dict[str, Outline]]":
         """What is new in each of these rooms."""
-        return Deferred.fromCoroutine(self._outlines(list(after.items()), limit))
-
-    async def _outlines(self, after: list[tuple[str, int]], limit: int) -> dict[str, Outline]:
-        found: dict[str, Outline] = {}
-        for start in range(0, len(after), _OUTLINES):
-            # One after the other, for others have their turn between.
-            found.update(await self._read(partial(outlines, after=after[start : start + _OUTLINES], limit=limit)))
-        return found
+        return self._read(lambda connection: outlines(connection, list(after.items()), limit))
 
     # Threads
 
