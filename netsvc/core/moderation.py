@@ -242,7 +242,8 @@ class Moderation:
         return Deferred.fromCoroutine(self._info(identity, fold_room_name(room)))
 
     async def _info(self, identity: Identity, room: str) -> RoomDescription:
-        return described(await self._entitled(identity, room, Right.READ), room, identity, self._now)
+        access = await self._entitled(identity, room, Right.READ)
+        return described(access, room, identity, self._now, int(self._settings.guest_edits * 1000))
 
     def members(self, identity: Identity, room: str, after: str, limit: int) -> "Deferred[Roster]":
         """Who has a place in a room, for who may read it. NotFound, Forbidden as above."""

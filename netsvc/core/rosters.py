@@ -19,6 +19,8 @@ class RoomDescription(msgspec.Struct):
     :ivar retention_events: how many events are kept, 0 any number, None as [rooms] says.
     :ivar role: what the caller is here: owner, moderator, member, or nothing.
     :ivar may: the most that the caller may do here: read, write, moderate or own.
+    :ivar amends_since: what was sent under the caller's name before this moment is not the caller's to change: it is older than the
+        account, or, of a guest, as old as `guest_edits` of [rooms] allows. RFC 3339, UTC.
     """
 
     room: str
@@ -29,6 +31,7 @@ class RoomDescription(msgspec.Struct):
     retention_events: int | None
     role: str
     may: str
+    amends_since: str
 
 
 class Occupant(msgspec.Struct, omit_defaults=True):
@@ -53,16 +56,18 @@ class Roster(msgspec.Struct):
     more: bool
 
 
-def described(access: RoomAccess, room: str, identity: Identity, now: int) -> RoomDescription:
+def described(access: RoomAccess, room: str, identity: Identity, now: int, guest_edits: int) -> RoomDescription:
     """A room for one who may read it.
 
     :param now: milliseconds since the Unix epoch.
+    :param guest_edits: milliseconds for which a guest may change what was sent under its name.
     """
     settings = access.settings
     may = max(right for right in Right if refusal(access, room, identity, right, now) is None or right == Right.READ)
     age = None if settings.retention_age is None else settings.retention_age / 1000
     role = access.place(who_of(identity)).role
-    return RoomDescription(room, settings.access, settings.topic, access.owners(), age, settings.retention_events, role, may.name.lower())
+    since = timestamp(max(0, now - guest_edits) if identity.guest else identity.since)
+    return RoomDescription(room, settings.access, settings.topic, access.owners(), age, settings.retention_events, role, may.name.lower(), since)
 
 
 def listed(access: RoomAccess, identity: Identity, after: str, limit: int, now: int) -> Roster:

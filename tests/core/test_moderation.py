@@ -5,6 +5,7 @@ from unittest import mock
 import msgspec
 from twisted.internet.defer import CancelledError
 
+from netsvc.core.events import timestamp
 from netsvc.core.identity import Identity
 from netsvc.core.moderation import Moderation
 from netsvc.core.settings import RoomsSettings
@@ -298,6 +299,16 @@ class RoomTests(ModerationTestCase):
         self.assertEqual(seen, {**expected, "root": ("", "own")})
         self.do("mute", MOD, "meg")
         self.assertEqual(self.do("info", MEG).may, "read")
+
+    def test_since_when_one_may_amend(self) -> None:
+        """What is older than a user's account, or a guest's hour, is not theirs: what is told is what holds."""
+        self.clock.advance(10 - self.clock.seconds() % 10)
+        now = int(self.clock.seconds() * 1000)
+        again = Identity("bob", ("member",), since=now - 5000)
+        told = [self.do("info", who).amends_since for who in (again, EVE, BOB)]
+        self.assertEqual(told, [timestamp(now - 5000), timestamp(now - 3_600_000), "1970-01-01T00:00:00.000Z"])
+        self.moderation._settings = RoomsSettings(guest_edits=1e12)
+        self.assertEqual(self.do("info", EVE).amends_since, "1970-01-01T00:00:00.000Z")
 
     def test_members(self) -> None:
         """By name, a page at a time; bans and mutes are for moderators."""
