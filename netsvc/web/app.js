@@ -14,7 +14,7 @@ import { LogView } from "./log-view.js";
 import { MessageActions } from "./message-actions.js";
 import { PeopleView } from "./people-view.js";
 import { PersonDialog } from "./person-dialog.js";
-import { lockOf, may } from "./rights.js";
+import { lockOf, may, mayAmend } from "./rights.js";
 import { RoomInfoDialog } from "./room-info.js";
 import { RoomsView } from "./rooms-view.js";
 import { SearchDialog } from "./search-dialog.js";
@@ -22,9 +22,8 @@ import { StatusView } from "./status-view.js";
 import { WritingLock } from "./writing-lock.js";
 
 const DEFAULT_ROOM = "lobby";
-const LAST_ROOM = "netsvc.room";
-/** Milliseconds between looks at which rooms the server has. */
-const DIRECTORY_EVERY = 60_000;
+/** Milliseconds between looks at which rooms the server has, and what is new in those that are not followed. */
+const LISTS_EVERY = 60_000;
 /** Milliseconds for which a short word is shown. */
 const TOAST = 4000;
 
@@ -33,6 +32,10 @@ const byId = (id) => document.getElementById(id);
 class Page {
   #storage = new SafeStorage(() => localStorage);
   #room = "";
+  /** False while nobody has asked for the room on the screen: then who comes is led to where they were last. */
+  #asked = false;
+  /** Who sits here; null while nobody knows. */
+  #whose = null;
   #due = false;
   #toast = null;
 
@@ -99,7 +102,9 @@ class Page {
   }
 
   start() {
-    this.#show(roomOfPath(location.pathname) || this.#storage.getItem(LAST_ROOM) || DEFAULT_ROOM, seqOfHash());
+    const asked = roomOfPath(location.pathname);
+    this.#asked = asked !== "";
+    this.#show(asked || DEFAULT_ROOM, seqOfHash());
     this.chat.rpc.open();
     this.#focusComposer();
   }
@@ -108,8 +113,8 @@ class Page {
     const { chat } = this;
     chat.changed.add(() => this.#renderSoon());
     chat.arrived.add((room, event) => this.#arrived(room, event));
-    chat.forgotten.add((whose) => this.#forget(whose));
-    chat.left.add((room) => room === this.#room && this.#forget(chat.account.author));
+    chat.forgotten.add((whose, followed) => this.#belongTo(whose, followed));
+    chat.left.add((room) => room === this.#room && this.#forget());
     chat.rpc.changed.add(({ name, code }) => {
       this.#renderSoon();
       if (name === "online") this.#online();
@@ -117,10 +122,38 @@ class Page {
     });
   }
 
-  /** What was begun and read out in the room on the screen may be seen and heard no more. */
-  #forget(whose) {
-    this.composer.belongTo(whose);
+  /** From now on this one sits here, in a room that they may know of. */
+  #belongTo(whose, followed) {
+    const before = this.#whose;
+    // What is being written before it is known who writes it, is written to the room on the screen.
+    const isIdle = before !== null || this.composer.isEmpty;
+    this.#whose = whose;
+    if (before === null) this.composer.belongTo(whose);
+    else this.#forget();
+    if (!this.chat.rooms.has(this.#room)) this.#goHome();
+    if (isIdle && !this.#asked && followed.length > 0) this.#resume(followed);
+  }
+
+  /** To a room that anybody may know of: the name of the one on the screen is not for who sits here now. */
+  #goHome() {
+    this.#asked = false;
+    history.replaceState(null, "", "/");
+    this.#show(DEFAULT_ROOM);
+  }
+
+  /** Go on in the room that was visited last, and not in the one that nobody has asked for. */
+  #resume(followed) {
+    const unasked = this.#room;
+    this.#asked = true;
+    this.#show(followed.at(-1));
+    if (!followed.includes(unasked)) this.chat.leave(unasked);
+  }
+
+  /** What was begun, opened and read out in the room on the screen may be seen and heard no more. */
+  #forget() {
+    this.composer.belongTo(this.#whose);
     this.announcer.forget();
+    for (const dialog of document.querySelectorAll("dialog[open]:not(#account-dialog)")) dialog.close();
   }
 
   #listenToPage() {
@@ -155,13 +188,17 @@ class Page {
     addEventListener("online", () => rpc.retryNow());
     addEventListener("offline", () => this.#renderSoon());
     addEventListener("popstate", () => this.#navigated());
-    addEventListener("storage", ({ key, newValue }) => newValue === null && outbox.removedElsewhere(key));
-    setInterval(() => this.#refreshDirectory(), DIRECTORY_EVERY);
+    addEventListener("storage", ({ key, newValue }) => {
+      if (newValue === null) outbox.removedElsewhere(key);
+      this.#renderSoon(); // in another tab somebody may have read what is new here
+    });
+    setInterval(() => this.#refreshLists(), LISTS_EVERY);
   }
 
   /** Go to a room, perhaps to a message in it, and remember it in the history of the browser. */
   #visit(room, seq = 0) {
     const path = pathOfRoom(room) + (seq > 0 ? `#${seq}` : "");
+    this.#asked = true;
     if (path !== location.pathname + location.hash && this.chat.rpc.state.name !== "refused") history.pushState(null, "", path);
     this.#show(room, seq);
     this.drawers.close();
@@ -175,6 +212,7 @@ class Page {
 
   /** Back, forward, or a link to a message that was followed inside the page. */
   #navigated() {
+    this.#asked = true;
     this.#show(roomOfPath(location.pathname) || this.#room, seqOfHash());
   }
 
@@ -190,7 +228,6 @@ class Page {
       return;
     }
     this.#room = room;
-    this.#storage.setItem(LAST_ROOM, room);
     this.log.open(this.chat.follow(room), seq);
     this.composer.open(room);
     this.#render();
@@ -210,6 +247,7 @@ class Page {
   }
 
   #post(text, replyTo) {
+    this.#asked = true;
     this.log.markUnread(Infinity);
     this.chat.post(this.#room, text, { replyTo });
     this.log.showEnd().catch(() => {});
@@ -217,7 +255,8 @@ class Page {
 
   /** Arrow Up in an empty field: the last thing I said. */
   #editLast() {
-    const row = this.log.messages.findLast(({ event, own }) => own && event.type === "message" && !event.deleted);
+    const mine = ({ event }) => event.type === "message" && !event.deleted && mayAmend(this.log.room, event, this.chat.identity?.name);
+    const row = this.log.messages.findLast(mine);
     if (row) this.composer.edit(row.event);
     return row !== undefined;
   }
@@ -257,12 +296,19 @@ class Page {
     this.account.open();
   }
 
+  /** Who has an account may have read something elsewhere meanwhile, too. */
+  #refreshLists() {
+    if (document.visibilityState !== "visible" || this.chat.rpc.state.name !== "online") return;
+    this.chat.marks.refresh();
+    this.#refreshDirectory();
+  }
+
   #refreshDirectory() {
-    if (document.visibilityState === "visible") this.chat.refreshDirectory().catch(() => {}); // the next time will do
+    this.chat.refreshDirectory().catch(() => {}); // the next time will do
   }
 
   #openRooms(opener) {
-    this.#refreshDirectory();
+    this.#refreshLists();
     this.drawers.toggle(byId("rooms"), opener);
   }
 
@@ -298,6 +344,7 @@ class Page {
   async #openPerson(name) {
     const log = this.log.room;
     const roster = await this.chat.roster(log).catch(() => []);
+    if (this.log.room !== log || !log.joined) return;
     this.person.open(log, roster.find((occupant) => occupant.name === name) ?? { name });
   }
 

@@ -3,6 +3,7 @@
 import { PersonalStorage } from "./client/storage.js";
 import { byteLength, formatBytes, TEXT_LIMIT } from "./client/text.js";
 import { Completion } from "./completion.js";
+import { plain } from "./content.js";
 import { summary } from "./markdown.js";
 
 const DRAFT = "netsvc.draft.";
@@ -73,6 +74,11 @@ export class Composer {
     this.#completion.close();
     this.#showMode();
     this.#changed();
+  }
+
+  /** True if nothing was written. */
+  get isEmpty() {
+    return this.#field.value === "";
   }
 
   focus() {
@@ -166,7 +172,7 @@ export class Composer {
     this.#about.hidden = kind === undefined;
     this.#about.querySelector(".what").textContent = kind === "edit" ? "Editing your message" : "Replying to ";
     this.#about.querySelector(".whom").textContent = kind === "reply" ? event.from : "";
-    this.#about.querySelector(".words").textContent = kind === undefined ? "" : summary(event.text ?? "");
+    this.#about.querySelector(".words").replaceChildren(...plain(kind === undefined ? "" : summary(event.text ?? "")));
     this.#about.querySelector("button").setAttribute("aria-label", kind === "edit" ? "Stop editing" : "Do not reply");
     this.#send.setAttribute("aria-label", kind === "edit" ? "Save" : "Send");
   }

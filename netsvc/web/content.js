@@ -85,6 +85,11 @@ function codeBlock({ language, text }) {
   return element("figure", { class: "code-block" }, element("figcaption", {}, label, copy), element("pre", { dir: "ltr", tabindex: "0", role: "region", "aria-label": name }, code));
 }
 
+/** A line of text that stays as it is. */
+export function plain(text) {
+  return shown(text, TURNS);
+}
+
 /** Text with the characters that would turn it around made visible instead. */
 function shown(text, turns) {
   if (!turns.test(text)) return [text];

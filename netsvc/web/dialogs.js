@@ -196,7 +196,7 @@ export class AccountDialog {
     const problem = await this.#chat.signIn(name.value.trim(), password.value);
     complain(form, password, problem);
     if (problem !== "") return;
-    password.value = "";
+    form.reset();
     this.#dialog.close();
   }
 

@@ -5,6 +5,7 @@ import { pathOfRoom } from "./client/text.js";
 import { inWords } from "./client/words.js";
 import { element, icon } from "./dom.js";
 import { QUICK } from "./emoji.js";
+import { mayAmend } from "./rights.js";
 
 const KEYS = { r: "reply", e: "edit", "+": "pick", ":": "pick", Delete: "delete", c: "link" };
 
@@ -88,7 +89,7 @@ export class MessageActions {
   }
 
   #possible(event) {
-    const own = event.from === this.#chat.identity?.name;
+    const own = mayAmend(this.#log.room, event, this.#chat.identity?.name);
     const lock = this.#do.lock();
     const found = lock === null ? ["quick", "pick", "reply"] : [];
     if (lock === null && own && event.type === "message") found.push("edit");

@@ -1,6 +1,6 @@
 /** Rows of the log as nodes. What can be done with a row says so by `data-action`; whoever holds the list listens once. */
 
-import { content } from "./content.js";
+import { content, plain } from "./content.js";
 import { formatDay, formatFull, formatTime, formatUntil } from "./client/text.js";
 import { avatar, element, hueOf, icon } from "./dom.js";
 import { nameOf } from "./emoji.js";
@@ -100,7 +100,7 @@ function quote(seq, log, want) {
   const words = quoted.deleted ? "This message was deleted." : summary(quoted.text ?? "");
   const who = element("bdi", { class: `name hue-${hueOf(quoted.from)}` }, quoted.from);
   const attributes = { type: "button", class: "quote", "data-action": "jump", "data-to": String(seq), "data-focus": "quote", title: "Go to this message" };
-  return element("button", attributes, element("span", { class: "sr" }, "In reply to "), who, " ", element("bdi", { class: "words" }, words));
+  return element("button", attributes, element("span", { class: "sr" }, "In reply to "), who, " ", element("bdi", { class: "words" }, ...plain(words)));
 }
 
 function reactions(list, me, locked) {
@@ -130,10 +130,10 @@ function notice({ event, date }) {
 }
 
 function happened(event, date) {
-  if (event.type === "topic") return event.text ? ["set the topic: ", element("bdi", {}, event.text)] : ["removed the topic"];
+  if (event.type === "topic") return event.text ? ["set the topic: ", element("bdi", {}, ...plain(event.text))] : ["removed the topic"];
   const whom = element("bdi", { class: "name" }, event.name ?? "");
   const until = event.until ? ` until ${formatUntil(new Date(event.until), date)}` : "";
-  const why = event.text ? [": ", element("bdi", {}, event.text)] : [];
+  const why = event.text ? [": ", element("bdi", {}, ...plain(event.text))] : [];
   switch (event.action) {
     case "kick":
       return ["removed ", whom, ...why];

@@ -10,6 +10,11 @@ export function may(log, right) {
   return log?.info ? RIGHTS.indexOf(log.info.may) >= RIGHTS.indexOf(right) : false;
 }
 
+/** True if an event under my name is mine to change: who has the name today may not be who had it then. */
+export function mayAmend(log, event, me) {
+  return event.from === me && event.at >= (log?.info?.amends_since ?? "");
+}
+
 /**
  * Why nothing can be written in a room: it is not open to me, or I am muted.
  *

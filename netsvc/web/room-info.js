@@ -32,6 +32,8 @@ export class RoomInfoDialog {
   /** @param {import("./client/rooms.js").RoomLog} log */
   open(log) {
     this.#log = log;
+    this.#dialog.querySelector(".invite-form").reset();
+    this.#list([]);
     this.#dialog.querySelector("h2").textContent = `#${log.name}`;
     for (const problem of this.#dialog.querySelectorAll(".problem")) problem.hidden = true;
     this.#fill();

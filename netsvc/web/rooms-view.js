@@ -33,6 +33,9 @@ export class RoomsView {
     this.#filter = filter;
     this.#rest = rest;
     filter.addEventListener("input", () => this.#renderOthers());
+    chat.forgotten.add(() => {
+      filter.value = "";
+    });
     followed.addEventListener("click", (event) => {
       const leave = event.target.closest(".leave");
       if (leave) onLeave(leave.dataset.leave);

@@ -2,6 +2,7 @@
 
 import { formatFull, formatWhen } from "./client/text.js";
 import { CODE, inWords } from "./client/words.js";
+import { plain } from "./content.js";
 import { avatar, element, hueOf } from "./dom.js";
 
 const PAGE = 20;
@@ -202,10 +203,10 @@ function excerpt(text, highlights) {
   let done = from;
   for (const [start, stop] of highlights) {
     if (start < done || stop > end) continue;
-    parts.push(chars.slice(done, start).join(""), element("mark", {}, chars.slice(start, stop).join("")));
+    parts.push(...plain(chars.slice(done, start).join("")), element("mark", {}, ...plain(chars.slice(start, stop).join(""))));
     done = stop;
   }
-  parts.push(chars.slice(done, end).join(""));
+  parts.push(...plain(chars.slice(done, end).join("")));
   if (end < chars.length) parts.push("…");
   return parts;
 }

@@ -7,6 +7,18 @@ from playwright.sync_api import Page, expect
 from tests.system.pages import DEADLINE, PageCase
 from tests.system.programs import eventually
 
+# Resolves when the page has drawn nothing new for a second.
+REST = """() => new Promise((resolve) => {
+  const { requestAnimationFrame } = window;
+  let timer = setTimeout(resolve, 1000);
+  window.requestAnimationFrame = (draw) => {
+    clearTimeout(timer);
+    timer = setTimeout(resolve, 1000);
+    return requestAnimationFrame(draw);
+  };
+})"""
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
 
 class RoomsTests(PageCase):
     """People with accounts and guests, in rooms of their own."""
@@ -49,6 +61,34 @@ class RoomsTests(PageCase):
         self.see(link.locator(".badge"), "1 unread")
         link.locator("a").click()
         expect(second.locator("#rows > .unread + .message .text")).to_have_text("three", timeout=DEADLINE)
+
+    def test_what_was_read_in_another_tab_is_not_new(self) -> None:
+        """Tabs of one browser count together, also while nothing else happens."""
+        self.say("sam", "one")
+        page = self.open("ann", room=f"{self.room}-other", stored={"netsvc.rooms": f'["{self.room}"]'})
+        link = page.locator("#followed li", has=page.locator(f'[data-room="{self.room}"]'))
+        expect(link).to_be_visible(timeout=DEADLINE)
+        tab = page.context.new_page()
+        tab.goto(f"{self.daemon.url}/web/icon.svg")
+        self.say("sam", "two")
+        self.see(link.locator(".badge"), "1 unread")
+        page.evaluate(REST)
+        head = self.as_("sam").call("chat.history", room=self.room, limit=1)["cursor"]
+        tab.evaluate("([key, cursor]) => localStorage.setItem(key, cursor)", [f"netsvc.seen.{self.room}", head])
+        expect(link.locator(".badge")).to_have_count(0, timeout=DEADLINE)
+        expect(page).to_have_title(re.compile("^#"), timeout=DEADLINE)
+
+    def test_what_is_new_in_rooms_that_were_left(self) -> None:
+        """Where one has read before, what is new is counted without a new connection, and ends when it is read on another device."""
+        self.say("nora", "mine")
+        self.as_("nora").call("chat.mark_read", room=self.room, seq=1)
+        page = self.open("nora", room=f"{self.room}-other", **PHONE)
+        link = page.locator("#others li", has=page.locator(f'[data-room="{self.room}"]'))
+        for badges, news in ((2, lambda: self.say("sam", "one @nora")), (0, lambda: self.as_("nora").call("chat.mark_read", room=self.room, seq=2))):
+            news()
+            page.tap("#open-rooms")
+            expect(link.locator(".badge")).to_have_count(badges, timeout=DEADLINE)
+            page.tap("#close-rooms")
 
     def test_many_rooms(self) -> None:
         """All rooms of the server are found, beyond the first page of their list, by a part of their names."""
@@ -246,6 +286,23 @@ class RoomsTests(PageCase):
         other.click("#open-info")
         expect(other.locator("#info-access")).to_be_disabled()
         expect(other.locator("#info-topic")).to_be_editable()
+
+    def test_each_room_has_its_own_people(self) -> None:
+        """While it is asked who has a place in a room, nobody of the room that was looked at before is shown."""
+        self.say("nora", "my room")
+        self.as_("nora").call("room.invite", room=self.room, name="yuki")
+        self.as_("nora").call("chat.post", room=f"{self.room}-other", text="mine, too")
+        page = self.open("nora", stored={"user:nora:netsvc.rooms": f'["{self.room}-other"]'})
+        page.click("#open-info")
+        self.see(page.locator(".roster .person"), ["nora", "yuki"])
+        page.keyboard.press("Escape")
+        page.locator("#followed a", has_text=f"{self.room}-other").click()
+        self.hold(page, "room.members")
+        page.click("#open-info")
+        self.see(page.locator("#info-title"), f"#{self.room}-other")
+        expect(page.locator(".roster .person")).to_have_count(0)
+        self.let_go(page)
+        self.see(page.locator(".roster .person"), "nora")
 
     def test_somebody_is_sent_out(self) -> None:
         """Muted, removed and banned people are told why they cannot go on; moderators delete what others wrote."""

@@ -43,6 +43,8 @@ DEEPEST = """() => Math.max(...[...document.querySelectorAll('#rows .text *')].m
 class WritingTests(PageCase):
     """Each message is posted by a program, and looked at on the page."""
 
+    accounts = {"olga": "admin"}  # noqa: RUF012 - declared as a ClassVar where it is inherited from
+
     def test_markup(self) -> None:
         """Bold, italics, strike, code, lists, quotes, links, mentions and emoji are shown as what they are."""
         self.say("sam", "**b** *i* _j_ ~~s~~ `c` :tada: @nora [wiki](https://wiki.example/x) <https://b.example>")
@@ -88,14 +90,22 @@ class WritingTests(PageCase):
         self.say("sam", "\u202egnp.exe")
         self.say("sam", "```\nif admin\u2066: pass\n```")
         self.say("sam", "[https://bank.example/](https://evil.example/) [\u202ebank.example](https://evil.example/)")
-        self.say("sam", "plain")
+        self.say("sam", "plain", reply_to=1)
+        self.as_("olga").call("room.set", room=self.room, topic="\u202etxt.exe")
         page = self.open()
+        for place in (".message .quote", ".notice"):
+            self.see(page.locator(f"#rows {place} .control"), "U+202E")
         rows = page.locator("#rows .text")
         self.see(rows.nth(0).locator(".control"), "U+202E")
         self.see(rows.nth(1).locator(".control"), "U+2066")
         self.see(rows.nth(2).locator(".host"), [" (evil.example)", " (evil.example)"])
         for place in range(3):
             self.assertEqual(rows.nth(place).locator("p, pre").first.evaluate("node => getComputedStyle(node).unicodeBidi").partition("-")[0], "isolate")
+        self.act(page, 1, "reply")
+        self.see(page.locator("#composer .about .control"), "U+202E")
+        page.click("#open-search")
+        page.fill("#query", f"in:{self.room} gnp")
+        self.see(page.locator(".results .control"), "U+202E")
 
     def test_names_and_emoji_are_completed(self) -> None:
         """After @ and : a list of what fits appears; arrow keys choose, Enter and Tab take, Escape leaves the text alone."""

@@ -1,44 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Chat } from "../../netsvc/web/client/chat.js";
-import { fakeSockets, FakeServer, FakeStorage, FakeTimers, settle } from "./fakes.mjs";
-
-let keys = 0;
-
-/** A page's chat on a server in memory; `connect` lets the newest socket through. */
-function page({ server = new FakeServer(), storage = new FakeStorage(), timers = new FakeTimers(), fetch } = {}) {
-  const sockets = fakeSockets();
-  const rpc = { WebSocket: sockets.FakeSocket, timers, random: () => 0.5 };
-  const outbox = { now: () => timers.now() * 1000, newKey: () => `key-${(keys += 1)}` };
-  const chat = new Chat({ url: "ws://here/ws", storage, fetch, after: timers.after, rpc, outbox });
-  const connect = async () => {
-    server.accept(sockets.last);
-    await settle();
-  };
-  return { chat, server, storage, timers, sockets, connect };
-}
-
-async function online(options = {}) {
-  const parts = page(options);
-  parts.chat.follow("lobby");
-  parts.chat.rpc.open();
-  await parts.connect();
-  assert.equal(parts.chat.rpc.state.name, "online");
-  return parts;
-}
-
-const texts = (chat, room = "lobby") => chat.rooms.get(room).events.map(({ text }) => text);
-
-/** The next call is answered with this error instead. */
-function refuseOnce(server, sockets, method, code, data) {
-  server.swallow = (asked, socket) => {
-    if (asked !== method) return false;
-    server.swallow = () => false;
-    socket.fail(socket.sent.at(-1).id, code, "no", data);
-    return true;
-  };
-}
+import { answerWith, online, page, refuseOnce, texts } from "./chatting.mjs";
+import { FakeServer, FakeStorage, FakeTimers, settle } from "./fakes.mjs";
 
 test("a guest keeps the name that was given, on every later connection", async () => {
   const { chat, storage, sockets, timers, connect } = await online();
@@ -216,15 +180,6 @@ test("presence, gaps and the list of rooms arrive where they belong", async () =
   await chat.refreshPresent(log);
 });
 
-/** These methods are answered with these results. */
-function answerWith(server, results) {
-  server.swallow = (method, socket) => {
-    if (!(method in results)) return false;
-    socket.answer(socket.sent.at(-1).id, results[method]);
-    return true;
-  };
-}
-
 test("messages that replies quote are looked up together, and again when the server was busy or away", async () => {
   const server = new FakeServer();
   for (let i = 1; i <= 400; i += 1) server.say("lobby", "ann", `m${i}`);
@@ -357,96 +312,6 @@ test("who waits for a condition that throws is told, now or later, and once", as
   assert.equal(looked, 3);
 });
 
-/** A page on a server that knows who signed in; what `fetch` is told counts for the next connection. */
-async function shared() {
-  const server = new FakeServer();
-  const session = { name: "" };
-  const fetch = async (path, { body }) => {
-    session.name = path === "/login" ? body.get("name") : "";
-    return { ok: true };
-  };
-  server.known = () => session.name;
-  const parts = page({ server, fetch });
-  const forgotten = [];
-  parts.chat.forgotten.add((whose) => forgotten.push([whose, [...parts.chat.rooms.values()].flatMap(({ events }) => events).length]));
-  parts.chat.follow("lobby");
-  parts.chat.rpc.open();
-  await parts.connect();
-  const be = async (name) => {
-    assert.equal(await (name === "" ? parts.chat.signOut() : parts.chat.signIn(name, "x")), "");
-    await parts.connect();
-  };
-  return { ...parts, session, forgotten, be };
-}
-
-test("who signs out takes along what was read, who was there, and what waits to be sent; the next one sees nothing of it", async () => {
-  const { chat, server, sockets, storage, forgotten, be } = await shared();
-  await be("cara");
-  const log = chat.follow("secret");
-  server.say("secret", "cara", "the plan");
-  await settle();
-  answerWith(server, { "chat.rooms": { rooms: [{ name: "secret" }] } });
-  await chat.refreshDirectory();
-  sockets.last.notify("chat.typing", { room: "secret", from: "eve" });
-  refuseOnce(server, sockets, "chat.post", -32002);
-  chat.post("secret", "mine alone");
-  await settle();
-  assert.deepEqual([log.events.length, log.present.count, chat.typists.in("secret"), chat.outbox.of("secret").length], [2, 1, ["eve"], 1]);
-  forgotten.length = 0;
-  assert.equal(await chat.signOut(), "");
-  const nothing = () => [log.events, log.present.names, log.joined, chat.typists.in("secret"), chat.outbox.of("secret"), chat.directory, chat.unread(log).count];
-  assert.deepEqual([nothing(), chat.identity], [[[], [], false, [], [], [], 0], null]);
-  server.refused = new Set(["secret"]);
-  await (server.accept(sockets.last), settle());
-  assert.deepEqual([forgotten, nothing(), log.problem], [[[null, 0], ["", 0]], [[], [], false, [], [], [], 0], "This is not there (any more)."]);
-  assert.deepEqual([...chat.rooms.keys()], ["lobby", "secret"], "the guest's rooms, and the one that is open");
-  await be("dan");
-  assert.deepEqual([...chat.rooms.keys()], ["secret"]);
-  assert.ok(![...storage.entries].some(([key, value]) => key.includes("dan") && value.includes("secret")), "nor does dan follow it from now on");
-  chat.follow("garden");
-  assert.deepEqual([...chat.rooms.keys()], ["garden"]);
-  assert.ok(!sockets.last.sent.some(({ method }) => method === "chat.post"), "and nothing of cara's is sent as dan");
-  server.refused = new Set();
-  await be("cara");
-  assert.deepEqual([...chat.rooms.keys()], ["lobby", "secret", "garden"]);
-  assert.deepEqual([texts(chat, "secret"), chat.outbox.of("secret").map(({ text }) => text)], [["the plan", "mine alone"], ["mine alone"]]);
-});
-
-test("somebody else is noticed on a later connection too, and when nobody is let in; a guest's other name is nobody else", async () => {
-  const { chat, server, sockets, session, timers, connect, forgotten, be } = await shared();
-  server.say("lobby", "ann", "hello");
-  await chat.rename("zoe");
-  await connect();
-  assert.deepEqual([forgotten, texts(chat)], [[["", 0]], ["hello"]]);
-  await be("cara");
-  const { cursor } = chat.rooms.get("lobby");
-  session.name = "dan"; // in another tab
-  sockets.last.drop();
-  await timers.advance(1);
-  await connect();
-  assert.deepEqual([forgotten.at(-1), chat.identity.name, chat.rooms.get("lobby").cursor], [["dan", 0], "dan", cursor]);
-  assert.equal(sockets.last.sent.find(({ method }) => method === "chat.join").params.after, undefined, "the log is asked for as by somebody new");
-  sockets.last.drop(4401, "signed out elsewhere");
-  assert.deepEqual([forgotten.at(-1), texts(chat), chat.identity], [[null, 0], [], null]);
-});
-
-test("the room that is open stays for who signs in, if it is open to them", async () => {
-  const { chat, server, be } = await shared();
-  await be("cara");
-  chat.follow("garden");
-  await settle();
-  await be("dan");
-  assert.deepEqual([...chat.rooms.keys()], ["garden"]);
-  assert.ok(chat.rooms.get("garden").joined);
-  chat.follow("lobby");
-  await be("");
-  await be("dan");
-  assert.deepEqual([...chat.rooms.keys()], ["garden", "lobby"]);
-  server.refused = new Set(["garden"]);
-  await be("");
-  assert.deepEqual([...chat.rooms.keys()], ["lobby"]);
-});
-
 test("of a room that one is sent out of, or not let into again, nothing stays", async () => {
   const { chat, server, sockets, timers, connect } = await online();
   server.say("lobby", "ann", "for members");
@@ -469,28 +334,6 @@ test("of a room that one is sent out of, or not let into again, nothing stays", 
   await timers.advance(1);
   await connect();
   assert.deepEqual([log.events, log.joined, left], [[], false, [["lobby", "access"]]]);
-});
-
-test("what one user has read is neither read nor told for the next", async () => {
-  const { chat, server, sockets, storage, timers, be } = await shared();
-  server.say("lobby", "ann", "one");
-  await be("cara");
-  chat.follow("lobby");
-  await settle();
-  server.say("lobby", "ann", "two");
-  await settle();
-  chat.markSeen(chat.rooms.get("lobby"));
-  assert.equal(storage.getItem("user:cara:netsvc.seen.lobby"), "e:2");
-  await be("dan");
-  await timers.advance(5);
-  assert.equal(storage.getItem("user:dan:netsvc.seen.lobby"), "e:2", "the first visit: nothing is new");
-  server.say("lobby", "ann", "three");
-  await settle();
-  assert.equal(chat.unread(chat.rooms.get("lobby")).count, 1);
-  await be("cara");
-  assert.equal(chat.unread(chat.rooms.get("lobby")).count, 1, "where she was");
-  await timers.advance(5);
-  assert.deepEqual(sockets.last.sent.filter(({ method }) => method === "chat.mark_read").map(({ params }) => params), [{ room: "lobby", seq: 2 }]);
 });
 
 test("a badge goes with the message that it counted", async () => {

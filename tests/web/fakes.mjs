@@ -138,6 +138,8 @@ export class FakeServer {
   known = () => "";
   /** Rooms that are not there for anybody. */
   refused = new Set();
+  /** Rooms whose names are not for everybody. */
+  secret = new Set();
   #followers = new Map();
   #guests = 0;
 
@@ -187,6 +189,8 @@ export class FakeServer {
         return this.#join(session, params);
       case "chat.history":
         return this.#page(params);
+      case "room.info":
+        return { room: params.room, access: this.secret.has(params.room) ? "secret" : "public", topic: "", owners: [], role: "", may: "write" };
       case "chat.unread":
         return { rooms: [] };
       case "chat.post":

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { RpcError } from "../../netsvc/web/client/rpc.js";
 import { RoomLog } from "../../netsvc/web/client/rooms.js";
 import { inWords } from "../../netsvc/web/client/words.js";
-import { lockOf, may } from "../../netsvc/web/rights.js";
+import { lockOf, may, mayAmend } from "../../netsvc/web/rights.js";
 
 const NOW = new Date(2026, 10, 21, 12);
 
@@ -39,4 +39,13 @@ test("a room that refused us is shut; one that could not answer is not", () => {
   assert.ok(lockOf(room({ problem: problem(-32002, { detail: "garden is for its members" }) }), "ann", NOW).shut);
   assert.ok(lockOf(room({ problem: problem(-32003) }), "ann", NOW).shut);
   for (const code of [-32603, -32005, -32007, -32008]) assert.equal(lockOf(room({ problem: problem(code) }), "ann", NOW), null, String(code));
+});
+
+test("what was sent under my name before it was mine is not mine to change", () => {
+  const since = "2026-11-21T10:00:00.000Z";
+  const event = (from, at) => ({ from, at });
+  const known = room({ info: { may: "write", amends_since: since } });
+  assert.deepEqual(["2026-11-21T09:59:59.999Z", since].map((at) => mayAmend(known, event("ann", at), "ann")), [false, true]);
+  assert.ok(!mayAmend(known, event("bob", since), "ann"));
+  for (const unknown of [room({}), room({ info: { may: "write" } }), null]) assert.ok(mayAmend(unknown, event("ann", since), "ann"), "as far as is known");
 });

@@ -61,6 +61,10 @@ class ModulesTests(SynchronousTestCase):
         """Reactions, read marks, mentions and who writes."""
         self.passes_in_node("marks.test.mjs")
 
+    def test_persons(self) -> None:
+        """Who sits down after somebody else sees nothing of theirs, and finds what is their own."""
+        self.passes_in_node("person.test.mjs")
+
     def test_text(self) -> None:
         """Names, links, lengths and times are read and written as the server and people do."""
         self.passes_in_node("text.test.mjs")

@@ -6,6 +6,7 @@
  */
 
 import { Account } from "./account.js";
+import { readDirectory } from "./directory.js";
 import { readFollowed, writeFollowed } from "./followed.js";
 import { Outbox } from "./outbox.js";
 import { Quotes } from "./quotes.js";
@@ -25,9 +26,6 @@ const AROUND_BEFORE = 40;
 const AROUND_AFTER = 40;
 /** More rooms than this are not followed at once; the one not visited for longest is let go. */
 const MOST_ROOMS = 12;
-/** Pages of the list of rooms. */
-const DIRECTORY_PAGE = 200;
-const MOST_DIRECTORY_PAGES = 10;
 const MOST_ROSTER = 2000;
 
 function afterSeconds(seconds, action) {
@@ -42,8 +40,9 @@ export class Chat {
   /** Emits (room, reason) when the server has taken us out of a room, or lets us in no more. */
   left = new Signal();
   /**
-   * Emits (whose) once somebody else sits here, after everything that the last one knew was dropped: the name of the user, "" for
-   * a guest, null until the next connection says who it is. A guest who takes another name is nobody else.
+   * Emits (whose, followed) once somebody else sits here, after everything that the last one knew was dropped: the name of the user,
+   * "" for a guest, null until the next connection says who it is; and the names of the rooms that this one has followed here before,
+   * the last one visited last. A guest who takes another name is nobody else.
    */
   forgotten = new Signal();
   /** @type {Map<string, RoomLog>} the rooms that are followed */
@@ -245,16 +244,9 @@ export class Chat {
   /** Ask which rooms the server has, page after page. */
   async refreshDirectory() {
     if (this.rpc.state.name !== "online") return;
-    const found = [];
-    let more = true;
-    for (let page = 0; more && page < MOST_DIRECTORY_PAGES; page += 1) {
-      const params = found.length > 0 ? { after: found.at(-1).name } : {};
-      const answer = await this.rpc.call("chat.rooms", { ...params, limit: DIRECTORY_PAGE });
-      found.push(...answer.rooms);
-      more = answer.more === true && answer.rooms.length > 0;
-    }
-    this.directory = found;
-    this.directoryCut = more;
+    const { rooms, cut } = await readDirectory((params) => this.rpc.call("chat.rooms", params));
+    this.directory = rooms;
+    this.directoryCut = cut;
     this.changed.emit("directory");
   }
 
@@ -358,21 +350,24 @@ export class Chat {
     const before = this.#own.whose;
     if (whose === before) return;
     this.#own.whose = whose;
-    if (before !== null) this.#forget();
+    if (before !== null) this.#forget(before);
     if (whose === null) this.account.forget();
     const known = [...this.rooms];
-    const kept = readFollowed(this.#own).filter((name) => !this.rooms.has(name));
+    const followed = readFollowed(this.#own);
+    const kept = followed.filter((name) => !this.rooms.has(name));
+    if (followed.includes(this.#lent)) this.#lent = "";
     this.rooms.clear();
     for (const [name, log] of [...kept.map((name) => [name, new RoomLog(name)]), ...known].slice(-MOST_ROOMS)) this.rooms.set(name, log);
     if (whose !== null) this.#writeList();
-    this.forgotten.emit(whose);
+    this.forgotten.emit(whose, followed);
     for (const what of ["identity", "rooms", "directory"]) this.changed.emit(what);
   }
 
-  /** Nothing of it is left, but that the room visited last is the one that is open. */
-  #forget() {
+  /** Nothing of it is left, but that the room visited last is open, if that says nothing about who was here. */
+  #forget(before) {
     this.#admitted = false;
-    const [open] = [...this.rooms.keys()].slice(-1);
+    const last = [...this.rooms.values()].at(-1);
+    const open = before === "" || last?.info?.access === "public" ? last?.name : undefined;
     for (const [name, log] of this.rooms) {
       this.#blank(log);
       this.#early.delete(log);

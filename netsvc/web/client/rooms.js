@@ -78,7 +78,7 @@ export class RoomLog {
   arrived = new Map();
   /** What the room is about, as far as it is known. */
   topic = "";
-  /** The answer of `room.info`, once it was asked for. @type {{access: string, owners: string[], role: string, may: string} | null} */
+  /** The answer of `room.info`, once it was asked for. @type {{access: string, owners: string[], role: string, may: string, amends_since: string} | null} */
   info = null;
   /** True once it was asked for on this connection. */
   described = false;
