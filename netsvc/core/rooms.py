@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from netsvc.core.access import Right, absent
 from netsvc.core.delivery import Delivery, Follower
 from netsvc.core.events import Event, cursor_of, parse_cursor, timestamp
-from netsvc.core.history import Histories, History, check_limit, position
+from netsvc.core.history import MOST, Histories, History, check_limit, position
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.permissions import Permissions
@@ -313,8 +313,10 @@ class Rooms:
     async def _directory(self, identity: Identity, after: str, limit: int) -> RoomList:
         epoch = self._store.epoch
         shown: list[RoomSummary] = []
+        # Many may be secret: it shall not take a read for each of them.
+        asked = max(limit + 1, MOST)
         while True:
-            infos: list[RoomInfo] = await self._store.rooms(after, limit + 1)
+            infos: list[RoomInfo] = await self._store.rooms(after, asked)
             unreadable = await self.permissions.unreadable(identity, [info.name for info in infos])
             for info in infos:
                 readable = info.name not in unreadable
@@ -330,7 +332,7 @@ class Rooms:
                 if readable:
                     summary.cursor, summary.at, summary.count = cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)
                 shown.append(summary)
-            if len(infos) <= limit:
+            if len(infos) < asked:
                 return RoomList(shown, False)
             after = infos[-1].name
 

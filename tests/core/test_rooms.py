@@ -1,11 +1,13 @@
 """Rooms: posting, joining, history, presence, in memory and on a Clock."""
 
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
 
 from netsvc.core.identity import Identity
 from netsvc.core.posting import Posted
+from netsvc.core.records import Draft
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, StoreUnavailable, TooLarge
 from tests.core.fakes import FakeSink
 from tests.core.rooms_case import ALICE, BOB, GUEST, OTHER_GUEST, RoomsTestCase
@@ -375,6 +377,17 @@ class HistoryTests(RoomsTestCase):
 
 class PresenceTests(RoomsTestCase):
     """Who is there."""
+
+    def test_directory_of_secret_rooms(self) -> None:
+        """However few rooms somebody asks for, it does not take a read of the store for each of those that are not for them."""
+        for number in range(450):
+            self.store.append([Draft(f"room-{number}", "message", "bob", 1, "hi")])
+        self.rooms.permissions.restricted = self.rooms.permissions._closed = {f"room-{number}": "secret" for number in range(450) if number != 444}
+        for limit in (0, 1, 200):
+            with mock.patch.object(self.store, "rooms", side_effect=self.store.rooms) as asked:
+                listed = self.result(self.rooms.directory(GUEST, "", limit))
+            self.assertEqual(([room.name for room in listed.rooms], listed.more), (["room-444"][:limit], not limit))
+            self.assertLessEqual(asked.call_count, 3)
 
     def test_coming_and_going(self) -> None:
         """Told once a second, leaving after ten seconds of absence."""
