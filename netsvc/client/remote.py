@@ -140,7 +140,7 @@ class Remote:
             is with a key that is given here.
         :return: fires with the result; fails with a ClientError. Cancelling it tells the server, on a WebSocket.
         """
-        return Deferred.fromCoroutine(self._call(method, params, deadline or self.limits.deadline, key, idempotent, progress))
+        return Deferred.fromCoroutine(self._call(method, params, self.limits.deadline if deadline is None else max(0.0, deadline), key, idempotent, progress))
 
     def follow(self, room: str, after: str | None = None, history: int = 0) -> Feed:
         """Follow a room, on a WebSocket; see Feed."""

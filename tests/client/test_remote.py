@@ -156,6 +156,13 @@ class HttpCalls(RemoteCase):
         self.clock.advance(1.5)
         self.failureResultOf(call, ConnectionLost)
 
+    def test_no_time_left(self) -> None:
+        """Who has no time left gets none: 0 is no default."""
+        for deadline in (0, -1):
+            call = self.rpc.call("math.add", [1], deadline=deadline)
+            self.clock.advance(0.01)
+            self.failureResultOf(call, DeadlinePassed)
+
     def test_deadline_over_attempts(self) -> None:
         """No attempt is waited for that would begin too late: why the last one failed is said at once."""
         call = self.rpc.call("math.add", [1], deadline=4)
