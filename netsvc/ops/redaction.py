@@ -19,9 +19,11 @@ _SECRET = re.compile(
     ( (?<![A-Za-z]) {_SCHEME}                        # Authorization schemes, wherever they stand
     | {_NAMES} (?: \\?["']?\s*[=:]\s* | ["']\s*,\s* ) # name=value, "name": value, ('name', 'value')
     )
-    (?: b?\\?"[^"]*" | b?'[^']*' | (?:{_SCHEME})? [^\s"',;&)}}\]]+ (?: ;\s*[\w-]+=[^\s"',;]+ )* )
+    (?: b?"(?:[^"\\]|\\.)*" | b?'(?:[^'\\]|\\.)*' # with escapes of the quote that ends it
+    | \\"(?:[^"\\]|\\\\\\"|\\(?!"))*\\"          # JSON inside of a string
+    | (?:{_SCHEME})? [^\s"',;&)}}\]]+ (?: ;\s*[\w-]+=[^\s"',;]+ )* )
     """,
-    re.IGNORECASE | re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 
 

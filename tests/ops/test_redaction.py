@@ -1,5 +1,7 @@
 """Promises of netsvc.ops.redaction."""
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -38,6 +40,14 @@ class RedactionTests(SynchronousTestCase):
             self.assertNotIn("hunter2", redact(line), line)
             self.assertIn("***", redact(line))
         self.assertEqual(redact("GET /ws?token=abc&name=ann HTTP/1.1"), "GET /ws?token=***&name=ann HTTP/1.1")
+
+    def test_quotes_in_secrets(self) -> None:
+        """A quote that belongs to the secret does not end it: neither in JSON, nor as Python shows it, nor in JSON inside of other text."""
+        secret = 'open "hunter2" \\ \'hunter2\' \n hunter2'
+        for line in (json.dumps({"password": secret, "n": 1}), repr({"password": secret}), repr({"token": secret.encode()}), f"password={secret.encode()!r}"):
+            self.assertNotIn("hunter2", redact(line), line)
+        self.assertEqual(redact(json.dumps({"password": secret, "n": 1})), '{"password": ***, "n": 1}')
+        self.assertNotIn("hunter2", redact(json.dumps({"text": json.dumps({"token": secret})})))
 
     def test_tokens_of_ours(self) -> None:
         """A token is known by its beginning, wherever it stands."""
