@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
@@ -10,13 +11,32 @@ from netsvc.core.names import fold_room_name
 from netsvc.core.records import Row
 from netsvc.errors import InvalidParams
 
-__all__ = ["LONGEST_QUERY", "MOST_TERMS", "Query", "SearchPage", "Term", "fold_name", "matches", "parse_query", "searchable", "spans"]
+__all__ = [
+    "LONGEST_QUERY",
+    "MOST_SPANS",
+    "MOST_TERMS",
+    "WORDS_LOOKED_AT",
+    "Query",
+    "SearchPage",
+    "Term",
+    "fold_name",
+    "matches",
+    "parse_query",
+    "searchable",
+    "spans",
+]
 
 LONGEST_QUERY: Final = 500
 """Characters of a query."""
 
 MOST_TERMS: Final = 20
 """Words, phrases and filters of a query."""
+
+MOST_SPANS: Final = 100
+"""Words that are highlighted in one message."""
+
+WORDS_LOOKED_AT: Final = 3000
+"""Words of a message among which those are."""
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Kana and Han: written without blanks between words, so each character counts as a word."""
@@ -63,12 +83,14 @@ class SearchPage(NamedTuple):
     """What a store has found.
 
     :ivar hits: rooms and present rows, newest first.
+    :ivar highlights: of each of them its `spans`: they take a while, which is no matter of the reactor's thread.
     :ivar position: behind which to go on: a cursor's two parts. Of the log, if one room was searched; else of the store's own kind.
     :ivar more: there may be further ones.
     :ivar behind: some of the newest events have not been looked at.
     """
 
     hits: list[tuple[str, Row]]
+    highlights: list[list[tuple[int, int]]]
     position: tuple[str, int]
     more: bool
     behind: bool = False
@@ -210,14 +232,14 @@ def _fold_character(character: str) -> str:
 
 def _places(term: Term, words: Sequence[tuple[str, int, int]]) -> list[int]:
     """At which words of a text a term is found."""
+    return [place for place in range(len(words) - len(term.words) + 1) if _is_at(term, words, place)]
+
+
+def _is_at(term: Term, words: Sequence[tuple[str, int, int]], place: int) -> bool:
+    """Whether a term begins at this word of a text."""
     *first, last = term.words
-    length = len(term.words)
-    places = []
-    for place in range(len(words) - length + 1):
-        end = words[place + length - 1][0]
-        if (end.startswith(last) if term.prefix else end == last) and all(words[place + index][0] == word for index, word in enumerate(first)):
-            places.append(place)
-    return places
+    end = words[place + len(first)][0]
+    return (end.startswith(last) if term.prefix else end == last) and all(words[place + index][0] == word for index, word in enumerate(first))
 
 
 def matches(query: Query, room: str, sender: str, at: int, text: str) -> bool:
@@ -234,7 +256,26 @@ def matches(query: Query, room: str, sender: str, at: int, text: str) -> bool:
 
 
 def spans(query: Query, text: str) -> list[tuple[int, int]]:
-    """Where in a text the words of a query are: start and end in characters, ascending, none of them overlapping."""
-    words = _words(text)
-    found = {place + index for term in query.terms for place in _places(term, words) for index in range(len(term.words))}
-    return [words[index][1:] for index in sorted(found)]
+    """Where in a text the words of a query are: start and end in characters, ascending, none of them overlapping.
+
+    The first MOST_SPANS of them, as far as they are among the first WORDS_LOOKED_AT words: a long text has thousands, and takes milliseconds.
+    """
+    exact = {term.words[0] for term in query.terms if len(term.words) == 1 and not term.prefix}
+    prefixes = tuple(term.words[0] for term in query.terms if len(term.words) == 1 and term.prefix)
+    phrases = [term for term in query.terms if len(term.words) > 1]
+    enough = MOST_SPANS + max((len(term.words) for term in phrases), default=0)
+    words: list[tuple[str, int, int]] = []
+    found: set[int] = set()
+    for number, match in enumerate(islice(_WORD.finditer(text), WORDS_LOOKED_AT if query.terms else 0)):
+        word = _fold(match[0])
+        words.append((word, match.start(), match.end()))
+        if word in exact or word.startswith(prefixes):
+            found.add(number)
+        for term in phrases:
+            first = number + 1 - len(term.words)
+            if first >= 0 and _is_at(term, words, first):
+                found.update(range(first, number + 1))
+        # Those that a longer phrase would still find among the first are counted for.
+        if len(found) >= enough:
+            break
+    return [words[index][1:] for index in sorted(found)[:MOST_SPANS]]

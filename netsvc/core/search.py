@@ -11,7 +11,7 @@ from netsvc.core.fairness import Turns
 from netsvc.core.history import check_limit, position
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
-from netsvc.core.query import Query, SearchPage, parse_query, spans
+from netsvc.core.query import SearchPage, parse_query
 from netsvc.core.records import RoomInfo
 from netsvc.errors import Forbidden, InvalidParams
 from netsvc.interfaces import IStore
@@ -22,7 +22,7 @@ __all__ = ["Found", "Searches", "nothing_hidden"]
 class Found(msgspec.Struct):
     """Messages, newest first.
 
-    :ivar highlights: of each event where in its text the words are, as pairs of start and end in characters (code points).
+    :ivar highlights: of each event where in its text the first 100 words are that were found, as pairs of start and end in characters (code points).
     :ivar cursor: behind which to go on; give it as ``before``.
     :ivar more: there may be further ones.
     :ivar behind: some of the newest events, be they of rooms that the caller may read or not, have not been looked at: the server cannot keep up.
@@ -75,12 +75,12 @@ class Searches:
 
         def allowed(hidden: Mapping[str, str]) -> "Deferred[SearchPage]":
             if behind == end:
-                return self._exist(list(query.rooms), hidden).addCallback(lambda _: SearchPage([], end, False))
+                return self._exist(list(query.rooms), hidden).addCallback(lambda _: SearchPage([], [], end, False))
             return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
 
         # What is hidden is asked for when it is their turn: somebody may have been shut out while they waited.
         searching = self._turns.take(owner, lambda: self._hidden(identity, list(query.rooms) or None).addCallback(allowed))
-        return searching.addCallback(self._found, query, before)
+        return searching.addCallback(self._found, before)
 
     def _exist(self, names: list[str], hidden: Mapping[str, str]) -> "Deferred[None]":
         """NotFound if one of these rooms does not exist, or is secret; Forbidden if it may not be read else."""
@@ -97,8 +97,8 @@ class Searches:
 
         return self._store.room(name).addCallback(known)
 
-    def _found(self, page: SearchPage, query: Query, before: str | None) -> Found:
+    def _found(self, page: SearchPage, before: str | None) -> Found:
         epoch = self._store.epoch
         events = [event_of(epoch, room, row) for room, row in page.hits]
         cursor = cursor_of(*page.position) if page.more or events else before or cursor_of(epoch, 0)
-        return Found(events, [spans(query, event.text or "") for event in events], cursor, page.more, page.behind)
+        return Found(events, page.highlights, cursor, page.more, page.behind)

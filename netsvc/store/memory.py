@@ -200,7 +200,7 @@ class MemoryStore:
         """Messages that a query asks for, newest first."""
         messages = [(name, row) for name, log in self._rooms.items() for row in log.events]
         found = maybeDeferred(search_everything, self.epoch, self._positions, messages, query, before, limit, hidden)
-        return found if self._open else self._read(SearchPage([], ("", 0), False))
+        return found if self._open else self._read(SearchPage([], [], ("", 0), False))
 
     def recall(self, scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
         """The stored answer of an idempotency key that has not expired at `now` (ms)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from netsvc.core.query import Query, SearchPage, matches, searchable
+from netsvc.core.query import Query, SearchPage, matches, searchable, spans
 from netsvc.core.records import Row
 from netsvc.store.positions import Positions
 
@@ -42,4 +42,5 @@ def search_everything(
             found.append((position, room, row))
     hits = found[:limit]
     position = hits[-1][0] if hits else before or (epoch, 0)
-    return SearchPage([(room, row) for _, room, row in hits], position, len(found) > limit)
+    highlights = [spans(query, row.text or "") for _, _, row in hits]
+    return SearchPage([(room, row) for _, room, row in hits], highlights, position, len(found) > limit)

@@ -1,10 +1,12 @@
 """Reading queries, and matching messages with them."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.core.query import LONGEST_QUERY, MOST_TERMS, Query, Term, matches, parse_query, searchable, spans
+from netsvc.core.query import LONGEST_QUERY, MOST_SPANS, MOST_TERMS, WORDS_LOOKED_AT, Query, Term, matches, parse_query, searchable, spans
 from netsvc.errors import InvalidParams
 
 DAY = 1_793_491_200_000
@@ -88,6 +90,14 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual(self.spans("東京", "今日は東京に東"), ["東", "京"])
         self.assertEqual(self.spans("cafe", "cafe\u0301 CAFÉ"), ["cafe\u0301", "CAFÉ"])
         self.assertEqual(self.spans("from:ann", "ann"), [])
+
+    def test_many_spans(self) -> None:
+        """Only the first of very many are marked, and of a very long text only the beginning is looked at."""
+        query = parse_query('a* "c a d"')
+        text = "x " * 100 + "ab c a d " * 90 + "c a d"
+        everything = [match.span() for match in re.finditer("[acd]+b?", text)]
+        self.assertEqual(spans(query, text), everything[:MOST_SPANS])
+        self.assertEqual(spans(parse_query("end"), "x " * (WORDS_LOOKED_AT - 1) + "end end"), [(2 * WORDS_LOOKED_AT - 2, 2 * WORDS_LOOKED_AT + 1)])
 
     def test_matches(self) -> None:
         """Room, sender, day and words must all be right."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.core.query import SearchPage, parse_query
+from netsvc.core.query import MOST_SPANS, SearchPage, parse_query
 from netsvc.core.records import Draft
 from netsvc.errors import InvalidParams, StoreUnavailable
 from netsvc.store.memory import MemoryStore
@@ -85,6 +85,12 @@ class SearchContract:
             }
         )
 
+    def test_highlights(self) -> None:
+        """Of each message that is found it is said where the words are; not more than a bound allows, however many there are."""
+        self.say("deploy the deployment", "word", "deploy " * 1000)
+        self.assertEqual([len(spans) for spans in self.page("dep*").highlights], [MOST_SPANS, 2])
+        self.assertEqual(self.page("dep* the").highlights, [[(0, 6), (7, 10), (11, 21)]])
+
     def test_exclusion(self) -> None:
         """What a minus stands before must not be there; nothing else need be asked for."""
         self.say("red car", "red bus", "blue bus")
@@ -147,7 +153,8 @@ class SearchContract:
                     break
                 self.assertEqual(len(page.hits), 4)
             self.assertEqual(found, [f"w {number}" for number in expected])
-        self.assertEqual((self.page("w", limit=25).more, self.page("w", limit=24).more, self.page("w", limit=0)[::2]), (False, True, ([], True)))
+        self.assertEqual([self.page("w", limit=limit).more for limit in (25, 24, 0)], [False, True, True])
+        self.assertEqual(self.page("w", limit=0).hits, [])
 
     def test_positions_tell_nothing(self) -> None:
         """Where to go on over several rooms is the same for one message, and says nothing of how many others there are."""

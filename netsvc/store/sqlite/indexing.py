@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from netsvc.core.query import Query, SearchPage
+from netsvc.core.query import Query, SearchPage, spans
 from netsvc.core.records import Row
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite.pool import ReaderPool
@@ -310,7 +310,8 @@ class _Search:
             position = (epoch, place.seq) if len(self._rooms) == 1 else self._index.positions.of(place.id)
         else:
             position = before or (epoch, 0)
-        return SearchPage([(room, row) for _, room, row in hits], position, cut or len(self._found) > self._limit)
+        highlights = [spans(self._query, row.text or "") for _, _, row in hits]
+        return SearchPage([(room, row) for _, room, row in hits], highlights, position, cut or len(self._found) > self._limit)
 
     def _below(self, epoch: str, before: tuple[str, int] | None) -> int | None:
         if before is None:
