@@ -1,16 +1,23 @@
-"""The commands in the documentation do what it says."""
+"""The commands and settings in the documentation do what it says."""
 
+import http.client
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.sync.client import connect
 
+from tests.certificates import make_certificate
+from tests.ports import free_port
 from tests.system.clients import request
 from tests.system.daemon import Daemon
 from tests.system.programs import eventually
@@ -74,6 +81,85 @@ class CommandsTests(SynchronousTestCase):
         done = subprocess.run(command, cwd=daemon.directory, env=environ, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, f"{script}\n{done.stdout}{done.stderr}\n{daemon.output()}")
         self.assertNotIn('"error":', done.stdout, script)
+
+
+NGINX = """daemon off; pid {folder}/pid; error_log {folder}/errors; worker_processes 1; events {{}}
+http {{
+access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+{site}
+}}
+"""
+
+
+class ReverseProxyTests(SynchronousTestCase):
+    """nginx and netsvc with the settings that docs/operations.md prints; the tests' own are names, ports and the certificate."""
+
+    def setUp(self) -> None:
+        """Start both."""
+        self.program = require_program("nginx", "/usr/sbin/nginx")
+        self.port = free_port()
+        self.origin = f"https://localhost:{self.port}"
+        temporary = TemporaryDirectory(prefix="netsvc-nginx-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        section = (ROOT / "docs" / "operations.md").read_text().split("\n## Behind a reverse proxy\n")[1]
+        settings = re.findall(r"```ini\n(.*?)```", section, re.DOTALL)[0]
+        settings = settings.replace("https://chat.example.org", self.origin).replace("chat.example.org", "localhost")
+        self.daemon = Daemon(settings)
+        self.addCleanup(self.daemon.close)
+        self.daemon.start()
+        self.context = self.start_nginx(re.findall(r"```nginx\n(.*?)```", section, re.DOTALL)[0])
+
+    def start_nginx(self, site: str) -> ssl.SSLContext:
+        """Run it with a site; what its clients trust."""
+        certificate, key = make_certificate(self.folder, "localhost")
+        site = re.sub(r"(ssl_certificate +)\S+;", rf"\1{certificate};", site)
+        site = re.sub(r"(ssl_certificate_key +)\S+;", rf"\1{key};", site)
+        site = site.replace("listen 443", f"listen 127.0.0.1:{self.port}").replace("chat.example.org", "localhost")
+        config = self.folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=self.folder, site=site.replace("127.0.0.1:8080", f"127.0.0.1:{self.daemon.port}")))
+        with (self.folder / "said").open("wb") as said:
+            process = subprocess.Popen([self.program, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        eventually(lambda: self.listening() or process.poll() is not None, 10.0, "nginx")
+        self.assertIsNone(process.poll(), (self.folder / "said").read_text())
+        return ssl.create_default_context(cafile=str(certificate))
+
+    def listening(self) -> bool:
+        """Whether nginx takes connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def ask(self, method: str, path: str, body: str = "", **headers: str) -> http.client.HTTPResponse:
+        """A request through nginx, whose answer is still to be read."""
+        connection = http.client.HTTPSConnection("localhost", self.port, context=self.context, timeout=10)
+        self.addCleanup(connection.close)
+        connection.request(method, path, body or None, {name.replace("_", "-"): value for name, value in headers.items()})
+        return connection.getresponse()
+
+    def test_signing_in_and_talking(self) -> None:
+        """A browser signs in over https and gets a cookie for https alone, its WebSocket works, and an event stream comes as it happens."""
+        command = [sys.executable, "-m", "netsvc.cli", "user", "add", "ann", "--password-stdin", "--state", str(self.daemon.state)]
+        subprocess.run(command, input="correct horse battery staple\n", text=True, check=True, capture_output=True, timeout=60)
+        self.assertEqual(self.ask("GET", "/rooms/lobby/events").status, 401)
+        form = urlencode({"name": "ann", "password": "correct horse battery staple"})
+        signed_in = self.ask("POST", "/login", form, Origin=self.origin, Content_Type="application/x-www-form-urlencoded")
+        self.assertEqual(signed_in.status, 303)
+        cookie = signed_in.headers["Set-Cookie"]
+        self.assertRegex(cookie, r"(?i); secure")
+        session = cookie.partition(";")[0]
+        with connect(
+            f"wss://localhost:{self.port}/ws", ssl=self.context, origin=self.origin, additional_headers={"Cookie": session}, proxy=None, open_timeout=10
+        ) as page:  # type: ignore[arg-type]
+            stream = self.ask("GET", "/rooms/lobby/events", Accept="text/event-stream", Cookie=session)
+            self.assertTrue(stream.readline().startswith(b"id: "))
+            page.send('{"jsonrpc": "2.0", "id": 1, "method": "chat.post", "params": ["lobby", "through the proxy"]}')
+            self.assertIn('"durable"', str(page.recv(10)))
+            while not (line := stream.readline()).startswith(b"data: "):
+                self.assertTrue(line)
+            self.assertIn(b"through the proxy", line)
 
 
 class ReadmeTests(SynchronousTestCase):

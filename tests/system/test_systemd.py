@@ -6,7 +6,7 @@ from functools import cache
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.system.machine import Machine
+from tests.system.machine import ROOT, Machine
 
 WAIT_FOR = """
 for attempt in $(seq 200); do {condition} && break; sleep 0.1; done
@@ -29,6 +29,23 @@ for client in clients:
     except ConnectionClosed as closed:
         print(closed.rcvd.code)
 """
+
+
+MAKE_CERTIFICATE = """
+set -e
+mkdir -p -m 700 /etc/letsencrypt
+folder=/etc/letsencrypt/live/chat.example.org
+mkdir -p $folder
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout $folder/privkey.pem -out $folder/cert.pem -days 2 \\
+    -subj /CN=chat.example.org -addext subjectAltName=DNS:chat.example.org 2>/dev/null
+cp $folder/cert.pem $folder/chain.pem
+"""
+
+
+def told(heading: str) -> list[str]:
+    """The blocks of INI that docs/operations.md has below a heading, in order."""
+    section = (ROOT / "docs" / "operations.md").read_text().split(f"\n{heading}\n")[1]
+    return re.findall(r"```ini\n(.*?)```", re.split(r"^##", section, maxsplit=1, flags=re.MULTILINE)[0], re.DOTALL)
 
 
 @cache
@@ -59,16 +76,16 @@ class ServiceTests(SynchronousTestCase):
         self.addCleanup(
             self.machine.run,
             "systemctl stop netsvc.service netsvc.socket; systemctl reset-failed netsvc.service netsvc.socket;"
-            "rm -rf /etc/netsvc/netsvc.ini.d /etc/systemd/system/netsvc.service.d; systemctl daemon-reload; true",
+            "rm -rf /etc/netsvc/netsvc.ini.d /etc/systemd/system/netsvc.service.d /etc/systemd/system/netsvc.socket.d; systemctl daemon-reload; true",
         )
 
     def settings(self, text: str) -> None:
         """Add a drop-in to the settings."""
         self.machine.run(f"mkdir -p /etc/netsvc/netsvc.ini.d; cat >/etc/netsvc/netsvc.ini.d/test.ini <<'END'\n{text}\nEND")
 
-    def unit(self, text: str) -> None:
-        """Add a drop-in to the unit."""
-        folder = "/etc/systemd/system/netsvc.service.d"
+    def unit(self, text: str, kind: str = "service") -> None:
+        """Add a drop-in to the unit, or to that of the socket."""
+        folder = f"/etc/systemd/system/netsvc.{kind}.d"
         self.machine.run(f"mkdir -p {folder}; cat >{folder}/test.conf <<'END'\n{text}\nEND\nsystemctl daemon-reload")
 
     def test_start(self) -> None:
@@ -142,6 +159,42 @@ class ServiceTests(SynchronousTestCase):
         self.settings("[http]\nlisten = systemd:domain=INET:name=http")
         self.unit("[Service]\nPrivateNetwork=yes")
         self.machine.run("systemctl start netsvc.socket && curl -sSf http://127.0.0.1:8080/readyz")
+
+    def test_the_port_that_the_page_names(self) -> None:
+        """A low port, opened as docs/operations.md says: all may come, the log knows their addresses, and guests are off."""
+        settings, socket = told("### Letting systemd open the port")
+        self.settings(f"{settings}access_log = on\n")
+        self.unit(socket, "socket")
+        self.machine.run("systemctl start netsvc.socket && curl -sSf http://127.0.0.1:80/healthz -H 'Host: chat.example.org'")
+        self.assertEqual(re.findall(r"http:\S+|guests.*", self.machine.properties("StatusText")[0]), ["http://localhost:80/", "guests are not allowed)"])
+        self.assertIn("peer=127.0.0.1 ", self.machine.run("journalctl -u netsvc -o cat --grep healthz"))
+
+    def test_the_certificates_that_the_page_names(self) -> None:
+        """Keys that only root can read reach the service as docs/operations.md says."""
+        unit, settings = told("### Certificates")
+        self.machine.run(MAKE_CERTIFICATE)
+        self.settings(settings)
+        self.unit(unit)
+        self.machine.run("systemctl start netsvc")
+        script = (
+            "import socket, ssl\n"
+            "context = ssl.create_default_context(cafile='/etc/letsencrypt/live/chat.example.org/cert.pem')\n"
+            "plain = socket.create_connection(('127.0.0.1', 8443), 10)\n"
+            "secure = context.wrap_socket(plain, server_hostname='chat.example.org')\n"
+            "secure.sendall(b'GET /readyz HTTP/1.1\\r\\nHost: chat.example.org\\r\\nConnection: close\\r\\n\\r\\n')\n"
+            "print(secure.makefile().readline())\n"
+        )
+        self.assertIn("200 OK", self.machine.python(script))
+
+    def test_procedures_of_the_operators_own(self) -> None:
+        """A module in a folder that the unit names, as docs/operations.md says, is found by the service."""
+        (unit,) = told("### Procedures of your own")
+        module = "from netsvc.core.procedures import procedure\n\n@procedure('a.b', role='guest')\ndef b() -> int:\n    return 7\n"
+        self.machine.run(f"mkdir -p /opt/netsvc-procedures; cat >/opt/netsvc-procedures/own.py <<'END'\n{module}\nEND")
+        self.settings("[rpc]\nmodules = own")
+        self.unit(unit)
+        self.machine.run("systemctl start netsvc")
+        self.assertEqual(self.machine.run("/opt/netsvc/bin/python -m netsvc.cli call a.b"), "7\n")
 
     def test_accounts(self) -> None:
         """root adds users beside the running service, and what that leaves behind belongs to the service."""
