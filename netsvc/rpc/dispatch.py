@@ -183,7 +183,13 @@ class Dispatcher:
         def run() -> "Deferred[bytes]":
             run = self._run_blocking if procedure.blocking else maybeDeferred
             result: Deferred[Any] = run(procedure.call, call, arguments)
-            return result.addCallback(self.encode)
+            # Counted here, since it may outlast those who wait for it.
+            call.budget.slow_calls += procedure.scarce
+            return result.addBoth(ended).addCallback(self.encode)
+
+        def ended(outcome: Any) -> Any:
+            call.budget.slow_calls -= procedure.scarce
+            return outcome
 
         scope = scope_of(procedure.name, room, call.caller)
         return self._answers.once(scope, call.key, digest_of(self.encode(arguments)), run)
@@ -391,7 +397,8 @@ class _Pending(Call):
     def begin(self, procedure: Procedure) -> None:
         """It may take long: count it, and have its connection know it."""
         self.procedure = procedure
-        self.budget.slow_calls += procedure.scarce
+        if not self.stored:
+            self.budget.slow_calls += procedure.scarce
         if self.connection is not None:
             self.connection.began(self)
 
@@ -407,7 +414,8 @@ class _Pending(Call):
     def _ended(self) -> None:
         self._over = True
         if self.procedure is not None:
-            self.budget.slow_calls -= self.procedure.scarce
+            if not self.stored:
+                self.budget.slow_calls -= self.procedure.scarce
             if self.connection is not None:
                 self.connection.ended(self)
         if self.due:

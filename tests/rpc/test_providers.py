@@ -385,3 +385,21 @@ class LoadTests(ProviderTestCase):
         caller.leave()
         again.begin("a", identifier=3)
         self.assertIsNone(again.outcome(3))
+
+    def test_slow_calls_with_keys(self) -> None:
+        """A call with a key goes on when nobody waits for it any more, and counts for as long; repetitions of it count for nothing."""
+        providers = [self.provider(name) for name in ("a", "b", "c")]
+        caller, again = self.program(), self.program()
+        for number in range(7):
+            caller.begin("abc"[number % 3], identifier=number, key=f"k{number}", deadline=1)
+            again.begin("abc"[number % 3], identifier=number, key=f"k{number}", deadline=1)
+        caller.leave()
+        self.clock.pump([0.1] * 12)
+        self.assertEqual(again.outcome(6)["code"], -32007)
+        again.begin("b", identifier="eighth")
+        again.begin("b", identifier="ninth")
+        self.assertIsNone(again.outcome("eighth"))
+        self.assertIn("slow_calls", again.outcome("ninth")["data"]["detail"])
+        providers[0].answer(1)
+        again.begin("b", identifier="ninth")
+        self.assertIsNone(again.outcome("ninth"))
