@@ -42,10 +42,10 @@ cp $folder/cert.pem $folder/chain.pem
 """
 
 
-def told(heading: str) -> list[str]:
-    """The blocks of INI that docs/operations.md has below a heading, in order."""
+def told(heading: str, language: str = "ini") -> list[str]:
+    """The blocks in a language that docs/operations.md has below a heading, in order."""
     section = (ROOT / "docs" / "operations.md").read_text().split(f"\n{heading}\n")[1]
-    return re.findall(r"```ini\n(.*?)```", re.split(r"^##", section, maxsplit=1, flags=re.MULTILINE)[0], re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", re.split(r"^##", section, maxsplit=1, flags=re.MULTILINE)[0], re.DOTALL)
 
 
 @cache
@@ -185,6 +185,17 @@ class ServiceTests(SynchronousTestCase):
             "print(secure.makefile().readline())\n"
         )
         self.assertIn("200 OK", self.machine.python(script))
+
+    def test_backup_and_restore(self) -> None:
+        """The lines of docs/operations.md, run by root beside the service, bring a room back as it was, and the files belong to the service."""
+        post = "curl -sSf http://127.0.0.1:8080/rpc -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"chat.post\",\"params\":[\"kept\",\"{}\"]}}'"
+        backup, daily, restore = told("## Backup and restore", "sh")
+        self.machine.run(f"systemctl start netsvc && {post.format('before')}\n{backup}\n{daily}\n{post.format('after')}\n")
+        self.assertEqual(self.machine.run("stat -c %a /root/netsvc-backup.db /var/backups/netsvc-*.db").split(), ["600", "600"])
+        self.machine.run(f"set -e\n{restore}")
+        history = self.machine.run("/opt/netsvc/bin/python -m netsvc.cli call chat.history kept")
+        self.assertTrue('"before"' in history and '"after"' not in history, history)
+        self.assertEqual(len(self.machine.run("stat -c '%U %a' /var/lib/private/netsvc/*.db | sort -u").splitlines()), 1)
 
     def test_procedures_of_the_operators_own(self) -> None:
         """A module in a folder that the unit names, as docs/operations.md says, is found by the service."""
