@@ -5,7 +5,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,7 +16,7 @@ from netsvc.core.rooms import Member, Rooms
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.errors import NetsvcError
 from netsvc.store.memory import MemoryStore
-from tests.core.fakes import FakeSink, LineFormat
+from tests.core.fakes import FakeSink, LineFormat, TurningClock
 
 ROOMS = ("den", "plaza", "attic")
 USERS = [Identity(name, ("admin",) if name == "root" else ("member",)) for name in ("ann", "bob", "meg", "root")]
@@ -50,7 +49,7 @@ class World:
     """Three rooms: ann has started den, a guest plaza, attic is not there yet; everybody is in them."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = TurningClock()
         self.clock.advance(1_700_000_000.0)
         self.store = MemoryStore(self.clock)
         for identity in USERS:
