@@ -42,7 +42,7 @@ export class MessageActions {
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("focusin", (event) => this.#focused(event.target));
     list.addEventListener("pointerover", (event) => event.pointerType !== "touch" && this.#pointed(event));
-    scroller.addEventListener("pointerleave", () => this.#attach(seqAt(document.activeElement)));
+    scroller.addEventListener("pointerleave", () => this.#leftAlone());
     scroller.addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -56,6 +56,11 @@ export class MessageActions {
     if (this.#bar?.contains(document.activeElement)) return;
     const seq = seqAt(event.target);
     if (seq !== 0) this.#attach(seq);
+  }
+
+  /** The bar goes back to where the focus is; from a dialog the focus comes back into the bar. */
+  #leftAlone() {
+    if (document.querySelector("dialog[open]") === null) this.#attach(seqAt(document.activeElement));
   }
 
   /** The bar follows the focus; when its row was built again the focus goes back into it. */
@@ -84,8 +89,9 @@ export class MessageActions {
     }
     this.#at = seq;
     if (this.#bar.parentElement !== row) row.append(this.#bar);
-    // Where the top of the message is out of view, the bar is at its end.
-    this.#bar.classList.toggle("below", row.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top);
+    // Where it would be out of view above the message, the bar is at its end.
+    this.#bar.classList.remove("below");
+    this.#bar.classList.toggle("below", this.#bar.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top);
   }
 
   #possible(event) {

@@ -10,6 +10,8 @@ from tests.system.pages import DEADLINE, PageCase
 class ActionTests(PageCase):
     """By mouse, by keyboard and by touch; what others do is seen at once, and after a reload."""
 
+    accounts = {"olga": "admin"}  # noqa: RUF012 - declared as a ClassVar where it is inherited from
+
     def test_reply(self) -> None:
         """An answer quotes its message, in one line that leads there; without the message it says so."""
         first = self.say("sam", "where is the **key**?")
@@ -158,6 +160,32 @@ class ActionTests(PageCase):
         page.keyboard.press("ArrowUp")
         page.keyboard.press("ArrowDown")
         expect(page.locator("#message")).to_be_focused()
+
+    def test_the_focus_comes_back_from_a_dialog(self) -> None:
+        """Who leaves the emoji again is where they were, wherever the mouse lies."""
+        seq = self.say("sam", "one")
+        page = self.open()
+        self.row(page, seq).locator(".bubble").hover()
+        self.row(page, seq).focus()
+        page.keyboard.press("Enter")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        expect(page.locator("#emoji-dialog")).to_be_visible()
+        page.mouse.move(5, 5)
+        page.keyboard.press("Escape")
+        expect(self.row(page, seq).locator(".tools .pick")).to_be_focused()
+
+    def test_everything_is_in_reach(self) -> None:
+        """On every screen all that can be done with a message is in view, at long ones and short ones, and nothing goes sideways."""
+        rows = [self.say(name, text) for name, text in (("sam", "x\n" * 20), ("sam", "long " * 100), ("sam", "ok"), ("olga", "ok"), ("olga", "long " * 100))]
+        for width, touch in ((320, True), (390, True), (800, False), (1121, False), (1280, False), (1920, False)):
+            page = self.open("olga", viewport={"width": width, "height": 900}, has_touch=touch, is_mobile=touch)
+            for seq in rows[1:]:
+                self.row(page, seq).focus()
+                expect(self.row(page, seq).locator(".tools")).to_be_in_viewport(ratio=0.999, timeout=DEADLINE)
+            self.assertEqual(page.evaluate("() => { const log = document.getElementById('log'); return log.scrollWidth - log.clientWidth; }"), 0)
+            page.context.close()
 
     def test_by_touch(self) -> None:
         """A tap on a message brings up what can be done with it."""
