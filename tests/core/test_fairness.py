@@ -75,18 +75,24 @@ class TurnsTests(SynchronousTestCase):
             self.assertNoResult(outcome)
 
     def test_cancelled(self) -> None:
-        """Who waits no more is not called, and what is under way is cancelled; who does not mind that takes no turn from others."""
+        """Who waits no more is not called, and what is under way is cancelled; what goes on all the same keeps its turn until it is done."""
         outcomes = {name: self.take(name) for name in ("a1", "a2", "b1", "b2")}
         outcomes["b1"].cancel()
         outcomes["a1"].cancel()
         for name in ("a1", "b1"):
             self.failureResultOf(outcomes[name], CancelledError)
         self.assertEqual(self.begun, ["a1", "a2", "b2"])
-        stubborn: Deferred[None] = Deferred(lambda _: None)
-        waiting = self.turns.take("c", lambda: stubborn.addErrback(lambda _: Deferred()))
+        stubborn: Deferred[None] = Deferred()
+        going_on: Deferred[None] = Deferred()
         self.works["a2"].callback("done")
+        waiting = self.turns.take("c", lambda: stubborn.addErrback(lambda _: going_on))
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
+        last = self.take("d1")
+        self.assertEqual(self.begun[-1], "b2")
+        going_on.callback(None)
+        self.assertEqual(self.begun[-1], "d1")
+        self.assertNoResult(last)
 
     def test_at_once(self) -> None:
         """However many wait for what is then done at once, they do not pile up on the stack."""
