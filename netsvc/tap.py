@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -269,7 +270,8 @@ class Composition:
         passwords = Passwords(PasswordHashes(auth), self.password_threads)
         self.logins = Logins(self.store.accounts, passwords, reactor, auth, self.guests)
         self.arrivals = Arrivals(self.limits, reactor)
-        self.budgets = Budgets(self.limits, reactor.seconds, self.arrivals)
+        # A clock that is set back shall keep nobody out for as long as that.
+        self.budgets = Budgets(self.limits, monotonic, self.arrivals)
         self.authenticate = Authenticator(self.logins, self.budgets)
         self.rooms = Rooms(self.store, reactor, section(RoomsSettings), self.limits, section(ChatSettings).create)
         self.logins.changed = self.rooms.permissions.forget

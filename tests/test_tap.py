@@ -161,6 +161,15 @@ class MakeServiceTests(TestCase):
         counts = composition.counts()
         self.assertEqual((counts["connections"], counts["store"]["commits"]), ({"http": 0, "websocket": 0, "lines": 0, "amp": 0}, 0))
 
+    def test_clock_set_back(self) -> None:
+        """Nobody has to wait for the time at which the clock stood before."""
+        now = [reactor.seconds()]
+        self.patch(reactor, "seconds", lambda: now[0])
+        budget = Composition(read_settings(None, [f"netsvc.state={self.mktemp()}"]), reactor).budgets.of(None, "192.0.2.1")
+        budget.charge(1.0)
+        now[0] -= 3600.0
+        budget.charge(1.0)
+
     def test_whole_life(self) -> "Deferred[None]":
         """All parts start and stop on the real reactor; a round of retention runs."""
         overrides = [f"netsvc.state={self.mktemp()}", "http.listen=tcp:0:interface=127.0.0.1", "chat.guests=no"]
