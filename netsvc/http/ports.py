@@ -4,8 +4,9 @@
 # mypy: disable-error-code="no-untyped-call"
 # ruff: noqa: N802, N803
 
+import os
 import select
-from socket import AF_UNIX
+from socket import AF_UNIX, socket
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -84,10 +85,12 @@ class DirectReactor:
         return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory, self._reactor), backlog, interface)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> IListeningPort:
-        """See IReactorSocket."""
-        if addressFamily == AF_UNIX:
+        """See IReactorSocket. The socket's own family counts: with another one the addresses of all clients would be misread."""
+        with socket(fileno=os.dup(fileDescriptor)) as adopted:
+            family = adopted.family
+        if family == AF_UNIX:
             return self._listening(DirectUnixPort._fromListeningDescriptor(self._reactor, fileDescriptor, factory))
-        return self._listening(DirectPort._fromListeningDescriptor(self._reactor, fileDescriptor, addressFamily, factory))
+        return self._listening(DirectPort._fromListeningDescriptor(self._reactor, fileDescriptor, family, factory))
 
     def _listening(self, port: Any) -> IListeningPort:
         port.poller = self._poller

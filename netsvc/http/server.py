@@ -6,7 +6,7 @@ from math import ceil
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
@@ -67,7 +67,7 @@ class _CountedWebSockets:
         self._gone(connection.peer)
 
 
-@implementer(IProtocolFactory)
+@implementer(IProtocolFactory, IProtocolNegotiationFactory)
 class HttpFactory:
     """Makes the channels of any number of listeners.
 
@@ -132,6 +132,10 @@ class HttpFactory:
 
     def doStop(self) -> None:  # noqa: N802
         """See IProtocolFactory."""
+
+    def acceptableProtocols(self) -> list[bytes]:  # noqa: N802
+        """See IProtocolNegotiationFactory. Without it Twisted refuses whoever offers protocols (ALPN, RFC 7301), as browsers and curl do."""
+        return [b"http/1.1", b"http/1.0"]
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:  # noqa: N802
         """See IProtocolFactory."""

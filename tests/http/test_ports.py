@@ -1,7 +1,7 @@
 """Listeners with direct transports, for any endpoint string. tests/system/test_transports.py has the same with sockets."""
 
 import select
-from socket import AF_INET, AF_UNIX
+from socket import AF_INET, AF_INET6, AF_UNIX, socket
 from typing import Any
 
 from twisted.internet import ssl
@@ -34,7 +34,10 @@ class PortTests(SynchronousTestCase):
     @staticmethod
     def adopt(kind: Any, reactor: Any, descriptor: int, *args: Any) -> Any:
         """A port on a descriptor."""
-        return kind(b"path" if kind is DirectUnixPort else 0, args[-1], reactor=reactor)
+        port = kind(b"path" if kind is DirectUnixPort else 0, args[-1], reactor=reactor)
+        if kind is DirectPort:
+            port.addressFamily = args[0]
+        return port
 
     def listen(self, endpoint: str) -> Any:
         """Listen on an endpoint string, and give the port."""
@@ -80,8 +83,18 @@ class PortTests(SynchronousTestCase):
 
     def test_adopted(self) -> None:
         """Sockets that systemd has opened."""
-        kinds = [type(self.direct.adoptStreamPort(3, family, self.factory)) for family in (AF_INET, AF_UNIX)]
+        kinds = []
+        for family in (AF_INET, AF_UNIX):
+            with socket(family) as passed:
+                kinds.append(type(self.direct.adoptStreamPort(passed.fileno(), family, self.factory)))
         self.assertEqual(kinds, [DirectPort, DirectUnixPort])
+
+    def test_family_of_the_socket(self) -> None:
+        """A socket is what it is, whatever the endpoint says of it: otherwise the addresses of its clients would be misread."""
+        for family in (AF_INET, AF_INET6):
+            with socket(family) as passed:
+                port: Any = self.direct.adoptStreamPort(passed.fileno(), AF_INET, self.factory)
+                self.assertEqual(port.addressFamily, family)
 
     def test_one_poller(self) -> None:
         """All listeners share one."""

@@ -4,16 +4,20 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from playwright.sync_api import expect
 from twisted.trial.unittest import TestCase
 from websockets.sync.client import connect
 
 from tests.certificates import make_certificate
 from tests.ports import free_port
 from tests.system.daemon import Daemon
+from tests.system.pages import PASSWORD, user_command
+from tests.system.programs import browser
 from tests.system.required import skip_or_fail
 
 DEADLINE = 10.0
@@ -37,6 +41,7 @@ class TlsTests(TestCase):
         connection.request("GET", "/healthz")
         self.assertEqual(connection.getresponse().read()[:14], b'{"status":"ok"')
         connection.close()
+        self.negotiation(host, port)
         name = f"[{host}]" if ":" in host else host
         with connect(f"wss://{name}:{port}/ws", ssl=self.context, origin=f"https://{name}:{port}", proxy=None, open_timeout=DEADLINE) as client:  # type: ignore[arg-type]
             join = {"jsonrpc": "2.0", "id": 1, "method": "chat.join", "params": ["lobby"]}
@@ -50,6 +55,14 @@ class TlsTests(TestCase):
                 if message["method"] == "chat.event":
                     seen.append(message["params"]["seq"])
             self.assertEqual(seen, list(range(1, LARGE + 1)))
+
+    def negotiation(self, host: str, port: int) -> None:
+        """What browsers and curl ask for in the handshake (ALPN): HTTP/2 is declined in favour of HTTP/1.1."""
+        for offered, agreed in ((["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1"), (["http/1.0"], "http/1.0")):
+            context = ssl.create_default_context(cafile=str(self.certificate))
+            context.set_alpn_protocols(offered)
+            with socket.create_connection((host, port), DEADLINE) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+                self.assertEqual(secure.selected_alpn_protocol(), agreed)
 
     def check(self, endpoint: Callable[[int], str], host: str) -> None:
         """Serve, talk, and see that it is not plain HTTP."""
@@ -76,6 +89,28 @@ class TlsTests(TestCase):
         folder.mkdir()
         (folder / "localhost.pem").write_bytes(self.key.read_bytes() + self.certificate.read_bytes())
         self.check(lambda port: rf"tls:{folder}:{port}:interface=\:\:1", "::1")
+
+    def test_what_people_use(self) -> None:
+        """curl, with HTTP/2 in its offer, and the chat page in a browser, signed in: its cookie is for https alone."""
+        port = free_port()
+        listen = f"http.listen=ssl:{port}:privateKey={self.key}:certKey={self.certificate}:interface=127.0.0.1"
+        with Daemon(listen=False, overrides=[listen]) as daemon, browser() as chromium:
+            user_command(daemon, "add", "ann", "--password-stdin", line=PASSWORD)
+            url = f"https://localhost:{port}"
+            arguments = ["curl", "--silent", "--show-error", "--http2", "--cacert", str(self.certificate), f"{url}/healthz"]
+            self.assertIn('"status":"ok"', subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=30).stdout)
+            profile = chromium.new_context(ignore_https_errors=True)
+            form = {"name": "ann", "password": PASSWORD}
+            self.assertTrue(profile.request.post(f"{url}/login", form=form, headers={"Accept": "application/json"}).ok)
+            self.assertEqual([cookie["secure"] for cookie in profile.cookies()], [True])
+            page = profile.new_page()
+            page.goto(f"{url}/chat/lobby/")
+            page.wait_for_selector('#state[data-state="online"]', state="attached")
+            page.fill("#message", "over TLS")
+            page.press("#message", "Enter")
+            expect(page.locator("#rows > .message .text").last).to_have_text("over TLS")
+            expect(page.locator("#rows > .message").last).to_have_attribute("data-seq", "1")
+            profile.close()
 
     def test_a_missing_certificate(self) -> None:
         """One clear line, and nothing is started; it is a fault of the settings."""
