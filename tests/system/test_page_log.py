@@ -81,8 +81,9 @@ class LogTests(PageCase):
         self.assertLess(page.evaluate(NODES), 900)
         with counted_work(page) as work:
             self.assertLess(page.evaluate(SCROLL_ALL), 900)
-        self.assertLess(work["runs"] / FRAMES, 100, work)  # a few screens of rows, not the whole log
-        self.assertLess(work["layouts"] / FRAMES, 8, work)
+        # About 40, a few screens of rows; more where a busy machine makes more frames. Something done for each message of the log would be 10,000.
+        self.assertLess(work["runs"] / FRAMES, 1000, work)
+        self.assertLess(work["layouts"] / FRAMES, 40, work)
         page.evaluate(SCROLL_TO, 50_000)
         page.click("#latest")
         self.see(page.locator("#rows > .message .text").last, re.compile("^message 10000 "))
