@@ -449,3 +449,16 @@ test("who waits for a caller that is gone is told, in whatever way that shows; a
   await assert.rejects(call.caughtUp(), { name: "AbortError" });
   assert.deepEqual(sockets.last.sent, []);
 });
+
+test("a deadline longer than any timer is none that has passed", async () => {
+  const sockets = fakeSockets();
+  const client = new RpcClient({ url: "ws://here/ws", WebSocket: sockets.FakeSocket });
+  client.open();
+  sockets.last.accept();
+  await settle();
+  const answers = [3e6, Infinity].map((deadline) => client.call("slow", {}, { deadline }));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const { id, deadline } of sockets.last.sent) sockets.last.answer(id, deadline ?? "the server's");
+  assert.deepEqual(await Promise.all(answers), [3e6, "the server's"]);
+  client.close();
+});

@@ -57,9 +57,12 @@ export class Refused extends Error {
  *   once with a server that does not know how), rejects with the reason of the signal if nobody waits any more
  */
 
+/** Milliseconds; a timer that is to last longer ends at once (HTML, section 8.6: a signed 32-bit integer). */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 const SYSTEM_TIMERS = {
   now: () => Date.now() / 1000,
-  after: (seconds, action) => setTimeout(action, seconds * 1000),
+  after: (seconds, action) => setTimeout(action, Math.min(seconds * 1000, LONGEST_TIMER)),
   cancel: (timer) => clearTimeout(timer),
 };
 
@@ -239,7 +242,7 @@ export class RpcClient {
    * @param {string} method
    * @param {object} [params]
    * @param {object} [options]
-   * @param {number} [options.deadline] seconds; it also travels with the call, so that the server can give up too
+   * @param {number} [options.deadline] seconds; it also travels with the call, so that the server can give up too; Infinity leaves it to the server
    * @param {string} [options.key] with the same one (a UUID) the call may be made again, and takes effect once
    * @param {(members: {data?: any, done?: number, total?: number}) => void} [options.progress] is told of parts of the result, and how far it is
    * @param {AbortSignal} [options.signal] when it aborts nobody wants the answer any more, and the server is told
@@ -264,7 +267,8 @@ export class RpcClient {
       const forget = () => signal?.removeEventListener("abort", abort);
       signal?.addEventListener("abort", abort);
       this.#calls.set(id, { resolve, reject, timer, progress, forget });
-      socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline, key }));
+      const limit = Number.isFinite(deadline) ? deadline : undefined;
+      socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params, deadline: limit, key }));
     });
   }
 
