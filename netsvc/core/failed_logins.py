@@ -27,6 +27,9 @@ class _Allowance:
             raise RateLimited("too many failed logins: try again later", retry_after=round(wait, 3))
         self._forgiven_at.put(key, forgiven_at)
 
+    def spent(self, key: str) -> bool:
+        return (self._forgiven_at.get(key) or 0.0) + self._recovery - self._seconds() - self._span > 1e-6
+
     def give_back(self, key: str) -> None:
         forgiven_at = self._forgiven_at.get(key)
         if forgiven_at is not None:
@@ -64,6 +67,10 @@ class FailedLogins:
             except RateLimited:
                 self._addresses.give_back(network)
                 raise
+
+    def closed(self, name: str) -> bool:
+        """Whether the next attempt as this user would be refused unheard."""
+        return bool(name) and self._names.spent(name)
 
     def give_back(self, name: str, address: str) -> None:
         """The attempt was none, or it succeeded."""

@@ -170,6 +170,7 @@ class Logins:
         try:
             identity = await self._prove(credentials)
         except NotAuthenticated:
+            self._log_failure(credentials.name, peer)
             raise
         except BaseException:
             self._failures.give_back(credentials.name, peer)
@@ -177,6 +178,12 @@ class Logins:
         self._failures.give_back(credentials.name, peer)
         self._marks.put(mark, identity.credential)
         return identity
+
+    def _log_failure(self, name: str, peer: str) -> None:
+        """What blocks guessers, like fail2ban, reads. A name is said only once it was tried often: before, it may be a password in the wrong field."""
+        self._log.warn("a login failed: wrong name or password", peer=peer)
+        if self._failures.closed(name):
+            self._log.warn("no password is tried for some time: too many were wrong", identity=name, peer=peer)
 
     async def _prove_guest(self, credentials: Guest, peer: str) -> Identity:
         identity = await self._prove(credentials)

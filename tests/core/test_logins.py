@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from netsvc.core.credentials import Guest, Password, Session, Token
 from netsvc.core.identity import Identity
@@ -203,6 +204,17 @@ class Guessing(LoginsCase):
         self.login(Token("nst_bot"))
         self.clock.advance(caught.exception.retry_after)
         self.login(Password("alice", PASSWORD))
+
+    def test_said(self) -> None:
+        """Each failure is a line with the address, and who is closed to guesses another; a first try is never named, it may be a password."""
+        with capturedLogs() as logged:
+            for password in ("wrong", "worse", "worst"):
+                self.assertRaises(NotAuthenticated, self.login, Password("Alice", password), "192.0.2.7")
+            self.assertRaises(RateLimited, self.login, Password("alice", PASSWORD), "192.0.2.7")
+            self.assertRaises(NotAuthenticated, self.login, Password("no user's name", "wrong"), "192.0.2.7")
+        failed, closed = "a login failed: wrong name or password", "no password is tried for some time: too many were wrong"
+        said = [(event["log_format"], event.get("identity"), event["peer"]) for event in logged]
+        self.assertEqual(said, [(failed, None, "192.0.2.7")] * 3 + [(closed, "alice", "192.0.2.7"), (failed, None, "192.0.2.7")])
 
     def test_address(self) -> None:
         """An address that tries many names is stopped too."""
