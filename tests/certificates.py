@@ -35,12 +35,17 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def make_certificate(folder: Path, *names: str, key: EllipticCurvePrivateKey | RSAPrivateKey | None = None, passphrase: bytes = b"") -> Certificate:
-    """Make one for names and addresses, by default those of the loopback, as ``cert.pem`` and ``key.pem`` of the folder."""
+def make_certificate(
+    folder: Path, *names: str, key: EllipticCurvePrivateKey | RSAPrivateKey | None = None, passphrase: bytes = b"", extensions: bool = True
+) -> Certificate:
+    """Make one for names and addresses, by default those of the loopback, as ``cert.pem`` and ``key.pem`` of the folder.
+
+    :param extensions: False: it names nothing but its subject.
+    """
     key = key or generate_elliptic_key(SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "netsvc tests")])
     now = datetime.datetime.now(datetime.UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -48,10 +53,11 @@ def make_certificate(folder: Path, *names: str, key: EllipticCurvePrivateKey | R
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names or LOOPBACK]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
     )
+    if extensions:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names or LOOPBACK]), critical=False)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = builder.sign(key, SHA256())
     made = Certificate(folder / "cert.pem", folder / "key.pem")
     made.file.write_bytes(b"# for tests\n" + certificate.public_bytes(Encoding.PEM))
     protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()

@@ -1,18 +1,20 @@
-"""What is in the files of an ``ssl:`` endpoint, read as Twisted reads them at the start, so that each fault has words of its own."""
+"""What is in the files of ``ssl:`` and ``tls:`` endpoints, read as Twisted reads them at the start, so that each fault has words of its own."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import DNSName, ExtensionNotFound, SubjectAlternativeName
 from OpenSSL import SSL, crypto
 from twisted.internet.error import VerifyError
 from twisted.internet.ssl import Certificate, CertificateOptions, DiffieHellmanParameters, KeyPair, PrivateCertificate
 from twisted.python.filepath import FilePath
 
-__all__ = ["certificate_problem"]
+__all__ = ["certificate_problem", "folder_problem"]
 
 _CHAINED = re.compile(rb"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)  # as Twisted finds them
+_BLOCK = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----.*?(?=^-----BEGIN|\Z)", re.DOTALL | re.MULTILINE)
 _PROTECTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 
 
@@ -31,7 +33,7 @@ def certificate_problem(files: Mapping[str, str]) -> str | None:
     except crypto.Error:
         return f"no certificate in PEM form is in {certificate_path}"
     if _PROTECTED.search(data):
-        return f"the private key in {key_path} has a passphrase, and there is nobody to ask for it; `openssl pkey -in {key_path} -out FILE` writes it without"
+        return _passphrase(key_path)
     try:
         key = KeyPair.load(data, crypto.FILETYPE_PEM)
     except crypto.Error:
@@ -61,6 +63,51 @@ def _chain_problem(files: Mapping[str, str], pair: Any) -> str | None:
     except (crypto.Error, SSL.Error) as error:
         return f"OpenSSL does not take what is in {', '.join(dict.fromkeys(files.values()))}: {_reason(error)}"
     return None
+
+
+def folder_problem(folder: str) -> str | None:
+    """What is wrong with the folder of a ``tls:`` endpoint, in which each certificate is found by the host names it is for; None if nothing is.
+
+    :raises OSError: it, or a file in it, cannot be read.
+    """
+    certificates: dict[str, Certificate] = {}
+    keys: set[str] = set()
+    for path in _pem_files(folder):
+        data = path.read_bytes()
+        if _PROTECTED.search(data):
+            return _passphrase(str(path))
+        for kind, block in ((found[1], found[0]) for found in _BLOCK.finditer(data)):
+            try:
+                if b"CERTIFICATE" in kind:
+                    certificate = Certificate.loadPEM(block)
+                    certificates[certificate.getPublicKey().keyHash()] = certificate
+                else:
+                    keys.add(KeyPair.load(block, crypto.FILETYPE_PEM).keyHash())
+            except crypto.Error as error:
+                return f"OpenSSL does not take the {kind.decode()} in {path}: {_reason(error)}"
+    usable = [certificates[key] for key in certificates.keys() & keys]
+    if not usable:
+        return f"no certificate with its private key is in the files of {folder} that end in .pem"
+    if not any(_host_names(certificate) for certificate in usable):
+        return f"no certificate in {folder} names a host (subjectAltName), and by that it is found"
+    return None
+
+
+def _pem_files(folder: str) -> list[Path]:
+    """Of subfolders, too."""
+    return sorted(path for path in Path(folder).rglob("*.pem") if path.is_file())
+
+
+def _host_names(certificate: Certificate) -> list[str]:
+    extensions = certificate.original.to_cryptography().extensions
+    try:
+        return list(extensions.get_extension_for_class(SubjectAlternativeName).value.get_values_for_type(DNSName))
+    except ExtensionNotFound:
+        return []
+
+
+def _passphrase(path: str) -> str:
+    return f"the private key in {path} has a passphrase, and there is nobody to ask for it; `openssl pkey -in {path} -out FILE` writes it without"
 
 
 def _reason(error: Exception) -> str:

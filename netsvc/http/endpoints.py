@@ -6,11 +6,11 @@ before anything is opened; what others do, a port that another program has, show
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 
-from netsvc.http.certificates import certificate_problem
+from netsvc.http.certificates import certificate_problem, folder_problem
 from netsvc.settings import Fault, Place, Settings
 from netsvc.settings.endpoints import parse_endpoint
 
@@ -122,7 +122,7 @@ def _file_problems(endpoint: str) -> Iterator[tuple[str, bool]]:
     elif kind == "tls":
         files = {"path": given["path"]}
     # Key and certificate may be in one file, of which is said once what is wrong with it.
-    there = kind == "ssl"
+    there = bool(files)
     for path, name in {os.path.abspath(path): name for name, path in reversed(files.items())}.items():
         try:
             _look(path, folder=kind == "tls")
@@ -130,8 +130,21 @@ def _file_problems(endpoint: str) -> Iterator[tuple[str, bool]]:
             there = False
             certain = not isinstance(error, PermissionError) and not path.startswith(_LATER)
             yield f"{kind}: cannot read {name} {path}: {error.strerror}", certain
-    if there and all(os.path.isfile(path) for path in files.values()) and (problem := certificate_problem(files)) is not None:
-        yield f"{kind}: {problem}", True
+    if there:
+        try:
+            problem = _content_problem(kind, files)
+        except OSError as error:  # a file of the folder
+            yield f"{kind}: cannot read {error.filename}: {error.strerror}", not isinstance(error, PermissionError)
+        else:
+            if problem is not None:
+                yield f"{kind}: {problem}", True
+
+
+def _content_problem(kind: str, files: Mapping[str, str]) -> str | None:
+    """What is wrong with what is in files that can be read. Of a pipe that cannot be known before."""
+    if kind == "tls":
+        return folder_problem(files["path"])
+    return certificate_problem(files) if all(os.path.isfile(path) for path in files.values()) else None
 
 
 def _look(path: str, folder: bool) -> None:

@@ -7,7 +7,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.http.certificates import certificate_problem
+from netsvc.http.certificates import certificate_problem, folder_problem
 from tests.certificates import make_certificate
 
 
@@ -79,3 +79,49 @@ class CertificateTests(SynchronousTestCase):
         self.check(problem, privateKey=key, certKey=certificate, cannot_start=False)
         problem = f"OpenSSL does not take what is in {self.key}, {self.certificate}, {self.junk}: "
         self.assertIn(problem, str(certificate_problem({"privateKey": str(self.key), "certKey": str(self.certificate), "extraCertChain": str(self.junk)})))
+
+
+class FolderTests(SynchronousTestCase):
+    """The folder of a ``tls:`` endpoint."""
+
+    def setUp(self) -> None:
+        """An empty one."""
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def test_right(self) -> None:
+        """Key and certificate in two files or one, also below; what does not end in .pem is not looked at."""
+        below = self.folder / "below"
+        below.mkdir()
+        made = make_certificate(below)
+        self.assertIsNone(folder_problem(str(self.folder)))
+        (self.folder / "both.pem").write_bytes(made.file.read_bytes() + made.key_file.read_bytes())
+        (self.folder / "notes.txt").write_text("-----BEGIN CERTIFICATE-----\n")
+        made.key_file.unlink()
+        self.assertIsNone(folder_problem(str(self.folder)))
+
+    def test_nothing_of_use(self) -> None:
+        """No file, or none with both halves of a pair: nobody could be served."""
+        problem = f"no certificate with its private key is in the files of {self.folder} that end in .pem"
+        self.assertEqual(folder_problem(str(self.folder)), problem)
+        made = make_certificate(self.folder)
+        made.key_file.unlink()
+        self.assertEqual(folder_problem(str(self.folder)), problem)
+
+    def test_no_names(self) -> None:
+        """A certificate is found by its host names, not by addresses or its subject."""
+        problem = f"no certificate in {self.folder} names a host (subjectAltName), and by that it is found"
+        make_certificate(self.folder, "192.0.2.1")
+        self.assertEqual(folder_problem(str(self.folder)), problem)
+        make_certificate(self.folder, extensions=False)
+        self.assertEqual(folder_problem(str(self.folder)), problem)
+
+    def test_broken(self) -> None:
+        """The file is named."""
+        make_certificate(self.folder)
+        broken = self.folder / "broken.pem"
+        broken.write_text("-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n")
+        self.assertIn(f"OpenSSL does not take the CERTIFICATE in {broken}: ", str(folder_problem(str(self.folder))))
+        broken.unlink()
+        key = make_certificate(self.folder, passphrase=b"secret").key_file
+        self.assertIn(f"the private key in {key} has a passphrase", str(folder_problem(str(self.folder))))

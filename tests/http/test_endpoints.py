@@ -199,7 +199,7 @@ class FileFaultTests(FaultCase):
         """No pipe is waited for, and then what is in the others is not known either."""
         (self.folder / "key.pem").touch()
         os.mkfifo(self.folder / "pipe.pem")
-        self.load(f"[http]\nlisten =\n  ssl:1:{self.folder}/key.pem:certKey={self.folder}/pipe.pem\n  tls:{self.folder}:2\n")
+        self.load(f"[http]\nlisten =\n  ssl:1:{self.folder}/key.pem:certKey={self.folder}/pipe.pem\n")
 
     def test_not_for_this_user(self) -> None:
         """The daemon is told that it may not read a file; somebody else only that it is not known whether the daemon may."""
@@ -238,3 +238,16 @@ class FileFaultTests(FaultCase):
             ["netsvc.ini:2: [http] listen: ssl: no certificate in PEM form is in key.pem"],
         )
         self.assertEqual(doubts, [])
+
+    def test_folders(self) -> None:
+        """What is in the folder of a tls: endpoint likewise; of a file that may not be read only the daemon knows."""
+        text = f"[http]\nlisten = tls:{self.folder}:1\n"
+        self.assertIn("no certificate with its private key", self.faults(text)[0])
+        made = make_certificate(self.folder)
+        self.load(text)
+        refusal = PermissionError(13, "Permission denied", str(made.key_file))
+        with patch.object(Path, "read_bytes", side_effect=refusal):
+            self.assertEqual(self.faults(text), ["netsvc.ini:2: [http] listen: tls: cannot read key.pem: Permission denied"])
+            doubts: list[Fault] = []
+            self.load(text, doubts=doubts)
+        self.assertEqual(len(doubts), 1)
