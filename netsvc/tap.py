@@ -212,7 +212,7 @@ def _add_module(registry: Registry, name: str) -> str:
         # It may also be one that the module itself imports.
         where = "" if error.name is None or error.name.partition(".")[0] != name.partition(".")[0] else f"; {_WHERE_MODULES_ARE}"
         return f"cannot import {name}: {type(error).__name__}: {error}{where}"
-    except Exception as error:  # whatever a module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever a module does while it is imported
         return f"cannot import {name}: {type(error).__name__}: {error}"
 
 

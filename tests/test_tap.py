@@ -65,6 +65,7 @@ class SettingsTests(TestCase):
         self.assertTrue(self.faults(f"rpc.modules={needing}").endswith("No module named 'no_such_driver'"))
         self.assertIn("declares no procedure", self.faults("rpc.modules=json"))
         self.assertIn("ZeroDivisionError", self.faults(f"rpc.modules={self.module('1 / 0')}"))
+        self.assertIn("SystemExit: 3", self.faults(f"rpc.modules={self.module('raise SystemExit(3)')}"))
         twice = self.module("from netsvc.examples.arithmetic import add")
         self.assertIn("declared twice", self.faults(f"rpc.modules=netsvc.examples.arithmetic\n{twice}"))
         reserved = self.module("from netsvc.core.procedures import procedure\n\n@procedure('rpc.mine')\ndef f() -> int:\n    return 1\n")
