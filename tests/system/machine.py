@@ -20,7 +20,8 @@ PACKAGES = Path(twisted.__file__).parent.parent
 DEADLINE = 90.0
 _numbers = count()
 
-# A venv like the one operators make, in place of the host's if it has one, which stays as it is. The packages of the running one are shown at another path, so nothing is fetched.
+# A venv like the one operators make, in place of the host's if it has one, which stays as it is.
+# The packages of the running one are shown at another path, so nothing is fetched.
 INSTALL = """
 set -e
 {base}/bin/python{version} -m venv --clear --without-pip /opt/netsvc
