@@ -95,8 +95,8 @@ class Procedure:
 
     :ivar name: as called; `doc`: its docstring, cleaned; `documentation`: the same, taken apart.
     :ivar rank: the least rank that may call it; `cost`: its price.
-    :ivar plain: it may be called with its arguments alone, at once; `slow`: it may take long, and be cancelled by its caller;
-        `reads`: it changes nothing; `scarce`: it takes up something of which there is little meanwhile, a thread or a provider.
+    :ivar plain: it may be called with its arguments alone, at once; `reads`: it changes nothing;
+        `scarce`: it takes up something of which there is little meanwhile, a thread or a provider.
     :ivar remote: it runs in another program, to which nothing is a call any more once its caller is gone.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
     """
@@ -121,7 +121,6 @@ class Procedure:
         "reads",
         "result",
         "scarce",
-        "slow",
     )
 
     remote = False
@@ -137,7 +136,6 @@ class Procedure:
             raise StartError(f"procedure {self.name}: it yields; send the parts of a long result with call.progress instead, from an async def")
         if self._is_coroutine and self.blocking:
             raise StartError(f"procedure {self.name}: a coroutine runs on the reactor's thread, so it cannot be blocking")
-        self.slow = self._is_coroutine or self.blocking
         self.scarce = self.blocking
         self.plain = False
         self.anonymous = declaration.anonymous

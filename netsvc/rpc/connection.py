@@ -46,7 +46,7 @@ class Belonging(Protocol):
 
 
 class CallUnderWay(Protocol):
-    """A call of a connection that may take long."""
+    """A call of a connection that is not answered at once."""
 
     procedure: Procedure | None
 

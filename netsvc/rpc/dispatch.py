@@ -166,7 +166,7 @@ class Dispatcher:
         :raises Overloaded: the caller has as many slow calls under way as it may.
         """
         call.blocking = procedure.blocking
-        if procedure.slow and procedure.scarce and call.budget.slow_calls >= self._slow_calls:
+        if procedure.scarce and call.budget.slow_calls >= self._slow_calls:
             raise Overloaded(f"{self._slow_calls} calls of threads and providers are under way already; [limits] slow_calls sets the bound")
         if call.key is not None and call.identity is not None and "key" not in procedure.fields and not procedure.reads:
             return self._once(procedure, arguments, call).addCallback(recalled)
@@ -248,8 +248,7 @@ class Dispatcher:
             seconds = self.allowed(call.asked)
             call.ends = self.clock.seconds() + seconds
             self.deadlines.add(call, seconds)
-        if procedure.slow:
-            call.begin(procedure)
+        call.begin(procedure)
         result.addCallbacks(call.succeeded, call.failed)
         return result
 
@@ -395,7 +394,7 @@ class _Pending(Call):
         return self._dispatcher.clock
 
     def begin(self, procedure: Procedure) -> None:
-        """It may take long: count it, and have its connection know it."""
+        """It takes its time: count it, and have its connection know it."""
         self.procedure = procedure
         if not self.stored:
             self.budget.slow_calls += procedure.scarce

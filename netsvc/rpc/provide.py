@@ -94,7 +94,7 @@ class CancelProcedure:
     def cancel(self, call: Call, id: str | int | float) -> Cancelled:
         """Give up a call of this connection that is under way; it is answered with an error.
 
-        Only calls that may take long can be given up: of coroutines, in threads, and those that are served by other programs, which are told.
+        What cannot be undone is not undone. Programs that serve it are told.
 
         :param id: the call's.
         """

@@ -75,7 +75,7 @@ class RemoteProcedure(Procedure):
         self.rank = rank
         self.cost = 1.0
         self.blocking = self.plain = self.anonymous = self.reads = False
-        self.slow = self.scarce = True
+        self.scarce = True
         self.doc = ""
         self.schema = ProvidedSchema()
         self._abroad = abroad

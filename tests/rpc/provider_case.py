@@ -112,11 +112,26 @@ class Local:
 
     def __init__(self) -> None:
         self.running: list[tuple[Call, Deferred[Any]]] = []
+        self.deferred_calls: list[Deferred[int]] = []
 
     @procedure("local.plain", role="guest")
     def plain(self) -> int:
         """At once."""
         return 1
+
+    @procedure("local.deferred", role="guest")
+    def deferred(self) -> Deferred[int]:
+        """When the test says so, or never."""
+        return self._later()
+
+    @procedure("local.unannotated", role="guest")
+    def unannotated(self):  # type: ignore[no-untyped-def]  # that is the point
+        """Likewise; nothing tells beforehand."""
+        return self._later()
+
+    def _later(self) -> Deferred[int]:
+        self.deferred_calls.append(Deferred())
+        return self.deferred_calls[-1]
 
     @procedure("local.long", role="guest")
     async def long(self, call: Call) -> Any:

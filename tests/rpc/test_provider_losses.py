@@ -203,6 +203,18 @@ class EndTests(ProviderTestCase):
         caller.begin("test.work", identifier=5)
         self.assertEqual(caller.call("rpc.cancel", [5]), {"cancelled": 1})
 
+    def test_cancel_what_returned_a_deferred(self) -> None:
+        """A plain function whose result comes later takes its time as well, whether or not its signature says so."""
+        caller = self.program()
+        for name in ("local.deferred", "local.unannotated"):
+            caller.begin(name)
+            self.assertEqual(caller.call("rpc.cancel", {"id": 1}), {"cancelled": 1}, name)
+            self.assertEqual(caller.outcome()["data"]["detail"], "cancelled")
+            caller.begin(name)
+            self.local.deferred_calls[-1].callback(7)
+            self.assertEqual(caller.outcome(), 7)
+            self.assertEqual(caller.call("rpc.cancel", {"id": 1}), {"cancelled": 0}, name)
+
 
 class ProgressTests(ProviderTestCase):
     """rpc.progress, from providers and from procedures of the server's own."""
