@@ -81,10 +81,10 @@ class ChatProcedures:
         return self._answer_first(self._rooms.post(call.caller, room, text, call.key if key is None else key, reply_to), call)
 
     def _answer_first(self, posting: Deferred[Posted], call: Call) -> Deferred[Posted]:
-        return posting.addCallback(self._hold_event, call) if call.joint and call.connection is not None else posting
+        return posting.addCallback(self._hold_event, call) if (call.joint or call.stored) and call.connection is not None else posting
 
     def _hold_event(self, posted: Posted, call: Call) -> Posted:
-        """A post's answer precedes its event, also if it waits for the answers to other calls."""
+        """A post's answer precedes its event, also if it waits for the answers to other calls, or to be stored."""
         member = call.connection.belonging(("room", posted.room))
         if isinstance(member, Member):
             member.hold()

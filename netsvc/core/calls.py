@@ -80,11 +80,12 @@ class Call:
     :ivar connection: the WebSocket it came by, for notifications and clean-up; None for a call over plain HTTP.
     :ivar key: the Idempotency-Key header, None without.
     :ivar joint: it is one of several calls whose answers come together, when all are done: one of a batch.
+    :ivar stored: its answer is stored under a key before it is given.
     """
 
     __slots__ = ("budget", "connection", "identity", "key", "peer")
 
-    joint = False
+    joint = stored = False
     listener: Listener | None = None
     """See Caller: calls that are made within this one are not heard of."""
 

@@ -17,6 +17,7 @@ from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Procedure, Registry
 from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
 from netsvc.http.wheel import TimingWheel
+from netsvc.rpc.deadlines import SameDeadline
 from netsvc.rpc.joint import JointAnswer, JointCaller
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, notification, parse, parse_element
@@ -71,7 +72,7 @@ class Dispatcher:
         self._serial = 0
         self.deadlines = TimingWheel(clock, TICK)
         """Of calls that named theirs."""
-        self._defaults = _Defaults(clock, min(settings.deadline, settings.deadline_max))
+        self._defaults = SameDeadline(clock, min(settings.deadline, settings.deadline_max), TICK)
 
     def handle(self, message: str, caller: Caller, deadline: float | None = None) -> "Answer | Deferred[Answer]":
         """Carry out one message: a call, a notification or a batch.
@@ -236,6 +237,7 @@ class Dispatcher:
     def _later(self, result: "Deferred[Any]", request: Request, call: "_Pending", procedure: Procedure) -> "Answer | Deferred[Answer]":
         if result.called and not result.paused and not isinstance(result.result, Failure | Deferred):
             # It is there already: no deadline to keep.
+            call.answers()
             return None if request.id is ABSENT else self._answer(result.result, request, call)
         return self._wait(result, call, procedure)
 
@@ -292,7 +294,22 @@ class _Pending(Call):
     :ivar blocking: it is carried out in a thread, where nothing of this may be used that has to do with connections.
     """
 
-    __slots__ = ("_caller", "_dispatcher", "_late", "_over", "_request", "asked", "blocking", "due", "ends", "procedure", "result", "stored", "wheel_slot")
+    __slots__ = (
+        "_behind",
+        "_caller",
+        "_dispatcher",
+        "_late",
+        "_over",
+        "_request",
+        "asked",
+        "blocking",
+        "due",
+        "ends",
+        "procedure",
+        "result",
+        "stored",
+        "wheel_slot",
+    )
 
     result: Deferred[Any]
     ends: float
@@ -308,6 +325,7 @@ class _Pending(Call):
         self._dispatcher = dispatcher
         self._request = request
         self._late = self._over = self.stored = self.blocking = False
+        self._behind: tuple[Callable[[], None], ...] = ()
         self.asked = asked
         self.procedure: Procedure | None = None
         self.due = 0.0
@@ -319,8 +337,13 @@ class _Pending(Call):
         return isinstance(self._caller, JointCaller)
 
     def after_answer(self, then: Callable[[], None]) -> None:
-        """See Call."""
-        self._caller.after_answer(then)
+        """See Call. What is done before the answer is stored would otherwise follow another answer of the connection."""
+        if self._over:
+            then()
+        elif self.stored:
+            self._behind += (then,)
+        else:
+            self._caller.after_answer(then)
 
     @property
     def identifier(self) -> msgspec.Raw:
@@ -410,8 +433,14 @@ class _Pending(Call):
         self._late = True
         self.result.cancel()
 
-    def _ended(self) -> None:
+    def answers(self) -> None:
+        """The answer is given now: what is to follow, follows it. What comes later than this has nothing to wait for."""
         self._over = True
+        for then in self._behind:
+            self._caller.after_answer(then)
+
+    def _ended(self) -> None:
+        self.answers()
         if self.procedure is not None:
             if not self.stored:
                 self.budget.slow_calls -= self.procedure.scarce
@@ -454,37 +483,3 @@ class _Decoded(_Pending):
     def failed(self, failure: Failure) -> NoReturn:
         self._ended()
         raise self._dispatcher._shown(self._reason(failure), self._request, self) from None
-
-
-class _Defaults:
-    """The calls that have the default deadline: they expire in the order in which they came, so a queue does."""
-
-    def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        self._clock = clock
-        self.seconds = seconds
-        self._calls: dict[_Pending, None] = {}
-        self._looking = False
-
-    def add(self, call: _Pending) -> None:
-        call.due = self._clock.seconds() + self.seconds
-        self._calls[call] = None
-        if not self._looking:
-            self._looking = True
-            self._clock.callLater(self.seconds, self._look)
-
-    def remove(self, call: _Pending) -> None:
-        self._calls.pop(call, None)
-
-    def _look(self) -> None:
-        """Expire those that are due; look again when the next one is."""
-        now = self._clock.seconds()
-        due = []
-        self._looking = False
-        for call in self._calls:
-            if call.due > now:
-                self._looking = True
-                self._clock.callLater(max(call.due - now, TICK), self._look)
-                break
-            due.append(call)
-        for call in due:
-            call.expired()

@@ -1,0 +1,61 @@
+"""The deadline of those who have not asked for one: all have the same time, so they expire in the order in which they came."""
+
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+__all__ = ["Expiring", "SameDeadline"]
+
+
+class Expiring(Protocol):
+    """What waits with a deadline.
+
+    :ivar due: when that is, in the seconds of the clock; 0 before it waits.
+    """
+
+    due: float
+
+    def expired(self) -> None:
+        """The time is over."""
+
+
+class SameDeadline:
+    """A queue of what has the same time, cheaper than a wheel: nothing is moved in it.
+
+    :param clock: the reactor, or a Clock in tests.
+    :param seconds: the time of each.
+    :param tick: the resolution, in seconds.
+    """
+
+    def __init__(self, clock: IReactorTime, seconds: float, tick: float) -> None:
+        self._clock = clock
+        self._tick = tick
+        self.seconds = seconds
+        self._waiting: dict[Expiring, None] = {}
+        self._looking = False
+
+    def add(self, entry: Expiring) -> None:
+        """Call ``entry.expired()`` when its time is over."""
+        entry.due = self._clock.seconds() + self.seconds
+        self._waiting[entry] = None
+        if not self._looking:
+            self._looking = True
+            self._clock.callLater(self.seconds, self._look)
+
+    def remove(self, entry: Expiring) -> None:
+        """It waits no more; no error if it did not."""
+        self._waiting.pop(entry, None)
+
+    def _look(self) -> None:
+        """Expire those that are due; look again when the next one is."""
+        now = self._clock.seconds()
+        due = []
+        self._looking = False
+        for entry in self._waiting:
+            if entry.due > now:
+                self._looking = True
+                self._clock.callLater(max(entry.due - now, self._tick), self._look)
+                break
+            due.append(entry)
+        for entry in due:
+            entry.expired()
