@@ -8,8 +8,8 @@ from msgspec import Meta
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from netsvc.chat.joining import Joining, place_of
 from netsvc.core.history import MOST, History
-from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name
 from netsvc.core.posting import Posted
 from netsvc.core.procedures import Call, procedure
@@ -27,28 +27,6 @@ Limit = Annotated[int, Meta(ge=0, le=MOST, description="events in the answer at 
 
 class Empty(msgspec.Struct):
     """``{}``: done."""
-
-
-class _Joining:
-    """A join under way. The connection keeps it, so that a leave sent behind the join, or the connection's end, is not overtaken by it.
-
-    :ivar over: what is being joined is not wanted any more.
-    :ivar identity: as whom the connection acts, if it has logged in meanwhile.
-    """
-
-    __slots__ = ("identity", "over")
-
-    def __init__(self) -> None:
-        self.over = False
-        self.identity: Identity | None = None
-
-    def leave(self) -> None:
-        """See Belonging."""
-        self.over = True
-
-    def act_as(self, identity: Identity) -> None:
-        """See Belonging."""
-        self.identity = identity
 
 
 class _Left(msgspec.Struct):
@@ -85,8 +63,8 @@ class ChatProcedures:
 
     def _hold_event(self, posted: Posted, call: Call) -> Posted:
         """A post's answer precedes its event, also if it waits for the answers to other calls, or to be stored."""
-        member = call.connection.belonging(("room", posted.room))
-        if isinstance(member, Member):
+        member = place_of(call.connection.belonging(("room", posted.room)))
+        if member is not None:
             member.hold()
             call.after_answer(member.go_on)
         return posted
@@ -127,26 +105,25 @@ class ChatProcedures:
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:
         """Follow a room on this WebSocket: past events now, ``chat.event`` notifications from the answer's cursor on.
 
-        With `after`, read on from a cursor; without, the newest events.
+        With `after`, read on from a cursor; without, the newest events. In a room that it follows already this begins anew; if it fails,
+        it follows as before.
         """
         connection = call.connection
-        if connection is None:
+        if connection is None or connection.gone:
             raise InvalidRequest("chat.join needs a WebSocket; over HTTP read /rooms/<room>/events or call chat.history")
         key = ("room", fold_room_name(room))
         if connection.kept(key) >= self._most:
             raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
 
         call.budget.admit()
-        joining = _Joining()
         done = self._rooms.join(call.caller, room, after, limit, self._formats[connection.framing], connection.sink)
-        connection.keep(key, joining)
+        joining = Joining(connection, key)
 
         def joined(membership: Membership) -> Joined:
             member: Member = membership.member
             if joining.over:
                 member.leave()
                 return membership.joined
-            connection.keep(key, member)
             lost: list[tuple[Member, str, str]] = []
 
             def answered() -> None:
@@ -157,14 +134,12 @@ class ChatProcedures:
 
             # If the room is lost before the answer is written the client is told behind it, else it would think that it is in.
             member.connection, member.lost = connection, lambda *what: lost.append(what)
-            if joining.identity is not None:
-                member.act_as(joining.identity)
+            joining.succeeded(member)
             call.after_answer(answered)
             return membership.joined
 
         def failed(failure: Failure) -> Failure:
-            if not joining.over:
-                connection.release(key)
+            joining.failed()
             return failure
 
         return done.addCallbacks(joined, failed)
@@ -172,9 +147,13 @@ class ChatProcedures:
     def _left(self, member: Member, room: str, why: str) -> None:
         """A connection may not be in a room any more."""
         connection, key = member.connection, ("room", room)
-        if connection.belonging(key) is not member:
+        belonging = connection.belonging(key)
+        if place_of(belonging) is not member:
             return  # it has joined anew meanwhile, or let go
-        connection.release(key)
+        if isinstance(belonging, Joining):
+            belonging.lost()
+        else:
+            connection.release(key)
         # Also to a slow client: it would wait for events for ever.
         connection.send(notification("chat.left", msgspec.json.encode(_Left(room, why))))
 

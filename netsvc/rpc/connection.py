@@ -222,15 +222,21 @@ class RpcConnection(PacedSocket):
 
     def keep(self, key: Hashable, belonging: Belonging) -> None:
         """Keep something until the connection ends; what had the same key ends now."""
-        if self._transport is None:
-            belonging.leave()
-            return
-        if self._belongings is None:
-            self._belongings = {}
-        previous = self._belongings.pop(key, None)
-        if previous is not None:
-            previous.leave()
-        self._belongings[key] = belonging
+        former = self.exchange(key, belonging)
+        if former is not None:
+            former.leave()
+
+    def exchange(self, key: Hashable, belonging: Belonging | None) -> Belonging | None:
+        """Keep something, or nothing, in the place of what has this key; that is given back, and not ended."""
+        former = self._belongings.pop(key, None) if self._belongings else None
+        if belonging is not None:
+            if self._transport is None:
+                belonging.leave()
+            elif self._belongings is None:
+                self._belongings = {key: belonging}
+            else:
+                self._belongings[key] = belonging
+        return former
 
     def release(self, key: Hashable) -> bool:
         """End what was kept under a key; False if nothing was."""
