@@ -313,7 +313,7 @@ class Composition:
         for source in (ConventionProcedures(dispatcher, rpc), CancelProcedure()):
             self.registry.add(source)
         self.registry.add(ProvideProcedures(providers), rpc.provide)
-        return providers, RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog)
+        return providers, RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog, rpc.login_timeout)
 
     def _in_thread(self, function: Callable[..., Any], call: Call, arguments: Any) -> "Deferred[Any]":
         """Run a blocking procedure; its callers have their turns, whoever calls how much."""

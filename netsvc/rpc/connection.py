@@ -87,14 +87,25 @@ class RpcService:
     :param in_flight: calls of one connection under way at which netsvc reads no further from it.
     :param appender: while it is full, netsvc reads no further from connections that post.
     :param progress: bytes of rpc.progress with data that may wait for a client that does not keep up.
+    :param login_timeout: seconds for which a WebSocket may be nobody's.
     """
 
-    def __init__(self, dispatcher: Dispatcher, budgets: Budgets, logins: Logins, appender: Appender, in_flight: int, progress: int = 256 * 1024) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        budgets: Budgets,
+        logins: Logins,
+        appender: Appender,
+        in_flight: int,
+        progress: int = 256 * 1024,
+        login_timeout: float = 30.0,
+    ) -> None:
         self.dispatcher = dispatcher
         self.budgets = budgets
         self.logins = logins
         self.bounds = Bounds(in_flight, appender)
         self.progress = progress
+        self.login_timeout = login_timeout
 
 
 class RpcConnection(PacedSocket):

@@ -34,6 +34,7 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
         Duration, Meta(gt=0), Help("Time, or half of what is left if that is less, after which an idempotent call goes to a second provider as well")
     ] = 10.0
     progress_backlog: Annotated[Size, Meta(ge=0), Help("Bytes of partial results that may wait for a slow caller; beyond, its call fails")] = 256 * 1024
+    login_timeout: Annotated[Duration, Meta(gt=0), Help("Time for auth.login on a WebSocket where guests are not allowed")] = 30.0
     deadline: Annotated[Duration, Meta(gt=0), Help("How long a call may take if the caller does not say")] = 30.0
     deadline_max: Annotated[Duration, Meta(gt=0), Help("How long a call may take whatever the caller says")] = 300.0
     batch: Annotated[int, Meta(ge=1), Help("Calls in one batch at the most")] = 100

@@ -4,12 +4,47 @@ from typing import Any
 
 from zope.interface import implementer
 
+from netsvc.core.identity import Identity
+from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import IWebSocketApplication
 from netsvc.rpc.connection import Framing, RpcConnection
 
 __all__ = ["RpcSocket"]
 
 BINARY_REFUSED = 1003
+
+_LOGIN = "login"
+"""The key under which a connection keeps its time for a login."""
+
+_LOOK_AGAIN = 1.0
+"""Seconds until it is looked again whether a login that is under way is done."""
+
+
+class _LoginDeadline:
+    """The time in which a WebSocket has to be somebody's; over with its first login, or with it."""
+
+    __slots__ = ("_socket", "_wheel", "wheel_slot")
+
+    def __init__(self, socket: "RpcSocket", wheel: TimingWheel, seconds: float) -> None:
+        self._socket = socket
+        self._wheel = wheel
+        self.wheel_slot: int | None = None
+        wheel.add(self, seconds)
+
+    def leave(self) -> None:
+        """See Belonging."""
+        self._wheel.cancel(self)
+
+    def act_as(self, identity: Identity) -> None:
+        """See Belonging."""
+        self._socket.release(_LOGIN)
+
+    def expired(self) -> None:
+        """See WheelEntry."""
+        if self._socket.busy:
+            self._wheel.add(self, _LOOK_AGAIN)
+        else:
+            self._socket.shut_out()
 
 
 @implementer(IWebSocketApplication)
@@ -26,6 +61,18 @@ class RpcSocket(RpcConnection):
         """See IWebSocketApplication."""
         self.frame = self.framing = connection.text_frame
         RpcConnection.connected(self, connection)
+        if self.identity is None:
+            self.keep(_LOGIN, _LoginDeadline(self, self._service.dispatcher.deadlines, self._service.login_timeout))
+
+    @property
+    def busy(self) -> bool:
+        """A call is under way, which before a login can but be one."""
+        return self._in_flight > 0
+
+    def shut_out(self) -> None:
+        """Nobody has logged in in time."""
+        seconds = self._service.login_timeout
+        self._revoked(f"nobody has logged in within {seconds:g} s: connect again with a credential, or call auth.login first")
 
     def binary(self, data: bytes) -> None:
         """Refused: this is a text protocol."""

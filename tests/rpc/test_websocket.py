@@ -20,7 +20,7 @@ from netsvc.core.passwords import Passwords
 from netsvc.core.procedures import Call, Registry, procedure
 from netsvc.core.rooms import Member, Rooms
 from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
-from netsvc.errors import StoreUnavailable
+from netsvc.errors import NotAuthenticated, StoreUnavailable
 from netsvc.interfaces import ISinkWatcher, IWebSocketApplication
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
@@ -284,6 +284,41 @@ class LoginTests(SocketTestCase):
         """Token, or name and password, or name."""
         self.assertEqual(self.call("auth.login", {"token": "x", "name": "bob"})["code"], -32602)
         self.assertEqual(self.call("auth.login", {"password": "x"})["code"], -32602)
+
+    def test_no_login(self) -> None:
+        """A connection that is nobody's has its time for a login; with one, as a guest's, it may stay."""
+        nobody, logs_in = self.connect(None), self.connect(None)
+        self.socket = logs_in[0]
+        self.send("auth.login", {"name": "bob"})
+        self.clock.pump([1.0] * 29)
+        self.assertIsNone(nobody[1].closed)
+        self.clock.pump([1.0] * 4)
+        reason = "nobody has logged in within 30 s: connect again with a credential, or call auth.login first"
+        self.assertEqual((nobody[1].closed, logs_in[1].closed, self.connection.closed), ((4401, reason), None, None))
+        self.assertLess(len(reason), 123)
+        nobody[0].disconnected(4401, reason)
+        self.assertEqual((logs_in[0].kept(), self.clock.getDelayedCalls()), (0, []))
+
+    def test_gone_before_the_login(self) -> None:
+        """Nothing waits for it any more."""
+        socket, connection = self.connect(None)
+        socket.disconnected(1006, "")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertIsNone(connection.closed)
+
+    def test_a_login_under_way(self) -> None:
+        """It is waited for, if it was sent in time: that passwords take long to check is not the client's fault."""
+        proof: Deferred[Any] = Deferred()
+        self.logins.login = lambda *_: proof  # type: ignore[method-assign,assignment,return-value]
+        self.socket, self.connection = self.connect(None)
+        self.clock.pump([1.0] * 25)
+        self.send("auth.login", {"name": "ann", "password": "secret"})
+        self.clock.pump([1.0] * 10)
+        self.assertIsNone(self.connection.closed)
+        proof.errback(NotAuthenticated("no"))
+        self.clock.pump([1.0] * 3)
+        assert self.connection.closed is not None
+        self.assertEqual(self.connection.closed[0], 4401)
 
     def test_revoked(self) -> None:
         """A connection whose credential is revoked is closed by 4401."""

@@ -196,6 +196,21 @@ class NoGuestTests(AccountCase):
             self.assertEqual(stays.call("auth.whoami")["name"], "ann")
 
 
+class LoginTimeTests(AccountCase):
+    """Nobody may stay nobody for long."""
+
+    settings = AccountCase.settings.replace("[rpc]\n", "[rpc]\nlogin_timeout = 500ms\n")
+
+    def test_time_for_a_login(self) -> None:
+        """A WebSocket without one is closed, with a reason that says what to do, also if it calls and pings; others stay."""
+        url = self.daemon.websocket_url
+        with RpcSocket(url) as silent, RpcSocket(url) as calls, RpcSocket(url) as logs_in, RpcSocket(url, self.bearer) as brings:
+            logs_in.call("auth.login", token=self.token)
+            self.assertEqual(self.code(calls, "auth.whoami"), -32001)
+            self.assertEqual([client.closed(MACHINE) for client in (silent, calls)], [4401, 4401])
+            self.assertEqual([client.call("auth.whoami")["name"] for client in (logs_in, brings)], ["ann", "ann"])
+
+
 class GuessingTests(AccountCase):
     """Passwords cannot be tried without end."""
 
