@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import exp
 from random import Random
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from netsvc.core.settings import LimitsSettings
 from netsvc.errors import Overloaded
@@ -22,6 +22,8 @@ _LOOK = 0.1
 
 _ASSUMED = 500.0
 """Clients a second that can surely come in, as long as nothing else was measured."""
+
+_ROUNDING = 1e-6
 
 _LEAST = 10.0
 """The pace that is reckoned with at the least, in clients a second."""
@@ -48,6 +50,7 @@ class Arrivals:
         self._full_at = 0.0  # of the set pace, as in a Budget that holds a second's worth
         self._slot = 0.0  # the last time that anybody was told to come again
         self._due = 0.0  # the look that is awaited, 0 for none
+        self._awaited: IDelayedCall | None = None
         self._behind = False
         self._since = 0.0
         self._admitted = 0
@@ -65,12 +68,16 @@ class Arrivals:
         if not self._due:
             self._since = now
             self._look_later(now)
+        elif self._due - now > _LOOK + _ROUNDING:
+            self._set_back(now)
         elif now - self._due > self._lag:
             self._behind = True
         if self._behind:
             raise self._refusal(now, "the server is behind")
+        # No more than a second is ever owed, unless the clock has been set back.
+        self._full_at = min(self._full_at, now + 1.0)
         full_at = max(self._full_at, now) + self._interval
-        if full_at - now > 1.0 + 1e-9:
+        if full_at - now > 1.0 + _ROUNDING:
             raise self._refusal(now, "too many come in at once")
         self._full_at = full_at
         self._admitted += 1
@@ -83,7 +90,14 @@ class Arrivals:
 
     def _look_later(self, now: float) -> None:
         self._due = now + _LOOK
-        self._clock.callLater(_LOOK, self._look)
+        self._awaited = self._clock.callLater(_LOOK, self._look)
+
+    def _set_back(self, now: float) -> None:
+        """The clock was set back: what is awaited shall not wait until it is as late again."""
+        assert self._awaited is not None
+        self._awaited.reset(_LOOK)
+        self._due, self._since = now + _LOOK, now
+        self._behind = False
 
     def _look(self) -> None:
         """See how late this call is, and how many have come in."""

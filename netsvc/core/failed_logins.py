@@ -21,14 +21,20 @@ class _Allowance:
 
     def take(self, key: str) -> None:
         now = self._seconds()
-        forgiven_at = max(self._forgiven_at.get(key) or 0.0, now) + self._recovery
+        forgiven_at = max(self._known(key, now), now) + self._recovery
         wait = forgiven_at - now - self._span
         if wait > 1e-6:  # less is rounding
             raise RateLimited("too many failed logins: try again later", retry_after=round(wait, 3))
         self._forgiven_at.put(key, forgiven_at)
 
     def spent(self, key: str) -> bool:
-        return (self._forgiven_at.get(key) or 0.0) + self._recovery - self._seconds() - self._span > 1e-6
+        now = self._seconds()
+        return self._known(key, now) + self._recovery - now - self._span > 1e-6
+
+    def _known(self, key: str, now: float) -> float:
+        forgiven_at = self._forgiven_at.get(key) or 0.0
+        # More than a whole allowance is never taken. The clock has been set back then: nobody is kept out for as long as that.
+        return forgiven_at if forgiven_at <= now + self._span + 1e-6 else 0.0
 
     def give_back(self, key: str) -> None:
         forgiven_at = self._forgiven_at.get(key)

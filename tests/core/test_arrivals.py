@@ -46,6 +46,30 @@ class ArrivalsTests(SynchronousTestCase):
         self.clock.pump([0.1] * 5)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back keeps nobody out for as long as that, whether somebody has just come in, nobody has for a while, or it was behind."""
+        arrivals = self.arrivals(lag=1.0)
+        self.waits(arrivals, 3)
+        self.clock.hold_up(-3600.0)
+        self.assertEqual(self.waits(arrivals, 3), [])
+        self.clock.pump([0.1] * 5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.hold_up(-3600.0)
+        self.assertEqual(self.waits(arrivals, 3), [])
+        self.clock.hold_up(5.0)
+        self.assertEqual(len(self.waits(arrivals, 3)), 3)
+        self.clock.hold_up(-3600.0)
+        self.assertEqual(self.waits(arrivals, 3), [])
+
+    def test_clock_set_back_with_a_cap(self) -> None:
+        """What a pace allows is there again a second later at the latest."""
+        arrivals = self.arrivals(10.0)
+        self.waits(arrivals, 50)
+        self.clock.hold_up(-3600.0)
+        self.assertEqual(len(self.waits(arrivals, 10)), 10)
+        self.clock.advance(1.0)
+        self.assertEqual(self.waits(arrivals, 10), [])
+
     def test_cap(self) -> None:
         """A second's worth at once, then at the set pace; who is refused comes in at the time given, and all times differ."""
         arrivals = self.arrivals(100.0)

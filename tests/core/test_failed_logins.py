@@ -38,6 +38,15 @@ class Guessing(SynchronousTestCase):
         """With many names, an address has its own number."""
         self.assertEqual([self.left(name, "192.0.2.1") for name in ("a", "b", "c")], [3, 2, 0])
 
+    def test_clock_set_back(self) -> None:
+        """Who has failed once, or too often, need not wait until it is again as late as it was."""
+        self.failures.take("alice", "192.0.2.1")
+        self.left("bob", "192.0.2.2")
+        self.assertTrue(self.failures.closed("bob"))
+        self.clock.rightNow -= 3600.0
+        self.assertFalse(self.failures.closed("bob"))
+        self.assertEqual((self.left("alice", "192.0.2.1"), self.left("bob", "192.0.2.2")), (3, 3))
+
     def test_recovery(self) -> None:
         """One is forgiven after each recovery time; the error says how long to wait."""
         self.left("alice", "192.0.2.1")
