@@ -65,6 +65,10 @@ class Reader(Protocol):
     def over(self) -> bool:
         """See above."""
 
+    @property
+    def begun(self) -> bool:
+        """There is a message that is not whole yet. To be asked when `next` has given None."""
+
     def feed(self, data: bytes) -> None:
         """Take what has come."""
 
@@ -126,6 +130,7 @@ class StreamConnection:
 
     __slots__ = (
         "_application",
+        "_begun",
         "_delivering",
         "_factory",
         "_heard",
@@ -149,6 +154,7 @@ class StreamConnection:
         self._delivering = False
         self._stalled = False
         self._heard = factory.seconds()
+        self._begun: float | None = None  # when the message began that is not whole yet
         self.wheel_slot: int | None = None
 
     # IProtocol
@@ -210,6 +216,7 @@ class StreamConnection:
             return
         self._delivering = True
         while self._application is not None and not self._paused and (message := self._reader.next()) is not None:
+            self._begun = None
             try:
                 if isinstance(message, NetsvcError):
                     self._application.unreadable(message)
@@ -221,6 +228,10 @@ class StreamConnection:
                 _log.failure("An RPC connection failed; peer {peer}", peer=self.peer)
                 self.close(1011, "internal error")
         self._delivering = False
+        if self._paused or self._state != _OPEN or not self._reader.begun:
+            self._begun = None
+        elif self._begun is None:
+            self._begun = self._heard
 
     def pause(self) -> None:
         """Read no more. No further message is delivered until `resume`, those already read included."""
@@ -356,9 +367,12 @@ class StreamConnection:
             factory.wheel.add(self, factory.settings.write_timeout)
             return
         self._stalled = False
-        if application.identity is None:
+        now, settings = factory.seconds(), factory.settings
+        if application.identity is None and not application.under_way:
             self.close(1008, "nobody has logged in")
-        elif application.at_rest and not self._paused and factory.seconds() - self._heard >= factory.settings.idle_timeout:
+        elif self._begun is not None and now - self._begun >= settings.message_timeout:
+            self.close(1008, "a message was not whole in time")
+        elif application.at_rest and not self._paused and now - self._heard >= settings.idle_timeout:
             self.close(1000, "idle for too long")
         else:
             factory.wheel.add(self, factory.interval)
@@ -389,7 +403,7 @@ class StreamFactory:
         self.settings = settings
         self.seconds = clock.seconds
         self.draining = False
-        self.interval = min(settings.idle_timeout, settings.write_timeout)
+        self.interval = min(settings.idle_timeout, settings.write_timeout, settings.message_timeout)
         """Seconds between two looks at a connection."""
         self.wheel = TimingWheel(clock, min(1.0, self.interval / 2, settings.login_timeout / 2))
         self._service = service

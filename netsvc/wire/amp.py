@@ -64,6 +64,11 @@ class BoxReader:
         self._size = 0
         self.over = False
 
+    @property
+    def begun(self) -> bool:
+        """There is a box whose end is not there, if all before it was asked for."""
+        return self._at < len(self._data) or self._size > 0
+
     def feed(self, data: bytes) -> None:
         """Take what has come."""
         if not self.over:

@@ -30,6 +30,11 @@ class LineReader:
         self._ended = False
         self.over = False
 
+    @property
+    def begun(self) -> bool:
+        """There is a line whose end is not there, and all before it was asked for."""
+        return bool(self._begun)
+
     def feed(self, data: bytes) -> None:
         """Take what has come."""
         if not self.over:

@@ -76,7 +76,8 @@ class AmpTests(StreamCase):
 
     def make_factory(self) -> StreamFactory:
         """See StreamCase."""
-        return StreamFactory(AmpSettings(message=300_000, idle_timeout=100), self.service, self.admission, self.clock, BoxReader, AmpConnection)
+        settings = AmpSettings(message=300_000, idle_timeout=100, message_timeout=40)
+        return StreamFactory(settings, self.service, self.admission, self.clock, BoxReader, AmpConnection)
 
     def flow(self) -> None:
         """Carry all bytes both ways."""
@@ -262,3 +263,14 @@ class AmpTests(StreamCase):
         self.protocol._application.budget = budget
         (answer,) = self.boxes({b"_command": b"Call", b"_ask": b"1"})
         self.assertIn(b"-32005", answer[b"_error_description"])
+
+    def test_a_box_that_does_not_end(self) -> None:
+        """Its connection goes, whether it stops in a length, in a key, behind one or in a value; others stay."""
+        whole = b"\0\x08_command\0\x04Call\0\0"
+        for count in (0, 1, 4, 10, 13, 16):
+            protocol, transport = self.connect()
+            protocol.dataReceived(whole + whole[:count])
+            for _ in range(90):
+                self.clock.advance(1.0)
+                protocol.dataReceived(b"")
+            self.assertEqual(transport.disconnecting or transport.half, count > 0, count)

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IProtocolFactory
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from netsvc.core.admission import Admission
+from netsvc.core.identity import Identity
 from netsvc.interfaces import ISink
 from netsvc.rpc.lines import LineConnection
 from netsvc.rpc.procedures import AuthProcedures
@@ -55,7 +57,7 @@ class StreamTransport(StringTransport):
 class StreamCase(ProviderTestCase):
     """A listener of lines, without a network."""
 
-    stream_settings = LinesSettings(message=1024, idle_timeout=100, login_timeout=10, write_timeout=20)
+    stream_settings = LinesSettings(message=1024, idle_timeout=100, login_timeout=10, write_timeout=20, message_timeout=40)
     guests = True
     most = 0
 
@@ -297,6 +299,45 @@ class TimeTests(StreamCase):
         silent[0].connectionLost(Failure(ConnectionError()))
         self.assertEqual(len(self.factory), 1)
 
+    def test_a_message_that_does_not_end(self) -> None:
+        """Who begins one and goes on sending it byte by byte goes; who sends whole ones stays, however they are cut."""
+        drips, talks = self.connect(), self.connect()
+        drips[0].dataReceived(b'{"jsonrpc":"2.0","method":"local.long","id":1,"deadline":290}\n')  # so that it is not idle
+        for _ in range(39):
+            self.clock.advance(1.0)
+            drips[0].dataReceived(b"x")
+            talks[0].dataReceived(b'"}\n{"x":"')
+        self.assertEqual(drips[1].value(), b"")
+        for _ in range(25):
+            self.clock.advance(1.0)
+            drips[0].dataReceived(b"x")
+            talks[0].dataReceived(b'"}\n{"x":"')
+        (last,) = self.heard(drips[1])
+        self.assertEqual(last["params"], {"code": 1008, "reason": "a message was not whole in time"})
+        self.assertNotIn("server.closing", [message.get("method") for message in self.heard(talks[1])])
+
+    def test_a_message_that_is_not_read(self) -> None:
+        """While netsvc reads no further, nobody can end what was begun: the time counts from when it reads on."""
+        self.service.bounds = self.service.bounds._replace(in_flight=1)
+        protocol, transport = self.connect()
+        protocol.dataReceived(b'{"jsonrpc":"2.0","method":"local.long","id":1,"deadline":290}\n{"jsonrpc":"2.0",')
+        self.clock.pump([1.0] * 100)
+        self.local.running[0][1].callback(1)
+        self.clock.pump([1.0] * 30)
+        protocol.dataReceived(b'"method":"local.plain","id":2}\n')
+        self.clock.pump([1.0] * 60)
+        self.assertEqual([message["id"] for message in self.heard(transport)], [1, 2])
+
+    def test_a_message_that_nobody_ends(self) -> None:
+        """Who closes its direction in the midst of one, still gets the answers to those before."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(b'{"jsonrpc":"2.0","method":"local.long","id":1,"deadline":290}\n{"jso')
+        protocol.readConnectionLost()
+        self.clock.pump([1.0] * 100)
+        self.local.running[0][1].callback(1)
+        self.assertEqual([message["id"] for message in self.heard(transport)], [None, 1])
+        self.assertTrue(transport.disconnecting)
+
 
 class LoginTimeTests(StreamCase):
     """Where guests are not allowed."""
@@ -311,6 +352,18 @@ class LoginTimeTests(StreamCase):
         self.clock.pump([1.0] * 13)
         (last,) = self.heard(transport)
         self.assertEqual(last["params"]["code"], 1008)
+
+    def test_a_login_under_way(self) -> None:
+        """It is waited for."""
+        proof: Deferred[Any] = Deferred()
+        protocol, transport = self.connect()
+        self.patch(type(self.logins), "login", lambda *_: proof)
+        protocol.dataReceived(b'{"jsonrpc":"2.0","method":"auth.login","params":{"token":"x"},"id":1}\n')
+        self.clock.pump([1.0] * 13)
+        self.assertEqual(transport.value(), b"")
+        proof.callback(Identity("ann", ("member",)))
+        self.clock.pump([1.0] * 30)
+        self.assertEqual([message["result"]["name"] for message in self.heard(transport)], ["ann"])
 
 
 class EndTests(StreamCase):
