@@ -1,0 +1,43 @@
+"""The queue of those who all have the same time."""
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from netsvc.rpc.deadlines import SameDeadline
+
+
+class Entry:
+    """Notes when its time is over."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.due = 0.0
+        self.ends: list[float] = []
+        self.clock = clock
+
+    def expired(self) -> None:
+        """It is."""
+        self.ends.append(self.clock.seconds())
+
+
+class SameDeadlineTests(TestCase):
+    """Each test waits for some."""
+
+    def test_each_at_its_time(self) -> None:
+        """Not before, and at most a tick later; who was removed never. When nothing waits, no timer does."""
+        clock = Clock()
+        queue = SameDeadline(clock, 10.0, 0.5)
+        entries = [Entry(clock) for _ in range(5)]
+        for entry in entries:
+            queue.add(entry)
+            clock.advance(0.3)
+        queue.remove(entries[1])
+        queue.remove(entries[1])
+        clock.pump([0.1] * 120)
+        self.assertEqual(entries[1].ends, [])
+        for entry in (entries[0], *entries[2:]):
+            (end,) = entry.ends
+            self.assertTrue(-1e-6 <= end - entry.due <= 0.6, (end, entry.due))
+        self.assertEqual(clock.getDelayedCalls(), [])
+        queue.add(entries[1])
+        clock.pump([1.0] * 11)
+        self.assertEqual(len(entries[1].ends), 1)
