@@ -53,13 +53,16 @@ class WalBound:
                 self._outdated = not self._cut()
 
     def keep(self, rows: int) -> None:
-        """Cut the log if it is too long. Called after a commit, so an error is not of interest: nothing is lost by it.
+        """Cut the log if it is too long, looking only now and then.
 
         :param rows: how many have been written since the last time.
         """
         self._rows += rows
-        if self._rows < _ROWS:
-            return
+        if self._rows >= _ROWS:
+            self.look()
+
+    def look(self) -> None:
+        """Cut the log if it is too long. Called after a commit, so an error is not of interest: nothing is lost by it."""
         self._rows = 0
         try:
             size = os.stat(self._path).st_size

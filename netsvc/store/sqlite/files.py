@@ -9,7 +9,7 @@ from pathlib import Path
 
 from netsvc.errors import StartError
 
-__all__ = ["StateFiles", "StateLock", "create_private"]
+__all__ = ["OpenedFile", "StateFiles", "StateLock", "create_private"]
 
 
 _GET_GENERATION = 0x80087601
@@ -111,6 +111,27 @@ def _made_private(path: Path) -> bool:
             path.chmod(0o700 if directory else 0o600)
             return True
     return False
+
+
+class OpenedFile:
+    """A file that is open, and is to stay where it was opened.
+
+    :param path: where it is now.
+    """
+
+    __slots__ = ("_path", "_status")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._status = path.stat()
+
+    @property
+    def there(self) -> bool:
+        """It has been neither removed nor replaced by another. What is written to it then is gone when it is closed."""
+        try:
+            return os.path.samestat(self._path.stat(), self._status)
+        except OSError:
+            return False
 
 
 class StateLock:

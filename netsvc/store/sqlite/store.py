@@ -23,6 +23,7 @@ from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.checkpoints import WalBound
 from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses
 from netsvc.store.sqlite.deferred_accounts import DeferredAccounts
+from netsvc.store.sqlite.files import OpenedFile
 from netsvc.store.sqlite.indexing import Indexer
 from netsvc.store.sqlite.marks import Mark, mark_read, outlines, read_marks
 from netsvc.store.sqlite.opening import OpenState, connect, open_state
@@ -91,7 +92,8 @@ class SqliteStore:
         self._readers = readers = ReaderPool(state.readers)
         wal = WalBound(state.writer, state.files.database, self._readers, settings.wal, settings.busy_timeout)
         self._searching = searching = Searching(lambda: Indexer(state.files.search, state.epoch, readers, settings), self._handover)
-        self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads, searching.appended)
+        database = OpenedFile(state.files.database)
+        self._log_writer = LogWriter(state.writer, state.mark, wal, settings.heads, searching.appended, database)
         return state
 
     def _opened(self, state: OpenState) -> None:
@@ -161,7 +163,7 @@ class SqliteStore:
         return self._answers.add(Answer(scope, key, digest, answer, expires))
 
     def _remember(self, answers: list[Answer]) -> "Deferred[Sequence[Exception | None]]":
-        writing = self._write(lambda: self._writer().remember(answers))
+        writing = self._change(lambda: self._writer().remember(answers))
         return writing.addCallback(lambda errors: [errors.get(index) for index in range(len(answers))])
 
     def mark_read(self, name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
@@ -169,7 +171,7 @@ class SqliteStore:
         return self._marks.add(Mark(name, room, seq, at, most))
 
     def _mark_read(self, marks: list[Mark]) -> "Deferred[Sequence[int | Exception]]":
-        return self._write(lambda: mark_read(self._open_state().writer, marks))
+        return self._change(lambda: mark_read(self._open_state().writer, marks))
 
     def prune(self, now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
         """Remove what retention does not keep; the rooms whose `first` has moved."""
@@ -180,7 +182,7 @@ class SqliteStore:
         moved: dict[str, RoomInfo] = {}
         steps = await self._write(lambda: pruning(self._open_state().writer, now, max_age, max_events, self._settings.prune_batch, moved))
         # Each step queues behind the posts that have come meanwhile.
-        while await self._write(next, steps, _FINISHED) is not _FINISHED:
+        while await self._change(next, steps, _FINISHED) is not _FINISHED:
             pass
         if self._searching is not None:
             self._searching.pruned(moved)
@@ -233,6 +235,17 @@ class SqliteStore:
             return fail(StoreUnavailable("the store is not open"))
         return self._writing.call(job, *args)
 
+    def _change(self, job: "Callable[..., R]", *args: object) -> "Deferred[R]":
+        """Write something that is no post: the write-ahead log grows by it as well."""
+
+        def change() -> R:
+            try:
+                return job(*args)
+            finally:
+                self._writer().keep_short()
+
+        return self._write(change)
+
     def _read(self, job: Callable[[sqlite3.Connection], R]) -> "Deferred[R]":
         if self._writing is None or self._reading is None:
             return fail(StoreUnavailable("the store is not open"))
@@ -249,7 +262,7 @@ class SqliteStore:
         return self._read(lambda connection: job(RoomAccesses(connection)))
 
     def _tell(self, job: Callable[[Accounts], R]) -> "Deferred[R]":
-        return self._write(lambda: job(Accounts(self._open_state().writer)))
+        return self._change(lambda: job(Accounts(self._open_state().writer)))
 
     def _writer(self) -> LogWriter:
         assert self._log_writer is not None

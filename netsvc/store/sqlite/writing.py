@@ -1,7 +1,9 @@
 """What the writer thread does with the log: batches of posts and of answers, each one transaction."""
 
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from sqlite3 import Connection
+from time import monotonic
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,6 +13,7 @@ from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.batches import commit_all
 from netsvc.store.sqlite.checkpoints import WalBound
+from netsvc.store.sqlite.files import OpenedFile
 from netsvc.store.sqlite.lineage import Mark
 from netsvc.store.sqlite.transactions import Value, availability, rows_of, transaction
 
@@ -23,6 +26,9 @@ _INSERTS: Final = tuple((rows * _COLUMNS, f"{_INSERT} VALUES {', '.join(['(?, ?,
 
 _KEYS: Final = 64
 """Idempotency keys looked up by one query."""
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at whether the database is still there, while posts come."""
 
 _LARGE_PROBE: Final = 256 * 1024
 """Bytes that must find room before a store that had trouble counts as well again."""
@@ -118,10 +124,21 @@ class LogWriter:
     :param wal: kept short after each append.
     :param heads: rooms whose newest position is kept.
     :param appended: told of each append which heads are new.
+    :param database: looked at now and then; where it is no more nothing is written.
     """
 
-    def __init__(self, connection: Connection, mark: Mark, wal: WalBound, heads: int, appended: Callable[[Collection[_Head]], None] = _to_nobody) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        mark: Mark,
+        wal: WalBound,
+        heads: int,
+        appended: Callable[[Collection[_Head]], None] = _to_nobody,
+        database: OpenedFile | None = None,
+    ) -> None:
         self._connection = connection
+        self._database = database
+        self._looked = -inf
         self._mark = mark
         self._wal = wal
         self._most_heads = heads
@@ -132,6 +149,12 @@ class LogWriter:
 
     def append(self, drafts: Sequence[Draft]) -> StoreUnavailable | None:
         """IStore.append. Returns what the database or the disk had against it, None if nothing."""
+        try:
+            self._look(monotonic() - _LOOK)
+        except StoreUnavailable as error:
+            for draft in drafts:
+                draft.error = error
+            return error
         trouble = commit_all(drafts, self._append, _refuse)
         self._troubled = trouble is not None
         self._wal.keep(len(drafts))
@@ -153,11 +176,28 @@ class LogWriter:
 
         :raises StoreUnavailable: it failed.
         """
+        self._look()
         with availability("write"):
             for size in (_LARGE_PROBE, 0) if self._troubled else (0,):
                 with transaction(self._connection):
                     self._connection.execute("UPDATE meta SET value = zeroblob(?) WHERE name = 'probe'", (size,))
             self._troubled = False
+
+    def _look(self, since: float = inf) -> None:
+        """See whether the database is where it was opened, if nobody has looked since then (time.monotonic).
+
+        SQLite goes on writing to a file that was removed, and nothing of it would be left after the end.
+        """
+        if self._database is None or self._looked >= since:
+            return
+        if not self._database.there:
+            self._looked = -inf
+            raise StoreUnavailable("the store could not write: its database was removed or replaced while it was open")
+        self._looked = monotonic()
+
+    def keep_short(self) -> None:
+        """Keep the write-ahead log short. To be called when something else than posts was written on this connection."""
+        self._wal.look()
 
     def clean(self) -> None:
         """Remove from the write-ahead log what was replaced in the database: texts that are to be gone for good."""

@@ -1,18 +1,21 @@
 """The write-ahead log stays short, whoever reads."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite.checkpoints import WalBound
-from netsvc.store.sqlite.opening import open_state
+from netsvc.store.sqlite.opening import open_accounts, open_state
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.transactions import value_of
-from tests.store.harness import DEADLINE, draft, open_store
+from tests.store.harness import DAY, DEADLINE, NOW, draft, open_store
 
 KIB = 1024
 
@@ -127,6 +130,31 @@ class WalBoundTests(SynchronousTestCase):
         reactor.wait(store.stop())
         self.assertGreater(reads, 4)
         self.assertLess(longest, 400 * KIB)
+
+    def test_all_that_writes(self) -> None:
+        """The log stays within its bound whatever makes it grow, also without any post: answers, marks, sessions, and the removal of events."""
+        directory = Path(self.mktemp())
+        reactor, store = open_store(directory, checkpoint=1 << 30, wal=128 * KIB, prune_batch=50)
+        self.addCleanup(lambda: reactor.wait(store.stop()))
+        with open_accounts(directory) as accounts:
+            accounts.add_user("ada", "member")
+
+        def longest(write: "Callable[[str], Deferred[Any]]") -> int:
+            lengths = []
+            for number in range(40):
+                reactor.wait(write(f"{number}"))
+                lengths.append((directory / "netsvc.db-wal").stat().st_size // KIB)
+            return max(lengths)
+
+        bounds = (
+            longest(lambda number: store.remember("s", number, b"d", b"x" * 10_000, NOW + DAY)),
+            longest(lambda number: store.mark_read("ada", number, 1, NOW, 1000)),
+            longest(lambda number: store.accounts.add_session(number.encode(), "ada", NOW, NOW + DAY)),
+        )
+        self.assertLess(max(bounds), 256)
+        reactor.wait(store.append([draft("x" * 1000) for _ in range(1000)]))
+        reactor.wait(store.prune(NOW, None, 10))
+        self.assertLess((directory / "netsvc.db-wal").stat().st_size // KIB, 512)
 
 
 class ReaderPoolTests(SynchronousTestCase):

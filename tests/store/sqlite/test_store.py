@@ -157,6 +157,27 @@ class TroubleTests(StoreCase):
         locked = "posts are refused: the store could not write: database is locked"
         self.assertEqual(self.lines(), [("error", locked), ("info", "posts are stored again")])
 
+    def test_removed_database(self) -> None:
+        """Nothing is acknowledged that would go to a database which is not in the directory any more; nor is the store well then."""
+        self.reactor.wait(self.store.append([draft("1")]))
+        database = self.directory / "netsvc.db"
+        away = database.rename(self.directory / "away")
+        with self.assertRaises(StoreUnavailable):
+            self.reactor.wait(self.store.probe())
+        self.assertIn("removed or replaced", self.appended().detail)
+        database.write_bytes(b"another")
+        self.assertIn("removed or replaced", self.appended().detail)
+        away.rename(database)
+        self.assertIsNone(self.appended())
+        self.assertEqual(self.lines()[0], ("error", "posts are refused: the store could not write: its database was removed or replaced while it was open"))
+        self.assertEqual(self.lines()[1:], [("info", "posts are stored again")])
+
+    def appended(self) -> Any:
+        """What there was against a post."""
+        drafts = [draft("2")]
+        self.reactor.wait(self.store.append(drafts))
+        return drafts[0].error
+
     def test_errors_in_words(self) -> None:
         """Reading and writing fail with what SQLite says."""
         self.other.execute("PRAGMA foreign_keys = OFF")

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from netsvc.core.records import Draft
 from netsvc.errors import StoreUnavailable
 from netsvc.store.settings import StoreSettings
-from netsvc.store.sqlite import reads
+from netsvc.store.sqlite import reads, writing
 from netsvc.store.sqlite.checkpoints import WalBound
+from netsvc.store.sqlite.files import OpenedFile
 from netsvc.store.sqlite.opening import open_state
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.transactions import transaction, value_of
@@ -53,6 +54,22 @@ class LogWriterTests(SynchronousTestCase):
         begun: list[str] = []
         self.connection.set_trace_callback(lambda statement: begun.append(statement) if statement.startswith("BEGIN") else None)
         return begun
+
+    def test_database_looked_at(self) -> None:
+        """While posts come, whether the database is still there is looked at each second; a removed one is noticed by then."""
+        seconds = [100.0]
+        self.patch(writing, "monotonic", lambda: seconds[0])
+        path = self.opened.files.database
+        self.writer = LogWriter(self.connection, self.opened.mark, self.writer._wal, heads=3, database=OpenedFile(path))
+        self.assertIsNone(self.append(draft("1")))
+        path.unlink()
+        seconds[0] += 0.9
+        self.assertIsNone(self.append(draft("2")))
+        seconds[0] += 0.2
+        lost = draft("3")
+        self.assertIsInstance(self.append(lost), StoreUnavailable)
+        self.assertIsInstance(lost.error, StoreUnavailable)
+        self.assertIsInstance(self.append(draft("4")), StoreUnavailable)
 
     def test_bad_drafts(self) -> None:
         """What cannot be stored fails alone: text that is no UTF-8, numbers too large, values of no type of SQLite's."""
