@@ -34,6 +34,9 @@ FIRST_READ = 32
 RETRY = 1.0
 """Seconds until a failed store read is tried again."""
 
+SAY_AGAIN = 60.0
+"""Seconds until it is said again that reads fail: there may be thousands of followers who try each second."""
+
 
 class Cohort:
     """Followers at one cursor.
@@ -306,7 +309,7 @@ class Follower:
     def _read_failed(self, failure: Failure) -> None:
         fanout = self.fanout
         if fanout is not None:
-            fanout.delivery.log.warn("cannot read on for a follower of {room}: {reason}", room=fanout.room.name, reason=failure.getErrorMessage())
+            fanout.delivery.read_failed(fanout.room.name, failure)
             fanout.delivery.clock.callLater(RETRY, self.go_on)
 
     def _broken(self, failure: Failure) -> None:
@@ -338,6 +341,14 @@ class Delivery:
         self._dirty: dict[Fanout, None] = {}
         self._rings: OrderedDict[Room, None] = OrderedDict()
         self._scheduled = False
+        self._said: float | None = None
+
+    def read_failed(self, room: str, failure: Failure) -> None:
+        """The store could not be read for a follower, who tries again."""
+        now = self.clock.seconds()
+        if self._said is None or not 0 <= now - self._said < SAY_AGAIN:
+            self._said = now
+            self.log.warn("cannot read on for the followers of {room}, trying on: {reason}", room=room, reason=failure.getErrorMessage())
 
     def follow(self, room: Room, format: IFormat, sink: ISink, cursor: int) -> Follower:
         """A follower of `room` from `cursor` on, to be started."""

@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import globalLogPublisher
 
 from netsvc.core import delivery
 from netsvc.core.records import Row
@@ -95,6 +96,27 @@ class SlowReaderTests(RoomsTestCase):
         sink.read()
         member.leave()
         self.clock.pump([0.5] * 6)
+
+    def test_a_failing_store_is_said_now_and_then(self) -> None:
+        """However many followers wait for a store that cannot be read, and however long: a line a minute."""
+        lines: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(lines.append)
+        self.addCleanup(globalLogPublisher.removeObserver, lines.append)
+        sinks = []
+        for _ in range(20):
+            _, member, sink = self.join()
+            member.start()
+            sink.window = 0
+            sinks.append(sink)
+        for _ in range(40):
+            self.post()
+        self.store.read_after = lambda *_: fail(StoreUnavailable("disk"))  # type: ignore[method-assign]
+        for sink in sinks:
+            sink.read()
+        self.clock.pump([1.0] * 30)
+        self.assertEqual([line["room"] for line in lines], ["lobby"])
+        self.clock.pump([1.0] * 90)
+        self.assertEqual(len(lines), 2)
 
     def test_a_broken_connection(self) -> None:
         """A send that fails takes the follower out; the transport tells of the loss itself."""

@@ -42,6 +42,9 @@ PAUSE: Final = 0.25
 PURGE_SHARE: Final = 20
 """A purge takes at the most one part in so many of the time."""
 
+CLOSING: Final = 10.0
+"""Seconds for which a stop purges at the most, and one shard at the least; what is left then is purged after the next start."""
+
 _EXCLUDED: Final = 200
 """Rooms that a query excludes by itself; it gets no longer than that, what else is hidden is passed over one by one."""
 
@@ -115,13 +118,14 @@ class Indexer:
         self._begin()
 
     def close(self) -> None:
-        """Purge what has been deleted, and close the index."""
+        """Purge what has been deleted, as far as time allows, and close the index."""
         try:
-            until = time.monotonic() + self._settings.search_wait
+            begun = time.monotonic()
+            until = begun + self._settings.search_wait
             self.catch_up(until)
             while self._firsts and time.monotonic() < until:
                 self._forget(PIECE)
-            while self._index.purge():
+            while self._index.purge() and time.monotonic() < begun + CLOSING:
                 pass
         finally:
             self._index.close()

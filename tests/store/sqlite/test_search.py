@@ -102,6 +102,19 @@ class IndexerTests(SynchronousTestCase):
         self.assertNotIn(PART, self.index_bytes())
         self.assertEqual(self.texts("another"), ["another"])
 
+    def test_stop_is_no_long_purge(self) -> None:
+        """A stop purges for so long and no longer; the next process does the rest."""
+        self.patch(indexing, "CLOSING", 0.0)
+        self.say(*(f"a {SECRET} came" for _ in range(24)))
+        self.steps()
+        for seq in (1, 9, 17):
+            self.change(seq, "", "delete")
+        self.reopen()
+        stale = "SELECT count(*) FROM shards WHERE stale"
+        self.assertEqual(value_of(self.indexer._index._connection, stale), 2)
+        self.steps()
+        self.assertEqual(value_of(self.indexer._index._connection, stale), 0)
+
     def test_purge_after_crash(self) -> None:
         """What is to be purged is known to the next process."""
         self.say(f"a {SECRET} came", "another")
