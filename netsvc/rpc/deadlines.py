@@ -58,4 +58,5 @@ class SameDeadline:
                 break
             due.append(entry)
         for entry in due:
+            self.remove(entry)
             entry.expired()
