@@ -124,8 +124,8 @@ class IAccounts(Interface):
     def add_session(digest: bytes, user: str, created: int, expires: int) -> "Deferred[None]":
         """Open a session."""
 
-    def remove_session(digest: bytes) -> "Deferred[None]":
-        """End a session; no error if there is none. Raises the revision."""
+    def remove_session(digest: bytes) -> "Deferred[int | None]":
+        """End a session. Raises the revision by one, and gives what it is then; None if there is no such session."""
 
     def renew_password(name: str, old: str, new: str) -> "Deferred[bool]":
         """Replace a user's argon2id string by another of the same password (a rehash with newer parameters); True if that was done.

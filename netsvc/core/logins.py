@@ -227,7 +227,10 @@ class Logins:
         """
         session = Session(cookie)
 
-        def closed(_: object) -> None:
+        def closed(revision: int | None) -> None:
+            if revision is not None and self._revision == revision - 1:
+                # Nothing else has changed: not every live login has to be proved again whenever somebody logs out.
+                self._revision = revision
             self._generation += 1
             self._proved.forget(session.id)
             self._close(session.id, lambda identity: "logged out")

@@ -276,6 +276,23 @@ class Sessions(LoginsCase):
         self.assertEqual(self.closed, ["the login has expired"])
         self.assertRaises(NotAuthenticated, self.login, Session(secret))
 
+    def test_who_stays_is_not_proved_again(self) -> None:
+        """That somebody logs out costs nothing for all others who are connected, unless something else has changed with it."""
+        secrets = [self.successResultOf(self.logins.open_session(self.login(Password("alice", PASSWORD)))) for _ in range(3)]
+        self.watched(Token("nst_bot"))
+        self.clock.pump([2.0] * 3)
+        self.accounts.asked.clear()
+        for secret in secrets[:2]:
+            self.successResultOf(self.logins.close_session(secret))
+        self.successResultOf(self.logins.close_session(secrets[0]))
+        self.clock.pump([2.0] * 3)
+        self.assertNotIn("find_token", self.accounts.asked)
+        self.accounts.local.revoke_token("nst_bot")
+        self.successResultOf(self.logins.close_session(secrets[2]))
+        self.assertEqual(self.closed, [])
+        self.clock.pump([2.0] * 3)
+        self.assertEqual(self.closed, ["this token is unknown, expired or revoked"])
+
     def test_not_for_guests(self) -> None:
         """A guest has no session."""
         self.assertRaises(Forbidden, self.logins.open_session, self.login(Guest()))

@@ -183,9 +183,11 @@ class AccountsContract:
         self.local.add_user("ada", "member")
         self.assertFalse(self.raised(lambda: self.outcome(self.accounts.add_session(b"d", "ada", NOW, NOW + 5))))
         self.assertEqual(self.outcome(self.accounts.find_session(b"d")), SessionRecord(b"d", "ada", "member", NOW, NOW + 5, self.created("ada")))
-        self.assertTrue(self.raised(lambda: self.outcome(self.accounts.remove_session(b"d"))))
+        before = self.local.revision()
+        self.assertEqual(self.outcome(self.accounts.remove_session(b"d")), before + 1)
+        self.assertEqual(self.local.revision(), before + 1)
         self.assertIsNone(self.outcome(self.accounts.find_session(b"d")))
-        self.assertFalse(self.raised(lambda: self.outcome(self.accounts.remove_session(b"d"))))
+        self.assertFalse(self.raised(lambda: self.assertIsNone(self.outcome(self.accounts.remove_session(b"d")))))
 
     def test_expired_sessions(self) -> None:
         """Sessions that have expired are removed, no more at once than told, and not those without an end."""

@@ -163,11 +163,13 @@ class Accounts:
             self._need_user(user)
             self._connection.execute("INSERT INTO sessions (digest, user, created, expires) VALUES (?, ?, ?, ?)", (digest, user, created, expires))
 
-    def remove_session(self, digest: bytes) -> None:
-        """End a session. No error, and no new revision, if there is none."""
+    def remove_session(self, digest: bytes) -> int | None:
+        """End a session; the revision that this has made, which follows that before it. None, and no new revision, if there is none."""
         with availability("write"), transaction(self._connection):
-            if self._connection.execute("DELETE FROM sessions WHERE digest = ?", (digest,)).rowcount:
-                self._raise_revision()
+            if not self._connection.execute("DELETE FROM sessions WHERE digest = ?", (digest,)).rowcount:
+                return None
+            self._raise_revision()
+            return self.revision()
 
     def remove_expired_sessions(self, now: int, most: int = 1000) -> int:
         """Remove up to so many sessions that have expired at `now` (ms); how many there were. Takes a right from nobody."""

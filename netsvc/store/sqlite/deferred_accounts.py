@@ -50,8 +50,8 @@ class DeferredAccounts:
         """Open a session. NotFound: the user is gone."""
         return self._write(lambda accounts: accounts.add_session(digest, user, created, expires))
 
-    def remove_session(self, digest: bytes) -> "Deferred[None]":
-        """End a session; no error if there is none."""
+    def remove_session(self, digest: bytes) -> "Deferred[int | None]":
+        """End a session; the revision that this has made, None if there is no such session."""
         return self._write(lambda accounts: accounts.remove_session(digest))
 
     def renew_password(self, name: str, old: str, new: str) -> "Deferred[bool]":
