@@ -61,7 +61,7 @@ from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.endpoint import RpcEndpoint
 from netsvc.rpc.lines import LineConnection
 from netsvc.rpc.procedures import AuthProcedures, ConventionProcedures, ServerProcedures, SystemProcedures
-from netsvc.rpc.provide import CancelProcedure, ProvideProcedures
+from netsvc.rpc.provider_procedures import CancelProcedure, ProvideProcedures
 from netsvc.rpc.providers import Providers
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.stream_settings import AmpSettings, LinesSettings
@@ -233,7 +233,7 @@ def guests_allowed(settings: Settings) -> bool:
     return guests if guests is not None else all(map(is_loopback, endpoints))
 
 
-class Part(Service):
+class FunctionService(Service):
     """A part of the daemon as a service: two functions."""
 
     def __init__(self, start: Callable[[], object], stop: Callable[[], object]) -> None:
@@ -366,11 +366,11 @@ class Composition:
         """The parts in the order in which they start; they stop the other way round."""
         patience = self.settings.section(NetsvcSettings).stop_timeout
         services = OrderedServices(self.reactor)
-        services.add("store", Part(self.store.start, self.store.stop), stop_deadline=30.0)
-        services.add("threads", Part(self._start_threads, self._stop_threads), stop_deadline=patience)
-        services.add("logins", Part(self.logins.start, self.logins.stop))
-        services.add("rooms", Part(self._start_rooms, self._stop_rooms), stop_deadline=30.0)
-        services.add("http", Part(self._start_listeners, self._stop_http), stop_deadline=patience)
+        services.add("store", FunctionService(self.store.start, self.store.stop), stop_deadline=30.0)
+        services.add("threads", FunctionService(self._start_threads, self._stop_threads), stop_deadline=patience)
+        services.add("logins", FunctionService(self.logins.start, self.logins.stop))
+        services.add("rooms", FunctionService(self._start_rooms, self._stop_rooms), stop_deadline=30.0)
+        services.add("http", FunctionService(self._start_listeners, self._stop_http), stop_deadline=patience)
         return services
 
     def _start_threads(self) -> None:

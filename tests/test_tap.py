@@ -17,7 +17,7 @@ from netsvc.http.messages import Request, Response
 from netsvc.ops.health import Health
 from netsvc.ops.urls import HealthUrls
 from netsvc.settings import SettingsError
-from netsvc.tap import OWN_PROCEDURES, Composition, Options, Part, guests_allowed, makeService, read_registry, read_settings, state_folder
+from netsvc.tap import OWN_PROCEDURES, Composition, FunctionService, Options, guests_allowed, makeService, read_registry, read_settings, state_folder
 
 
 class OptionsTests(TestCase):
@@ -187,13 +187,13 @@ class MakeServiceTests(TestCase):
         return Deferred.fromCoroutine(live())
 
 
-class PartTests(TestCase):
+class FunctionServiceTests(TestCase):
     """Two functions as a service."""
 
     def test_start_and_stop(self) -> None:
         """What they return is waited for by whoever starts it."""
         waiting: Deferred[Any] = Deferred()
-        part = Part(lambda: waiting, lambda: None)
+        part = FunctionService(lambda: waiting, lambda: None)
         self.assertIs(part.startService(), waiting)
         self.assertTrue(part.running)
         self.assertIsNone(part.stopService())

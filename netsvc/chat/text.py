@@ -15,7 +15,7 @@ from netsvc.core.rooms import Member, Membership, Rooms
 from netsvc.errors import Forbidden, NetsvcError, NotFound, RateLimited
 from netsvc.interfaces import IFormat, IWebSocketApplication
 from netsvc.rpc.connection import Framing
-from netsvc.rpc.pace import Bounds, PacedSocket
+from netsvc.rpc.pace import Bounds, PacedConnection
 
 __all__ = ["TextRoom"]
 
@@ -30,7 +30,7 @@ _CODES = {Forbidden: SHUT_OUT, NotFound: ABSENT, NetsvcError: TRY_LATER}
 
 
 @implementer(IWebSocketApplication)
-class TextRoom(PacedSocket):
+class TextRoom(PacedConnection):
     """One WebSocket in one room: a welcome, then ``<name> text`` for every message; what it sends is posted.
 
     :param formats: how it is told of messages, by the framing that was agreed on.
@@ -56,7 +56,7 @@ class TextRoom(PacedSocket):
         welcome: str,
         bounds: Bounds,
     ) -> None:
-        PacedSocket.__init__(self, bounds)
+        PacedConnection.__init__(self, bounds)
         self._rooms = rooms
         self._formats = formats
         self._logins = logins
@@ -135,7 +135,7 @@ class TextRoom(PacedSocket):
             self._say(f"not sent: too fast, try again in {error.retry_after:g} s")
             pause = self._budget.pause
             if pause:
-                self.rest(pause, self._rooms.delivery.clock)
+                self.pause_for(pause, self._rooms.delivery.clock)
         else:
             self._say(f"not sent: {error.detail}")
 

@@ -19,7 +19,7 @@ from netsvc.core.procedures import Procedure
 from netsvc.errors import InvalidRequest, NetsvcError
 from netsvc.interfaces import ISink
 from netsvc.rpc.dispatch import Dispatcher
-from netsvc.rpc.pace import Bounds, PacedSocket
+from netsvc.rpc.pace import Bounds, PacedConnection
 from netsvc.wire.jsonrpc import ABSENT, Failed, Incoming, Request, parse_incoming
 
 __all__ = ["Belonging", "CallUnderWay", "Framing", "RpcConnection", "RpcService", "Serving"]
@@ -108,7 +108,7 @@ class RpcService:
         self.login_timeout = login_timeout
 
 
-class RpcConnection(PacedSocket):
+class RpcConnection(PacedConnection):
     """One connection, as the dispatcher's caller and as what procedures know as ``call.connection``.
 
     What carries it is the object given to `connected`: an ISink with ``pause``, ``resume`` and ``close(code, reason)``, the code as in
@@ -133,7 +133,7 @@ class RpcConnection(PacedSocket):
     """See Caller: each message has its own, or none."""
 
     def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
-        PacedSocket.__init__(self, service.bounds)
+        PacedConnection.__init__(self, service.bounds)
         self._service = service
         self.identity = identity
         self.peer = peer
@@ -345,7 +345,7 @@ class RpcConnection(PacedSocket):
     def sink_drained(self) -> None:
         """See ISinkWatcher."""
         self._behind = 0
-        PacedSocket.sink_drained(self)
+        PacedConnection.sink_drained(self)
         self._catch_up(None)
         if self.serving is not None:
             self.serving.ready()

@@ -17,8 +17,8 @@ from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Procedure, Registry
 from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
 from netsvc.http.wheel import TimingWheel
+from netsvc.rpc.batch import JointAnswer, JointCaller
 from netsvc.rpc.deadlines import SameDeadline
-from netsvc.rpc.joint import JointAnswer, JointCaller
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Failed, Request, answer, failure, notification, parse, parse_element
 
@@ -114,7 +114,7 @@ class Dispatcher:
         """A caller was refused for its rate: one that goes on all the same is read from no faster than refusals are made."""
         pause = caller.budget.pause
         if pause and caller.connection is not None:
-            caller.connection.rest(pause, self.clock)
+            caller.connection.pause_for(pause, self.clock)
 
     def _one(self, request: Request, caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
         try:

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from netsvc.core.appender import Appender
 from netsvc.interfaces import ISinkWatcher
 
-__all__ = ["Bounds", "PacedSocket"]
+__all__ = ["Bounds", "PacedConnection"]
 
 
 class Bounds(NamedTuple):
@@ -24,19 +24,19 @@ class Bounds(NamedTuple):
 
 
 @implementer(ISinkWatcher)
-class PacedSocket:
+class PacedConnection:
     """The base of what runs on a WebSocket: it reads no further from a client that does not read its answers, has as many calls under
     way as it may, or posts while the store is behind. Nothing is refused for that; the client's own sends wait.
     """
 
-    __slots__ = ("_bounds", "_finished", "_in_flight", "_reading", "_resting", "_transport", "_waits")
+    __slots__ = ("_bounds", "_finished", "_in_flight", "_pausing", "_reading", "_transport", "_waits")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._transport: Any = None
         self._in_flight = 0
         self._reading = True
-        self._resting = False
+        self._pausing = False
         self._finished: Callable[[], None] | None = None
         self._waits = 0
 
@@ -50,15 +50,15 @@ class PacedSocket:
         self._waits -= 1
         self._pace()
 
-    def rest(self, seconds: float, clock: IReactorTime) -> None:
+    def pause_for(self, seconds: float, clock: IReactorTime) -> None:
         """Take no further message for some time; no effect while it rests already."""
-        if not self._resting:
-            self._resting = True
+        if not self._pausing:
+            self._pausing = True
             self.read_no_further()
-            clock.callLater(seconds, self._rested)
+            clock.callLater(seconds, self._pause_over)
 
-    def _rested(self) -> None:
-        self._resting = False
+    def _pause_over(self) -> None:
+        self._pausing = False
         self.read_on()
 
     def finish(self, then: Callable[[], None]) -> None:

@@ -15,10 +15,10 @@ from netsvc.core.credentials import Guest, Password, Token
 from netsvc.core.logins import Logins
 from netsvc.core.procedures import Call, Procedure, Registry, procedure
 from netsvc.errors import InvalidParams, InvalidRequest, NetsvcError, TooLarge
+from netsvc.rpc.batch import JointCaller
 from netsvc.rpc.dispatch import Dispatcher
-from netsvc.rpc.joint import JointCaller
 from netsvc.rpc.openrpc import document
-from netsvc.rpc.provided import ProvidedSchema
+from netsvc.rpc.provider_schema import ProvidedSchema
 from netsvc.rpc.remote import RemoteProcedure
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.xmlrpc import fault_of

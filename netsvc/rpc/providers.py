@@ -11,8 +11,8 @@ from netsvc.core.procedures import NAME, Registry
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, TooLarge
 from netsvc.http.wheel import TimingWheel
 from netsvc.rpc.connection import RpcConnection
-from netsvc.rpc.provided import ProvidedSchema, check_provided
-from netsvc.rpc.remote import CallsAbroad, RemoteCall, RemoteProcedure
+from netsvc.rpc.provider_schema import ProvidedSchema, check_provided
+from netsvc.rpc.remote import RemoteCall, RemoteCallContext, RemoteProcedure
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Incoming, notification, request
 
@@ -40,7 +40,7 @@ class Providers:
 
     def __init__(self, registry: Registry, settings: RpcSettings, wheel: TimingWheel) -> None:
         self.settings = settings
-        self.abroad = CallsAbroad(settings, wheel, count(1))
+        self.context = RemoteCallContext(settings, wheel, count(1))
         self.rank = RANKS[settings.provide]
         self._registry = registry
         self.procedures: dict[str, RemoteProcedure] = {}
@@ -63,7 +63,7 @@ class Providers:
             if procedure is not None and len(procedure.servers) >= self.settings.providers:
                 raise TooLarge(f"{name} has {self.settings.providers} providers already; [rpc] providers sets the bound")
         if procedure is None:
-            procedure = self.procedures[name] = RemoteProcedure(name, self.rank, self.abroad)
+            procedure = self.procedures[name] = RemoteProcedure(name, self.rank, self.context)
             self._registry.put(procedure)
         connection.serving = provider
         provider.hold()
@@ -171,7 +171,7 @@ class Provider:
         """See Server."""
         if call.too_late():
             return
-        serial = next(self._providers.abroad.serials)
+        serial = next(self._providers.context.serials)
         self._calls[serial] = call
         call.sent(self, serial)
         self._connection.send(request(serial, call.procedure.name, call.params, call.remaining()))
@@ -180,7 +180,7 @@ class Provider:
         """See Server: tell it, and remember that it may still be busy with the call. One that never ends its calls gets no more of them."""
         if serial in self._calls:
             self._calls[serial] = abandoned = _Abandoned(self, serial)
-            self._providers.abroad.wheel.add(abandoned, FORGOTTEN)
+            self._providers.context.wheel.add(abandoned, FORGOTTEN)
             self._connection.send(notification("rpc.cancel", b'{"id":%d}' % serial))
 
     def forget(self, serial: int) -> None:
@@ -208,7 +208,7 @@ class Provider:
         if isinstance(call, RemoteCall):
             call.answered(self, message)
         else:
-            self._providers.abroad.wheel.cancel(call)
+            self._providers.context.wheel.cancel(call)
         self.ready()
         return True
 
@@ -268,4 +268,4 @@ class Provider:
             if isinstance(call, RemoteCall):
                 call.lost(self)
             else:
-                self._providers.abroad.wheel.cancel(call)
+                self._providers.context.wheel.cancel(call)

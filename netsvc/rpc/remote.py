@@ -11,11 +11,11 @@ from netsvc.core.fairness import FairQueue
 from netsvc.core.procedures import Call, Procedure
 from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, ProviderGone, TooLarge
 from netsvc.http.wheel import TimingWheel
-from netsvc.rpc.provided import ProvidedSchema, error_of, no_json
+from netsvc.rpc.provider_schema import ProvidedSchema, error_of, no_json
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Incoming
 
-__all__ = ["CallsAbroad", "RemoteCall", "RemoteProcedure", "Server"]
+__all__ = ["RemoteCall", "RemoteCallContext", "RemoteProcedure", "Server"]
 
 LOSSES = 3
 """Providers that may be lost with one call: what ends them one after the other shall not end them all."""
@@ -27,7 +27,7 @@ SOON = 1.0
 """Seconds after which it is worth to call again, where a provider was lost."""
 
 
-class CallsAbroad(NamedTuple):
+class RemoteCallContext(NamedTuple):
     """What all remote procedures share.
 
     :ivar wheel: for calls that are given to a second provider.
@@ -61,15 +61,15 @@ class RemoteProcedure(Procedure):
     """One name, those who provide it, and the calls that wait for one of them to be free.
 
     :param rank: the least rank that may call it.
-    :param abroad: the settings and timers.
+    :param context: the settings and timers.
     :ivar schema: as the provider that came last describes it.
     """
 
-    __slots__ = ("_abroad", "_schemas", "_servers", "_turn", "_waiting", "schema")
+    __slots__ = ("_context", "_schemas", "_servers", "_turn", "_waiting", "schema")
 
     remote = True
 
-    def __init__(self, name: str, rank: int, abroad: CallsAbroad) -> None:
+    def __init__(self, name: str, rank: int, context: RemoteCallContext) -> None:
         # Not by way of Procedure's: there is no function whose hints could be read.
         self.name = name
         self.rank = rank
@@ -78,7 +78,7 @@ class RemoteProcedure(Procedure):
         self.scarce = True
         self.doc = ""
         self.schema = ProvidedSchema()
-        self._abroad = abroad
+        self._context = context
         self._servers: list[Server] = []
         self._schemas: dict[Server, ProvidedSchema] = {}
         self._turn = 0
@@ -153,7 +153,7 @@ class RemoteProcedure(Procedure):
 
         :raises Overloaded: as many calls as may wait for a provider do.
         """
-        remote = RemoteCall(self, call, arguments, self._abroad)
+        remote = RemoteCall(self, call, arguments, self._context)
         self.place(remote)
         return remote.result
 
@@ -178,7 +178,7 @@ class RemoteProcedure(Procedure):
         if server is not None:
             server.take(call)
             return
-        most = self._abroad.settings.provider_queue
+        most = self._context.settings.provider_queue
         if len(self._waiting) >= most:
             raise Overloaded(f"{most} calls of {self.name} wait for a provider; [rpc] provider_queue sets the bound")
         self._waiting.add(call.owner, call)
@@ -210,16 +210,16 @@ class RemoteCall:
     :ivar owner: whose turn it is when it gets its own.
     """
 
-    __slots__ = ("_abroad", "_again", "_call", "_losses", "_passed_on", "_servers", "_tries", "owner", "params", "procedure", "result", "wheel_slot")
+    __slots__ = ("_again", "_call", "_context", "_losses", "_passed_on", "_servers", "_tries", "owner", "params", "procedure", "result", "wheel_slot")
 
-    def __init__(self, procedure: RemoteProcedure, call: Call, params: msgspec.Raw, abroad: CallsAbroad) -> None:
+    def __init__(self, procedure: RemoteProcedure, call: Call, params: msgspec.Raw, context: RemoteCallContext) -> None:
         self.procedure = procedure
         self.params = params
         self.owner = call.budget
         self.result: Deferred[msgspec.Raw] = Deferred(self._cancelled)
         self.wheel_slot: int | None = None
         self._call = call
-        self._abroad = abroad
+        self._context = context
         self._servers: dict[Server, int] = {}
         self._losses = 0
         self._tries = 0
@@ -236,7 +236,7 @@ class RemoteCall:
         self._tries += 1
         self._again = self.procedure.idempotent(server)
         if self._again and self._tries < TRIES and self.procedure.several:
-            self._abroad.wheel.add(self, min(self._abroad.settings.provider_patience, self.remaining() / 2))
+            self._context.wheel.add(self, min(self._context.settings.provider_patience, self.remaining() / 2))
 
     def expired(self) -> None:
         """See WheelEntry: no answer in good time, so a further provider gets the call as well. The first answer counts."""
@@ -256,7 +256,7 @@ class RemoteCall:
         self.result.callback(result)
 
     def _result_of(self, message: Incoming) -> msgspec.Raw:
-        most = self._abroad.settings.provider_answer
+        most = self._context.settings.provider_answer
         if len(bytes(message.result)) > most or len(bytes(message.error)) > most:
             raise TooLarge(f"the provider's answer is larger than [rpc] provider_answer allows, {most} bytes")
         if message.error is not ABSENT and bytes(message.error) != b"null":
@@ -270,11 +270,11 @@ class RemoteCall:
 
     def progressed(self, server: Server, members: dict[str, Any], size: int) -> None:
         """A provider's notification, of so many bytes."""
-        most = self._abroad.settings.provider_answer
+        most = self._context.settings.provider_answer
         if size > most:
             self.fail(TooLarge(f"a part of the provider's answer is larger than [rpc] provider_answer allows, {most} bytes"))
             return
-        self._abroad.wheel.cancel(self)  # it is at work
+        self._context.wheel.cancel(self)  # it is at work
         if "data" in members and self._call.heard:
             # Parts of two results must not mix.
             self._passed_on = True
@@ -325,7 +325,7 @@ class RemoteCall:
         self._over()
 
     def _over(self) -> None:
-        self._abroad.wheel.cancel(self)
+        self._context.wheel.cancel(self)
         servers, self._servers = self._servers, {}
         for server, serial in servers.items():
             server.give_up(serial)

@@ -17,7 +17,7 @@ from netsvc.core.settings import AuthSettings, LimitsSettings
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import Dispatcher
 from netsvc.rpc.procedures import ConventionProcedures, SystemProcedures
-from netsvc.rpc.provide import CancelProcedure, ProvideProcedures
+from netsvc.rpc.provider_procedures import CancelProcedure, ProvideProcedures
 from netsvc.rpc.providers import Providers
 from netsvc.rpc.settings import RpcSettings
 from netsvc.rpc.websocket import RpcSocket

@@ -5,12 +5,12 @@ from twisted.trial.unittest import TestCase
 
 from netsvc.core.appender import Appender
 from netsvc.core.records import Draft
-from netsvc.rpc.pace import Bounds, PacedSocket
+from netsvc.rpc.pace import Bounds, PacedConnection
 from netsvc.store.memory import MemoryStore
 from tests.rpc.fakes import FakeConnection
 
 
-class PostingSocket(PacedSocket):
+class PostingConnection(PacedConnection):
     """Posts a draft for each message; the connection under it fails the test if it is paused or resumed twice."""
 
     __slots__ = ()
@@ -43,9 +43,9 @@ class PaceTests(TestCase):
         self.bounds = Bounds(3, self.appender)
         self.socket, self.connection = self.connect()
 
-    def connect(self) -> tuple[PostingSocket, FakeConnection]:
+    def connect(self) -> tuple[PostingConnection, FakeConnection]:
         """One more client."""
-        socket, connection = PostingSocket(self.bounds), FakeConnection()
+        socket, connection = PostingConnection(self.bounds), FakeConnection()
         socket.connected(connection)
         return socket, connection
 

@@ -9,7 +9,7 @@ from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Call, procedure
 from netsvc.errors import InvalidRequest, NotFound
 from netsvc.rpc.connection import RpcConnection
-from netsvc.rpc.provided import ProvidedSchema
+from netsvc.rpc.provider_schema import ProvidedSchema
 from netsvc.rpc.providers import Provider, Providers
 
 __all__ = ["CancelProcedure", "ProvideProcedures"]
