@@ -11,6 +11,7 @@ from netsvc.errors import (
     Forbidden,
     InvalidParams,
     InvalidRequest,
+    Malformed,
     NetsvcError,
     NotAuthenticated,
     NotFound,
@@ -23,9 +24,10 @@ from netsvc.errors import (
 from netsvc.http.messages import HTML, Headers, Response
 from netsvc.wire.websocket import BadHandshake
 
-__all__ = ["HttpError", "error_response", "status_of"]
+__all__ = ["CHALLENGE", "HttpError", "error_response", "retry_after", "status_of", "status_of_class"]
 
-_STATUS: dict[type[NetsvcError], int] = {
+_STATUS: dict[type[BaseException], int] = {
+    Malformed: 400,
     InvalidRequest: 400,
     InvalidParams: 400,
     NotAuthenticated: 401,
@@ -40,8 +42,8 @@ _STATUS: dict[type[NetsvcError], int] = {
     DeadlinePassed: 504,
 }
 
-# Only Bearer is offered: at Basic browsers open a box of their own, also for what a page's scripts fetch. Basic is taken all the same.
-_CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
+CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
+"""Goes with status 401. Only Bearer is offered: for Basic, browsers open a dialog of their own, even when a script fetches. Basic is accepted all the same."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -77,7 +79,17 @@ def status_of(error: NetsvcError) -> int:
         own = getattr(error, "status", None)
         if own is not None:
             return int(own)
-    return next((status for kind in type(error).__mro__ if (status := _STATUS.get(kind))), 500)
+    return status_of_class(type(error))
+
+
+def status_of_class(kind: type[BaseException]) -> int:
+    """The status in the table for a class of errors, or for the nearest class above it; 500 if there is none."""
+    return next((status for each in kind.__mro__ if (status := _STATUS.get(each))), 500)
+
+
+def retry_after(seconds: float) -> tuple[bytes, bytes]:
+    """The field that says when to try again, in whole seconds (RFC 9110, section 10.2.3)."""
+    return b"Retry-After", b"%d" % max(1, ceil(seconds))
 
 
 def error_response(error: NetsvcError, accept: bytes | None, request_id: str) -> Response:
@@ -89,10 +101,10 @@ def error_response(error: NetsvcError, accept: bytes | None, request_id: str) ->
     status = status_of(error)
     headers: list[tuple[bytes, bytes]] = [(b"X-Request-Id", request_id.encode()), (b"Cache-Control", b"no-store")]
     if status == 401:
-        headers.append(_CHALLENGE)
+        headers.append(CHALLENGE)
     wait = error.data.get("retry_after")
     if wait is not None:
-        headers.append((b"Retry-After", b"%d" % max(1, ceil(wait))))
+        headers.append(retry_after(wait))
     if isinstance(error, HttpError):
         headers += error.headers
     if isinstance(error, BadHandshake):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from math import ceil, isfinite
+from math import isfinite
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -13,40 +13,25 @@ from netsvc.core.identity import Identity
 from netsvc.core.limits import Budget
 from netsvc.errors import DeadlinePassed, InvalidRequest, NetsvcError, NotAuthenticated
 from netsvc.http.bodies import Stream
+from netsvc.http.errors import CHALLENGE, retry_after, status_of_class
 from netsvc.http.messages import JSON, Answer, Request, Response, Upgrade
 from netsvc.rpc.answer_lines import AnswerLines, lines_type
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.dispatch import NO_TIME
 from netsvc.rpc.openrpc import document
 from netsvc.rpc.websocket import RpcSocket
-from netsvc.wire.jsonrpc import ABSENT, KEY_LENGTH, Failed, failure, parse
+from netsvc.wire.jsonrpc import ABSENT, CODES, INTERNAL_ERROR, KEY_LENGTH, Failed, failure, parse
 from netsvc.wire.jsonrpc import Request as Message
 
-__all__ = ["CHALLENGE", "HTTP_STATUS", "HttpCaller", "RpcEndpoint", "retry_header"]
+__all__ = ["HTTP_STATUS", "HttpCaller", "RpcEndpoint"]
 
-HTTP_STATUS = {
-    -32700: 400,
-    -32600: 400,
-    -32601: 404,
-    -32602: 400,
-    -32603: 500,
-    -32001: 401,
-    -32002: 403,
-    -32003: 404,
-    -32004: 409,
-    -32005: 429,
-    -32006: 413,
-    -32007: 504,
-    -32008: 503,
-    -32009: 502,
-}
-"""The status of the answer to a single call that failed."""
+HTTP_STATUS = {INTERNAL_ERROR: 500} | {code: status_of_class(kind) for kind, (code, _) in CODES.items()}
+"""The status of the answer to a single call that failed, by code."""
 
 PROVIDERS_OWN = 422
-"""The status for the codes of providers' own."""
+"""The status for error codes that providers define themselves."""
 
-CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
-"""Goes with status 401."""
+_NOT_AUTHENTICATED = CODES[NotAuthenticated][0]
 
 _OURS = frozenset((b"x-deadline", b"idempotency-key", b"accept"))
 
@@ -232,12 +217,7 @@ def _response(answer: bytes | Stream | None, lines: AnswerLines | None = None) -
     assert isinstance(answer, Failed)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if answer.retry_after is not None:
-        headers = (retry_header(answer.retry_after),)
-    elif answer.code == -32001:
+        headers = (retry_after(answer.retry_after),)
+    elif answer.code == _NOT_AUTHENTICATED:
         headers = (CHALLENGE,)
     return Response(HTTP_STATUS.get(answer.code, PROVIDERS_OWN), bytes(body), media_type, headers)
-
-
-def retry_header(seconds: float) -> tuple[bytes, bytes]:
-    """When to try again, in whole seconds."""
-    return b"Retry-After", b"%d" % max(1, ceil(seconds))

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred
 from netsvc.core.identity import Identity
 from netsvc.core.limits import FAULT_COST
 from netsvc.errors import NetsvcError, NotAuthenticated
+from netsvc.http.errors import CHALLENGE, retry_after
 from netsvc.http.messages import Answer, Headers, Request, Response
 from netsvc.rpc.connection import RpcService
-from netsvc.rpc.endpoint import CHALLENGE, HttpCaller, retry_header
+from netsvc.rpc.endpoint import HttpCaller
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.xmlrpc import XmlRpc, fault_of
 
@@ -61,9 +62,9 @@ class XmlRpcEndpoint:
 
     def _fault(self, error: NetsvcError) -> Response:
         headers: Headers = ()
-        retry_after = error.data.get("retry_after")
-        if retry_after is not None:
-            headers = (retry_header(retry_after),)
+        wait = error.data.get("retry_after")
+        if wait is not None:
+            headers = (retry_after(wait),)
         elif isinstance(error, NotAuthenticated):
             headers = (CHALLENGE,)
         status = 401 if isinstance(error, NotAuthenticated) else 200

@@ -21,8 +21,9 @@ class StatusTests(SynchronousTestCase):
     """The table."""
 
     def test_table(self) -> None:
-        """Each error has its status; PROTOCOL gives them."""
+        """Each error has its status; docs/protocol.md gives them."""
         for error, status in (
+            (errors.Malformed(), 400),
             (errors.InvalidRequest(), 400),
             (errors.InvalidParams(), 400),
             (errors.NotAuthenticated(), 401),
