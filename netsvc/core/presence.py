@@ -25,7 +25,7 @@ class Delta(NamedTuple):
 class Presence:
     """The names in one room. A name is there once, however many connections it has; it is gone `grace` seconds after the last."""
 
-    __slots__ = ("_grace", "_here", "_joined", "_leaving", "_left", "_told_until")
+    __slots__ = ("_grace", "_here", "_joined", "_leaving", "_left", "_rest", "_told_at")
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
@@ -33,7 +33,8 @@ class Presence:
         self._leaving: dict[str, float] = {}
         self._joined: dict[str, None] = {}
         self._left: dict[str, None] = {}
-        self._told_until = 0.0
+        self._told_at = 0.0
+        self._rest = 0.0
 
     def __len__(self) -> int:
         return len(self._here)
@@ -83,18 +84,19 @@ class Presence:
     def sweep(self, now: float) -> Delta | None:
         """Drop who has been absent for long enough; the changes since the last delta, None if there are none, or if it is too early for a
         room of this size to be told again."""
-        # Insertion order is order of time: every absence is given the same grace.
+        # Insertion order is order of time: every absence is given the same grace. What is due later than that was so before the clock
+        # was set back.
         gone = []
         for name, due in self._leaving.items():
-            if due > now:
+            if now < due <= now + self._grace:
                 break
             gone.append(name)
         for name in gone:
             del self._leaving[name]
             self._drop(name)
-        if now < self._told_until or not (self._joined or self._left):
+        if 0 <= now - self._told_at < self._rest or not (self._joined or self._left):
             return None
-        self._told_until = now + len(self._here) / PACE
+        self._told_at, self._rest = now, len(self._here) / PACE
         delta = Delta(tuple(islice(self._joined, NAMES)), tuple(islice(self._left, NAMES)), len(self._here))
         self._joined.clear()
         self._left.clear()

@@ -63,6 +63,10 @@ class TypingNotices:
     def _signal(self, state: RoomState, name: str) -> None:
         now = self._clock.seconds()
         writers = state.writers
+        if writers and next(iter(writers.values())) > now + INTERVAL:
+            # The clock was set back.
+            writers.clear()
+            state.quiet_until = 0.0
         # In the order in which they were told of, so the first are the first to go.
         while writers and next(iter(writers.values())) <= now:
             del writers[next(iter(writers))]

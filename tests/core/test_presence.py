@@ -29,6 +29,20 @@ class PresenceTests(TestCase):
         self.assertEqual(self.presence.sweep(15.0), ((), ("alice",), 0))
         self.assertFalse(self.presence.pending)
 
+    def test_clock_set_back(self) -> None:
+        """Who has left does not stay for as long as the clock was set back, nor are the others told of nothing for so long."""
+        for number in range(5 * PACE):
+            self.presence.came(f"u{number}")
+        self.assertIsNotNone(self.presence.sweep(9000.0))
+        self.presence.went("u0", 9000.0)
+        self.presence.came("alice")
+        delta = self.presence.sweep(5000.0)
+        assert delta is not None
+        self.assertEqual(delta[:2], (("alice",), ("u0",)))
+        self.presence.went("alice", 5001.0)
+        self.assertIsNone(self.presence.sweep(5010.0))
+        self.assertIsNotNone(self.presence.sweep(5011.0))
+
     def test_a_short_absence_does_not_show(self) -> None:
         """Who is back within the grace has never been away."""
         self.presence.came("alice")

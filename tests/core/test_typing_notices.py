@@ -41,6 +41,13 @@ class TypingTests(RoomsTestCase):
         self.tell()
         self.assertEqual(self.sink.lines(), ["bob...", "bob..."])
 
+    def test_clock_set_back(self) -> None:
+        """Nobody is silent for as long as the clock was set back."""
+        self.tell()
+        self.clock.rightNow -= 3600
+        self.tell()
+        self.assertEqual(len(self.sink.lines()), 2)
+
     def test_many(self) -> None:
         """So many names are told of within three seconds, and no more are remembered."""
         for number in range(WRITERS + 20):
