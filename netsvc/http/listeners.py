@@ -1,21 +1,28 @@
 """The listeners: endpoint strings of the settings, opened in order, closed together."""
 
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
+from twisted.python.systemd import ListenFDs
 
 from netsvc.errors import StartError
 from netsvc.http.outbound import Outbound
 from netsvc.http.ports import DirectReactor
+from netsvc.settings.endpoints import parse_endpoint
 
 __all__ = ["Listeners", "is_loopback"]
+
+_ENVIRONMENT: Final = Path("/proc/self/environ")
+"""What the process was started with (proc(5)): Twisted takes the variables of systemd out of `os.environ` when it is imported."""
 
 
 def is_loopback(endpoint: str) -> bool:
@@ -67,7 +74,7 @@ class Listeners(Service):
     async def _open(self) -> None:
         for text in self._endpoints:
             try:
-                port = await serverFromString(self._reactor, text).listen(self._factory)
+                port = await _endpoint(self._reactor, text).listen(self._factory)
             except (KeyError, IndexError, TypeError) as error:
                 if text.startswith("systemd:"):
                     raise StartError(f"[{self._section}] listen: {text}: systemd passed no such socket; is the .socket unit started?") from error
@@ -88,6 +95,35 @@ class Listeners(Service):
     def urls(self, plain: str = "http", secure: str = "https") -> list[str]:
         """Where clients find the listeners, with these schemes; a UNIX socket as its path."""
         return [_url(port.getHost(), secure if self._secure[port] else plain) for port in self._ports]
+
+
+def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    """See serverFromString; IndexError or KeyError: there is no such socket of systemd's.
+
+    Who passes sockets without names, as ``systemd-socket-activate`` does unless it is told some, passes none for Twisted. By their index they
+    are there all the same: names may be missing (sd_listen_fds_with_names(3)).
+    """
+    try:
+        named: IStreamServerEndpoint = serverFromString(reactor, text)
+        return named
+    except IndexError:
+        given = parse_endpoint(text)[1]
+        descriptor = _unnamed()[int(given["index"])]
+        return AdoptedStreamServerEndpoint(reactor, descriptor, getattr(socket, f"AF_{given['domain']}"))
+
+
+def _unnamed() -> list[int]:
+    """The descriptors that were passed to this process without names."""
+    try:
+        lines = _ENVIRONMENT.read_bytes().split(b"\0")
+    except OSError:
+        return []
+    environment = dict(line.decode("ascii", "replace").partition("=")[::2] for line in lines if line.startswith(b"LISTEN_"))
+    if "LISTEN_FDNAMES" in environment:
+        return []
+    count = environment.get("LISTEN_FDS", "")
+    environment["LISTEN_FDNAMES"] = ":".join(["unknown"] * int(count)) if count.isdecimal() else ""
+    return ListenFDs.fromEnvironment(environment).inheritedDescriptors()
 
 
 async def _stop(port: IListeningPort) -> None:

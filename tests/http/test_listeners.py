@@ -1,5 +1,6 @@
 """Listeners: opened in order, closed together, told as URLs."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from netsvc.errors import StartError
+from netsvc.http import listeners as module
 from netsvc.http.listeners import Listeners, is_loopback
 
 
@@ -83,6 +85,35 @@ class ListenersTests(TestCase):
         """It says which, and what to look at."""
         failure = self.failureResultOf(self.listeners("systemd:domain=INET:index=3").startService(), StartError)
         self.assertIn("systemd:domain=INET:index=3: systemd passed no such socket", failure.value.detail)
+
+    def passed(self, text: str) -> list[int]:
+        """The descriptors without names, if that is what the process was started with."""
+        environment = Path(self.mktemp())
+        environment.write_text(text.replace("=PID", f"={os.getpid()}"))
+        self.patch(module, "_ENVIRONMENT", environment)
+        return module._unnamed()
+
+    def test_sockets_without_names(self) -> None:
+        """``systemd-socket-activate`` gives them none; Twisted then knows of no socket. Which one is meant says the index."""
+        self.assertEqual(self.passed("LISTEN_FDS=2\0HOME=/\0LISTEN_PID=PID\0"), [3, 4])
+        endpoint: Any = module._endpoint(reactor, "systemd:domain=INET6:index=1")
+        self.assertEqual((endpoint.fileno, endpoint.addressFamily), (4, socket.AF_INET6))
+        self.assertRaises(IndexError, module._endpoint, reactor, "systemd:domain=INET:index=2")
+        self.assertRaises(KeyError, module._endpoint, reactor, "systemd:domain=INET:name=http")
+
+    def test_no_sockets_without_names(self) -> None:
+        """None if they have names, so that Twisted knows them, were passed to another process, or there are none."""
+        for text in (
+            "LISTEN_FDS=1\0LISTEN_PID=PID\0LISTEN_FDNAMES=http\0",
+            "LISTEN_FDS=1\0LISTEN_PID=1\0",
+            "LISTEN_FDS=\0LISTEN_PID=PID\0",
+            "LISTEN_FDS=many\0LISTEN_PID=PID\0",
+            "HOME=/\0",
+            "",
+        ):
+            self.assertEqual(self.passed(text), [], text)
+        self.patch(module, "_ENVIRONMENT", Path(self.mktemp()))
+        self.assertEqual(module._unnamed(), [])
 
     def test_other_errors_are_passed_on(self) -> None:
         """What is no listening error stays what it is."""

@@ -1,9 +1,14 @@
 """The HTTP server on real sockets of every kind: TCP, UNIX, adopted ones, TLS; with clients that read slowly, leave, or go on talking."""
 
 import contextlib
+import os
 import socket
 import ssl
 import struct
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +33,9 @@ from tests.certificates import make_certificate
 from tests.http.channels import ALICE, answers, request
 from tests.http.connections import Recorder
 from tests.http.test_upgrade import HANDSHAKE, SWITCHED
+from tests.ports import free_port
+from tests.system.daemon import Daemon
+from tests.system.required import require_program
 from tests.wire.test_websocket import client_frame
 
 DEADLINE = 10.0
@@ -233,3 +241,32 @@ class TransportTests(TestCase):
                 self.assertEqual([len(answer.body) for answer in answers(read_all(client))], [5, LARGE])
 
         await deferToThread(talk, await self.listen("tcp"))
+
+
+class ActivatedTests(TestCase):
+    """The daemon on a socket that another program has opened."""
+
+    def test_without_a_name(self) -> None:
+        """It takes the first socket of ``systemd-socket-activate``, which gives it no name."""
+        activate = require_program("systemd-socket-activate")
+        port = free_port()
+        daemon = Daemon(listen=False, overrides=["http.listen=systemd:domain=INET:index=0"])
+        self.addCleanup(daemon.close)
+        environment = [f"--setenv={name}" for name in os.environ]  # it passes on nothing else
+        command = [activate, f"--listen=127.0.0.1:{port}", *environment, *daemon.command()]
+        with open(daemon.directory / "stderr", "wb") as errors, subprocess.Popen(command, cwd=daemon.directory, stdout=errors, stderr=errors) as passing:
+            try:
+                self.assertEqual(self.status(port), 200, daemon.errors())
+            finally:
+                passing.terminate()
+
+    def status(self, port: int) -> int:
+        """That of the first answer, once somebody listens."""
+        until = time.monotonic() + DEADLINE
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=DEADLINE) as answer:
+                    return int(answer.status)
+            except urllib.error.URLError as error:
+                if not isinstance(error.reason, ConnectionRefusedError) or time.monotonic() > until:
+                    raise
