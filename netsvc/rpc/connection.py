@@ -97,8 +97,8 @@ class RpcService:
         logins: Logins,
         appender: Appender,
         in_flight: int,
-        progress: int = 256 * 1024,
-        login_timeout: float = 30.0,
+        progress: int,
+        login_timeout: float,
     ) -> None:
         self.dispatcher = dispatcher
         self.budgets = budgets

@@ -57,7 +57,7 @@ class Dispatcher:
         settings: RpcSettings,
         answers: Answers,
         run_blocking: Callable[..., "Deferred[Any]"],
-        slow_calls: int = 256,
+        slow_calls: int,
     ) -> None:
         self.registry = registry
         self.clock = clock

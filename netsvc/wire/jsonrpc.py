@@ -135,7 +135,7 @@ def parse(message: str) -> Request | Failed | list[msgspec.Raw]:
             return _parse_error(message, error)
         if batch is None:
             return _why_invalid(message)
-        return batch or _invalid("an empty batch")
+        return batch or _invalid("a batch needs at least one call")
     return request if request.id is ABSENT else _checked(request)
 
 

@@ -150,8 +150,8 @@ class EveryWayTestCase(TestCase):
         searches = Searches(self.store, self.rooms.permissions.unreadable)
         for source in (ChatProcedures(self.rooms, formats, 10), RoomProcedures(self.moderation), SearchProcedures(searches)):
             registry.add(source)
-        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
-        self.service = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, 10)
+        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        self.service = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, 10, 256 * 1024, 30.0)
         self.identity = ADMIN
         events = EventsUrl(self.rooms, self.logins, self.budgets, self.clock, heartbeat=15.0, longest_wait=40.0)
         routes = Routes()

@@ -166,7 +166,7 @@ class ProviderTestCase(TestCase):
         registry.add(ProvideProcedures(self.providers), self.settings.provide)
         self.budgets = Budgets(self.limits, self.clock.seconds)
         appender = Appender(store, self.clock, lambda drafts: None, 10, 10)
-        self.service = RpcService(self.dispatcher, self.budgets, self.logins, appender, 64, self.settings.progress_backlog)
+        self.service = RpcService(self.dispatcher, self.budgets, self.logins, appender, 64, self.settings.progress_backlog, self.settings.login_timeout)
 
     def run_blocking(self, *_: object) -> Any:
         """Nothing here blocks."""

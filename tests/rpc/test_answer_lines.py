@@ -73,8 +73,8 @@ class LinesTests(ChannelCase):
         registry = Registry()
         registry.add(self.works)
         settings = RpcSettings(progress_backlog=200)
-        dispatcher = Dispatcher(registry, self.clock, settings, Answers(MemoryStore(), self.clock, 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
-        service = RpcService(dispatcher, Budgets(LimitsSettings(), self.clock.seconds), None, None, 4, settings.progress_backlog)  # type: ignore[arg-type]
+        dispatcher = Dispatcher(registry, self.clock, settings, Answers(MemoryStore(), self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        service = RpcService(dispatcher, Budgets(LimitsSettings(), self.clock.seconds), None, None, 4, settings.progress_backlog, settings.login_timeout)  # type: ignore[arg-type]
         self.routes.add("POST", "/rpc", RpcEndpoint(service, lambda _: GUEST, "title", "1.0").post, public=True)
 
     def call(self, method: str, params: Any = None, *lines: str, id: Any = 1, version: str = "1.1") -> None:

@@ -126,7 +126,7 @@ class DispatchTests(TestCase):
         self.store = MemoryStore(self.clock)
         self.answers = Answers(self.store, self.clock, keep=100.0, longest=60.0)
         settings = RpcSettings(deadline=10.0, deadline_max=60.0, batch=5, batch_reply=2048)
-        self.dispatcher = Dispatcher(registry, self.clock, settings, self.answers, self.in_thread)
+        self.dispatcher = Dispatcher(registry, self.clock, settings, self.answers, self.in_thread, 256)
         self.caller = Guest()
 
     def in_thread(self, function: Any, *arguments: Any) -> "Deferred[Any]":

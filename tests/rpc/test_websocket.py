@@ -94,9 +94,9 @@ class SocketTestCase(TestCase):
         chat = ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in (text_frame, DEFLATED)}, limits.rooms_per_connection)
         for source in (self.procedures, AuthProcedures(self.logins), chat):
             registry.add(source)
-        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"))  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
         budgets = Budgets(LimitsSettings(rate=False), self.clock.seconds)
-        self.service = RpcService(dispatcher, budgets, self.logins, self.rooms.appender, limits.in_flight)
+        self.service = RpcService(dispatcher, budgets, self.logins, self.rooms.appender, limits.in_flight, 256 * 1024, 30.0)
         self.socket, self.connection = self.connect()
 
     def connect(self, identity: Identity | None = GUEST) -> tuple[RpcSocket, FakeConnection]:

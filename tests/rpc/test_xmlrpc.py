@@ -116,14 +116,14 @@ class Case(TestCase):
         self.odd = Odd()
         registry = Registry()
         self.blocked: list[Any] = []
-        dispatcher = Dispatcher(registry, self.clock, self.settings, Answers(MemoryStore(), self.clock, 60.0, 60.0), self.run_blocking)  # type: ignore[arg-type]
+        dispatcher = Dispatcher(registry, self.clock, self.settings, Answers(MemoryStore(), self.clock, 60.0, 60.0), self.run_blocking, 256)  # type: ignore[arg-type]
         system = SystemProcedures(registry, "title")
         server = ServerProcedures(lambda: 1.0, lambda: {})
         convention = ConventionProcedures(dispatcher, self.settings)
         for source in (arithmetic, self.odd, system, server, convention, AuthProcedures(None)):  # type: ignore[arg-type]  # nobody logs in
             registry.add(source)
         self.budgets = Budgets(self.limits, self.clock.seconds)
-        service = RpcService(dispatcher, self.budgets, None, None, 4)  # type: ignore[arg-type]
+        service = RpcService(dispatcher, self.budgets, None, None, 4, 256 * 1024, 30.0)  # type: ignore[arg-type]
         self.identity: Any = GUEST
         self.endpoint = XmlRpcEndpoint(service, lambda request: self.authenticate(), self.settings)
         self.json = RpcEndpoint(service, lambda request: self.authenticate(), "title", "1.0")
