@@ -88,12 +88,14 @@ class Routes:
             node = known[1]
         return node
 
-    def find(self, method: str, target: bytes) -> tuple[Route, dict[str, str]]:
+    def find(self, method: str, target: bytes, *, redirects: bool = True) -> tuple[Route, dict[str, str]]:
         """The route and its variables for a request target in origin form or ``*``.
 
         There is always one: for an unknown path or method it is one that answers 404, 405, 308 (only a trailing slash is missing or too
         much) or, for OPTIONS, 204.
 
+        :param redirects: False for a client that follows none, as browsers that open a WebSocket (WebSockets standard, section 2.1): if only the
+            slash is wrong, it gets the right route at once.
         :raises BadMessage: the path is not UTF-8 under its percent-encoding.
         """
         routes = self._exact.get(target)
@@ -101,18 +103,20 @@ class Routes:
             route = routes.get(method)
             if route is not None:
                 return route, NO_VARIABLES
-        return self._find(method, target)
+        return self._find(method, target, redirects)
 
-    def _find(self, method: str, target: bytes) -> tuple[Route, dict[str, str]]:
+    def _find(self, method: str, target: bytes, redirects: bool) -> tuple[Route, dict[str, str]]:
         path, mark, query = target.partition(b"?")
         if path == b"*":
             return (_ALL_OPTIONS if method == "OPTIONS" else _BAD_TARGET), NO_VARIABLES
         segments = _decode(path)
+        other = segments[:-1] if segments[-1] == "" else [*segments, ""]
         found = self._match(self._root, segments, 0)
+        if found is None and not redirects:
+            found = self._match(self._root, other, 0)
         if found is not None:
             routes, variables = found
             return routes.get(method) or _other_method(method, routes), variables
-        other = segments[:-1] if segments[-1] == "" else [*segments, ""]
         # A Location that starts with two slashes (browsers take a backslash for one) would lead to another host.
         if path != b"/" and path[1:2] not in (b"/", b"\\") and self._match(self._root, other, 0) is not None:
             return _redirect((path[:-1] if path.endswith(b"/") else path + b"/") + mark + query), NO_VARIABLES

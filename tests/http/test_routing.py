@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.errors import InvalidRequest, NotFound
 from netsvc.http.errors import HttpError
-from netsvc.http.messages import Request, Response
+from netsvc.http.messages import NO_ROUTE, Request, Response
 from netsvc.http.routing import Routes
 from netsvc.wire.http1 import BadMessage
 
@@ -109,6 +109,14 @@ class RoutesTests(SynchronousTestCase):
         for target, location in (("/chat/a?name=b", b"/chat/a/?name=b"), ("/rpc/", b"/rpc"), ("/chat/a/events/", b"/chat/a/events"), ("/web", b"/web/")):
             answer = self.answer(target, "POST" if "rpc" in target else "GET")
             self.assertEqual((answer.status, answer.headers), (308, ((b"Location", location),)))
+
+    def test_no_redirects(self) -> None:
+        """A client that follows no redirect gets what it would be sent to; what is not there is still not there."""
+        for target in ("/chat/a?name=b", "/chat/a/?name=b"):
+            route, variables = self.routes.find("GET", target.encode(), redirects=False)
+            self.assertEqual((self.routes.find("GET", b"/chat/a/")[0], variables), (route, {"room": "a"}))
+        self.assertIs(self.routes.find("GET", b"/nowhere", redirects=False)[0], NO_ROUTE)
+        self.assertIs(self.routes.find("GET", b"/", redirects=False)[0], self.routes.find("GET", b"/")[0])
 
     def test_no_open_redirect(self) -> None:
         """No client is sent to another host that way."""

@@ -47,6 +47,18 @@ class UpgradeTests(ChannelCase):
         self.assertTrue(self.is_gone(self.client.channel))
         self.assertEqual((len(self.factory), len(self.websockets)), (1, 1))
 
+    def test_slash(self) -> None:
+        """Browsers follow no redirect here: whether the URL ends with a slash does not matter."""
+        self.routes.add("GET", "/room/", lambda _: Upgrade(self.application), public=True)
+        for target in ("/ws/", "/room", "/room?name=ann"):
+            self.client = Client(self.factory)
+            self.client.send(request(target, *HANDSHAKE))
+            self.assertEqual(self.client.sent(), SWITCHED, target)
+        for lines in ((), ("Upgrade: h2c", "Connection: Upgrade")):
+            self.client = Client(self.factory)
+            self.client.send(request("/room", *lines))
+            self.assertEqual(self.client.answer().status, 308)
+
     def test_compression(self) -> None:
         """Where permessage-deflate is offered and the server has it, the answer says what is agreed, and the connection keeps to it."""
         self.factory.deflate = PermessageDeflate(3, 1, 1000)
