@@ -10,6 +10,7 @@ from netsvc.core.logins import Logins
 from netsvc.core.rooms import Joined, Member, Rooms
 from netsvc.http.bodies import UNBUFFERED, Stream
 from netsvc.http.wheel import TimingWheel
+from netsvc.wire.http1_response import chunk
 
 __all__ = ["EventStream", "EventStreams", "empty_stream"]
 
@@ -35,32 +36,36 @@ class EventStreams:
     :ivar open: where the streams are listed while they are open.
     """
 
-    __slots__ = ("_format", "_rooms", "interval", "logins", "open", "wheel")
+    __slots__ = ("_bare", "_chunks", "_rooms", "interval", "logins", "open", "wheel")
 
     def __init__(self, rooms: Rooms, logins: Logins, open: OpenAnswers, wheel: TimingWheel, interval: float) -> None:
         self._rooms = rooms
-        self._format = EventStreamFormat()
+        # Clients that read by the length they ask for (urllib3 and requests do) give an event on as it comes only if it is a chunk.
+        self._chunks = EventStreamFormat(chunk)
+        self._bare = EventStreamFormat(bytes)
         self.logins = logins
         self.open = open
         self.wheel = wheel
         self.interval = interval
 
-    async def follow(self, identity: Identity, room: str, after: str | None, limit: int) -> Stream:
+    async def follow(self, identity: Identity, room: str, after: str | None, limit: int, chunked: bool = True) -> Stream:
         """A stream of what comes after a cursor; without one, of the newest `limit` events and what comes from now on.
 
         If the cursor is no good, a gap says what is missing before the newest `limit` events.
 
+        :param chunked: False for a client that speaks HTTP/1.0.
         :raises InvalidParams: a bad room name, cursor or limit.
         """
         stream = EventStream(self, identity, HEARTBEAT if after is None else RETRY)
         answer = stream.answer()
-        joined, member = await self._rooms.join(identity, room, after, limit, self._format, answer)
+        format = self._chunks if chunked else self._bare
+        joined, member = await self._rooms.join(identity, room, after, limit, format, answer)
         stream.ready(member, self._opening(joined, after))
         return answer
 
     def _opening(self, joined: Joined, after: str | None) -> bytes:
         """What is there already."""
-        format, events = self._format, joined.events
+        format, events = self._bare, joined.events
         parts = []
         if after is not None and not joined.recovered:
             # What the client may still have of an epoch that is gone, or from past the head, says nothing about this log.
@@ -92,7 +97,7 @@ class EventStream:
         self._answer: Stream | None = None  # while it is open, or each would hold the other for the garbage collector
 
     def answer(self) -> Stream:
-        """The answer, which is also the sink of the follower: without chunks the same ready bytes are everybody's."""
+        """The answer, which is also the sink of the follower."""
         return Stream(self._begin, self._over, media_type=MEDIA_TYPE, headers=UNBUFFERED, until_close=True)
 
     def ready(self, member: Member, opening: bytes) -> None:

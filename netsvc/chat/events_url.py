@@ -16,6 +16,7 @@ from netsvc.http.errors import HttpError
 from netsvc.http.messages import JSON, Answer, Request, Response
 from netsvc.http.preferences import wanted
 from netsvc.http.wheel import TimingWheel
+from netsvc.wire.http1 import HTTP_1_0
 
 __all__ = ["LONGEST_WAIT", "EventsUrl", "preferred"]
 
@@ -67,7 +68,8 @@ class EventsUrl:
                 return empty_stream()
             after = _last_seen(request)
             budget.admit()
-            return await self._streams.follow(identity, room, after, limit if limit is not None else LIMIT if after is not None else 0)
+            count = limit if limit is not None else LIMIT if after is not None else 0
+            return await self._streams.follow(identity, room, after, count, chunked=not request.flags & HTTP_1_0)
         after, wait = request.parameter("after"), _wait(request)
         if limit is None:
             limit = LIMIT

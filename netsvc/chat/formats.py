@@ -111,18 +111,22 @@ class TextFormat:
 
 @implementer(IFormat)
 class EventStreamFormat:
-    """Server-sent events (HTML standard, section 9.2): an event's ``id`` is its cursor. Presence is not shown."""
+    """Server-sent events (HTML standard, section 9.2): an event's ``id`` is its cursor. Presence is not shown.
 
-    def __init__(self) -> None:
+    :param frame: makes the wire bytes of a part of the stream: a chunk, or for HTTP/1.0 what it is given.
+    """
+
+    def __init__(self, frame: Framing) -> None:
+        self._frame = frame
         self._encode = msgspec.json.Encoder().encode
 
     def event(self, event: Event) -> bytes:
         """An event of the log. JSON has no line breaks, so one ``data`` line is enough."""
-        return b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), self._encode(event))
+        return self._frame(b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), self._encode(event)))
 
     def gap(self, room: str, first: int, last: int) -> bytes:
         """Lost events as an event of type ``gap``. It has no id: who comes back without any later event is told again."""
-        return b"event: gap\ndata: %b\n\n" % self._encode(_Gap(room, first, last))
+        return self._frame(b"event: gap\ndata: %b\n\n" % self._encode(_Gap(room, first, last)))
 
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:
         """Not shown."""
@@ -134,4 +138,4 @@ class EventStreamFormat:
 
     def position(self, cursor: str) -> bytes:
         """A cursor alone. No browser shows it as an event, but one that reconnects before the first event comes back with it."""
-        return b"id: %b\n\n" % cursor.encode()
+        return self._frame(b"id: %b\n\n" % cursor.encode())

@@ -61,7 +61,7 @@ class RoomUrl:
         :raises Overloaded: too many come in at once.
         """
         room = fold_room_name(request.variables["room"])
-        if request.header(b"upgrade") is None:
+        if not request.wants_websocket():
             return self._page(request)  # type: ignore[return-value]  # a page is never a coroutine
         return Deferred.fromCoroutine(self._talk(request, room))
 

@@ -57,8 +57,8 @@ def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
     ValueError: it cannot be written, as in `render`.
     """
     _check_body(stream.status, True)
-    stream.chunked = stream.length is None and not stream.until_close and not request.flags & HTTP_1_0
-    if stream.length is None and not stream.chunked:
+    stream.chunked = stream.length is None and not request.flags & HTTP_1_0
+    if stream.until_close or (stream.length is None and not stream.chunked):
         request.flags |= CLOSE
     return heads.full(stream.status, stream.media_type, stream.length, (*stream.headers, *_further(request)), stream.chunked)
 

@@ -106,9 +106,9 @@ class RequestBody:
 class Stream:
     """An answer whose body is sent in pieces.
 
-    It is sent chunked (RFC 9112 section 7.1), with a Content-Length if `length` is given, or ended by the end of the connection if
-    `until_close` is set or the client speaks HTTP/1.0. With `until_close` the bytes on the wire are those of the body, so that rooms can
-    follow it as an ISink with the same ready bytes for all.
+    It is sent chunked (RFC 9112 section 7.1), with a Content-Length if `length` is given, or ended by the end of the connection if the
+    client speaks HTTP/1.0. As an ISink it takes ready wire bytes, the same for all: whole chunks if it is `chunked`. With `until_close`
+    nothing follows it on its connection.
 
     :param start: called with the stream when the head has been sent (never for HEAD). If it gives a Deferred or a coroutine, the stream
         finishes with it, breaks off if it fails, and it is cancelled when the client leaves; otherwise call `finish`.
@@ -227,7 +227,7 @@ class Stream:
 
     @property
     def raw_send(self) -> Callable[[bytes], int]:
-        """See ISink. Wire bytes: only for streams that are not chunked."""
+        """See ISink. Wire bytes: `chunked` says what they are."""
         assert self._transport is not None, "the stream has not started"
         return self._transport.raw_send
 

@@ -160,6 +160,10 @@ class Request:
                 return value
         return None
 
+    def wants_websocket(self) -> bool:
+        """Whether it asks for a WebSocket. Some programs offer another protocol (h2c) with each request."""
+        return (self.header(b"upgrade") or b"").lower() == b"websocket"
+
     def parameter(self, name: str) -> str | None:
         """The first query parameter of this name, None if there is none. InvalidRequest if the query is not UTF-8 or has too many."""
         if self._parameters is None:

@@ -43,11 +43,6 @@ def _raising(error: Callable[[], NetsvcError]) -> Route:
     return Route(refuse, public=True)
 
 
-def _is_websocket(request: Request) -> bool:
-    """Whether a WebSocket is asked for: some programs offer another protocol (h2c) with each request."""
-    return bool(request.flags & UPGRADE) and (request.header(b"upgrade") or b"").lower() == b"websocket"
-
-
 _MISDIRECTED = _raising(lambda: HttpError(421, "this server is not reached under this Host; its names are in [http] hosts"))
 _FOREIGN = _raising(lambda: Forbidden("this Origin may not do that here; those that may are in [http] origins"))
 
@@ -200,7 +195,8 @@ class HttpFactory:
         elif (request.method not in _SAFE or request.flags & UPGRADE) and self._is_foreign(request, host):
             request.route = _FOREIGN
         else:
-            request.route, request.variables = self._routes.find(request.method, request.target, redirects=not _is_websocket(request))
+            redirects = not (request.flags & UPGRADE and request.wants_websocket())
+            request.route, request.variables = self._routes.find(request.method, request.target, redirects=redirects)
 
     def _is_foreign(self, request: Request, host: bytes | None) -> bool:
         # All of them: of two, which no browser sends, others may heed the second.

@@ -12,7 +12,7 @@ from netsvc.chat.event_stream import EventStream
 from netsvc.core.rooms import Member
 from netsvc.errors import StoreUnavailable
 from tests.chat.events_case import BOB, SSE, EventsUrlCase
-from tests.http.channels import Client
+from tests.http.channels import Client, answers, request
 
 
 class Weak(EventStream):
@@ -37,8 +37,21 @@ def blocks(body: bytes) -> list[dict[str, Any]]:
     return found
 
 
+def unchunked(data: bytes) -> bytes:
+    """What whole chunks hold (RFC 9112 section 7.1)."""
+    found = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        assert data[length : length + 2] == b"\r\n", data
+        found, data = found + data[:length], data[length + 2 :]
+    return found
+
+
 class StreamTests(EventsUrlCase):
     """Server-sent events."""
+
+    chunked = True
 
     def stream(self, query: str = "", *lines: str) -> list[dict[str, Any]]:
         """Open a stream; its first blocks."""
@@ -48,7 +61,8 @@ class StreamTests(EventsUrlCase):
     def heard(self, head: bool = False) -> list[dict[str, Any]]:
         """What the client has got since."""
         data = self.client.sent()
-        return blocks(data.partition(b"\r\n\r\n")[2] if head else data)
+        data = data.partition(b"\r\n\r\n")[2] if head else data
+        return blocks(unchunked(data) if self.chunked else data)
 
     def seqs(self, found: list[dict[str, Any]]) -> list[int]:
         """The ids, which are the events' cursors."""
@@ -72,14 +86,38 @@ class StreamTests(EventsUrlCase):
         self.assert_nothing_left()
 
     def test_head(self) -> None:
-        """Nobody on the way shall keep or hold back a stream; its bytes are not chunked, so that they are the same for all."""
+        """Nobody on the way shall keep or hold back a stream."""
         self.ask("", SSE)
-        answer = self.client.answer()
+        head, end, _ = self.client.sent().partition(b"\r\n\r\n")
+        (answer,) = answers(head + end, head_only=True)
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.fields["content-type"], "text/event-stream")
         self.assertEqual((answer.fields["cache-control"], answer.fields["x-accel-buffering"]), ("no-store", "no"))
-        self.assertNotIn("transfer-encoding", answer.fields)
-        self.assertEqual(answer.fields["connection"], "close")
+        self.assertEqual((answer.fields["transfer-encoding"], answer.fields["connection"]), ("chunked", "close"))
+
+    def test_each_event_is_a_chunk(self) -> None:
+        """Clients that read by the length they ask for, as urllib3 does, give on at once only what is a chunk; the same bytes go to everybody."""
+        clients = [self.client, Client(self.factory)]
+        for client in clients:
+            self.ask("", SSE, client=client)
+            client.sent()
+        self.post("a")
+        first, second = (client.sent() for client in clients)
+        self.assertEqual(first, second)
+        size, _, rest = first.partition(b"\r\n")
+        self.assertEqual(len(rest), int(size, 16) + 2)
+        self.assertTrue(rest.startswith(b"id: e:1\ndata: ") and rest.endswith(b"\n\n\r\n"), rest)
+
+    def test_http_1_0(self) -> None:
+        """A client that knows no chunks, as nginx by default, gets none; the end of the connection is that of the stream."""
+        self.chunked = False
+        self.client.send(request("/rooms/lobby/events?limit=9", SSE, version="1.0"))
+        self.turn()
+        head = self.client.sent()
+        self.assertIn(b"\r\nConnection: close\r\n", head)
+        self.assertTrue(head.endswith(b"\r\n\r\nid: e:0\n\n"), head)
+        self.post("a")
+        self.assertEqual(self.seqs(self.heard()), [1])
 
     def test_from_now_on(self) -> None:
         """Without a cursor: where the room stands, so that a browser can come back to it, then each event as it comes."""
@@ -150,22 +188,22 @@ class StreamTests(EventsUrlCase):
         """A comment at each interval, but none for a client that does not read."""
         self.stream()
         self.clock.pump([1.0] * 17)
-        self.assertEqual(self.client.sent(), b":\n\n")
+        self.assertEqual(unchunked(self.client.sent()), b":\n\n")
         self.client.fill()
         self.clock.pump([1.0] * 17)
         self.assertEqual(self.client.sent(), b"")
         self.client.drain()
         self.clock.pump([1.0] * 17)
-        self.assertEqual(self.client.sent(), b":\n\n")
+        self.assertEqual(unchunked(self.client.sent()), b":\n\n")
 
     def test_coming_back(self) -> None:
         """A browser that was told once when to come back is told at the first heartbeat to wait as usual from now on."""
         self.post("a")
         self.stream("?after=e:0")
         self.clock.pump([1.0] * 17)
-        self.assertEqual(self.client.sent(), b":\nretry: 3000\n\n")
+        self.assertEqual(unchunked(self.client.sent()), b":\nretry: 3000\n\n")
         self.clock.pump([1.0] * 17)
-        self.assertEqual(self.client.sent(), b":\n\n")
+        self.assertEqual(unchunked(self.client.sent()), b":\n\n")
 
     def test_one_that_does_not_read(self) -> None:
         """Costs nothing more however much is written, and gets all of it, in order, when it reads."""
@@ -245,7 +283,8 @@ class StreamTests(EventsUrlCase):
     def test_head_request(self) -> None:
         """HEAD gets the head, and does not enter the room."""
         self.ask("", SSE, method="HEAD")
-        (answer,) = self.client.answers(head_only=True)
+        head, end, _ = self.client.sent().partition(b"\r\n\r\n")
+        (answer,) = answers(head + end, head_only=True)
         self.assertEqual((answer.status, answer.fields["content-type"]), (200, "text/event-stream"))
         self.assertEqual(self.rooms._states, {})
 

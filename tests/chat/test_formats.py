@@ -84,7 +84,7 @@ class EventStreamTests(TestCase):
 
     def setUp(self) -> None:
         """What each test starts with."""
-        self.format = EventStreamFormat()
+        self.format = EventStreamFormat(bytes)
 
     def test_event(self) -> None:
         """The cursor as id, then one line, whatever line breaks the text has: none of them ends a field or an event."""

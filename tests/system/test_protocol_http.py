@@ -186,6 +186,12 @@ class GoodTests(ServedCase):
         self.assertEqual((answer.status, answer.headers["sec-websocket-accept"]), (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="))
         self.assertEqual(self.statuses(head("/healthz", "GET", "Connection: Upgrade", "Upgrade: h2c") + head(), expect=2)[0], [200, 200])
 
+    def test_another_protocol_offered(self) -> None:
+        """Who offers HTTP/2 with its request, as curl --http2 does, gets the page of a room, not a word about WebSockets."""
+        offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
+        (answer,), _ = exchange(self.daemon.port, head("/chat/lobby/", "GET", *offer), expect=1)
+        self.assertEqual((answer.status, answer.headers["content-type"].partition(";")[0]), (200, "text/html"))
+
 
 class FromElsewhereTests(ServedCase):
     """Host against DNS rebinding, Origin against other sites' pages."""
