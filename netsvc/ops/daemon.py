@@ -23,6 +23,7 @@ from netsvc.errors import StartError
 from netsvc.ops.composition import OrderedServices
 from netsvc.ops.health import Health
 from netsvc.ops.notify import Notifier, Watchdog
+from netsvc.ops.timers import follow_clock
 
 __all__ = ["Daemon", "ExitStatus", "StatusPipe"]
 
@@ -148,6 +149,7 @@ class Daemon(Service):
         self._notifier.extend(seconds + EXTENSION)
 
     def _begin(self) -> None:
+        follow_clock(self._reactor)
         Deferred.fromCoroutine(self._start()).addErrback(self._failed_unexpectedly)
 
     async def _start(self) -> None:

@@ -74,7 +74,7 @@ class Health:
         return 200, {"status": "ready"}
 
     def _fresh(self) -> "Deferred[None]":
-        if self._probed is not None and self._clock.seconds() - self._probed <= MAX_AGE:
+        if self._probed is not None and 0 <= self._clock.seconds() - self._probed <= MAX_AGE:  # less than 0: the clock was set back
             return succeed(None)
         waiter: Deferred[None] = Deferred()
         if self._waiting is not None:

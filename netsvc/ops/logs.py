@@ -26,6 +26,9 @@ __all__ = ["FIELDS", "LineObserver", "LogFormat", "LogLevelName", "destination",
 LogFormat = Literal["text", "json"]
 LogLevelName = Literal["debug", "info", "warn", "error"]
 
+REPEATED_AFTER = 60.0
+"""Seconds for which a line that clients can cause without end is not written again."""
+
 FIELDS = ("identity", "room", "peer", "request_id")
 """Whom an event concerns."""
 
@@ -34,7 +37,9 @@ _NAMES = {LogLevel.critical: "fatal"}
 _PRIORITIES = {LogLevel.debug: 7, LogLevel.info: 6, LogLevel.warn: 4, LogLevel.error: 3, LogLevel.critical: 2}
 _COLOURS = {LogLevel.debug: "2", LogLevel.warn: "33", LogLevel.error: "31", LogLevel.critical: "1;31"}
 
-_QUIET_FORMATS = ("Starting factory", "Stopping factory")
+_QUIET_FORMATS = ("Starting factory", "Stopping factory", "EMFILE recovery", "Re-reserving EMFILE")
+_REPEATED_FORMATS = ("EMFILE encountered", "Could not accept new connection")
+"""What Twisted says of connections that it cannot accept, as often as clients try."""
 _QUIET_NAMESPACES = ("twisted.internet.base", "twisted.scripts.", "twisted.application.")
 _QUIET_LEGACY = (" starting on ", " Closed)", "Starting protocol", "Stopping protocol", "Unable to write to plugin cache")
 
@@ -146,12 +151,14 @@ class LineObserver:
         self._json = format == "json"
         self._least = _LEVELS[LogLevel.lookupByName(level)]
         self._journal = journal
+        self._last_written: dict[str, float] = {}
+        """When each line that clients can cause without end was written last: its template to the event's time."""
         self._colour = not journal and "NO_COLOR" not in os.environ and getattr(stream, "isatty", lambda: False)()
 
     def __call__(self, event: LogEvent) -> None:
         """Write the event if its level is high enough."""
         level = _level(event)
-        if _LEVELS.get(level, 0) < self._least:
+        if _LEVELS.get(level, 0) < self._least or self._is_repeated(event):
             return
         text = json_line(event) if self._json else text_line(event, timestamp=not self._journal, colour=self._colour)
         if self._journal:
@@ -159,6 +166,17 @@ class LineObserver:
             text = "".join(f"{prefix}{line}\n" for line in text.splitlines())
         self.stream.write(text)
         self.stream.flush()
+
+    def _is_repeated(self, event: LogEvent) -> bool:
+        template = event.get("log_format") or ""
+        if not template.startswith(_REPEATED_FORMATS):
+            return False
+        now = event.get("log_time", 0.0)
+        last = self._last_written.get(template)
+        if last is not None and abs(now - last) < REPEATED_AFTER:
+            return True
+        self._last_written[template] = now
+        return False
 
 
 def goes_to_journal(environ: Mapping[str, str], descriptor: int) -> bool:

@@ -143,6 +143,16 @@ class LinesTests(SynchronousTestCase):
         LineObserver(stream, "text", "info")({"log_format": "bare", "log_level": LogLevel.info})
         self.assertRegex(stream.getvalue(), r"info  \[-\] bare\n$")
 
+    def test_repeated(self) -> None:
+        """A client that opens connections when there is no file descriptor left cannot fill the disk: once a minute is enough."""
+        stream = io.StringIO()
+        observer = LineObserver(stream, "text", "info")
+        for second in range(0, 130, 10):
+            for template in ("EMFILE encountered; releasing reserved file descriptor.", "EMFILE recovery: Closed socket from {address}"):
+                observer({"log_format": template, "log_level": LogLevel.info, "log_namespace": "x", "log_time": float(second), "address": "a"})
+        self.assertEqual(len(stream.getvalue().splitlines()), 3)
+        self.assertEqual(stream.getvalue().count("EMFILE encountered"), 3)
+
 
 class DestinationTests(SynchronousTestCase):
     """Where twistd's options send the log."""

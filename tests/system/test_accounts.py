@@ -120,6 +120,36 @@ class Beside(Commands):
                 self.assertRaises(RpcError, other.call, "auth.whoami")
 
 
+# What Python takes for the time of day is three hours less from the moment on when a file is there.
+SET_BACK = """
+import os, time
+now, file = time.time, {file!r}
+time.time = lambda: now() - 10_800 * os.path.exists(file)
+"""
+
+
+class ClockTests(Commands):
+    """A clock that is set back by hours while the daemon runs."""
+
+    def test_set_back(self) -> None:
+        """What is to happen in seconds does: a revoked token closes its connection, and calls are answered and timed as before."""
+        changed = self.folder / "changed"
+        (self.folder / "sitecustomize.py").write_text(SET_BACK.format(file=str(changed)))
+        path = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
+        with Daemon(overrides=[f"netsvc.state={self.state}"], own_state=False, environ={"PYTHONPATH": path}) as daemon:
+            self.add("ann")
+            secret = self.token("ann")
+            with RpcSocket(daemon.websocket_url) as socket:
+                socket.call("auth.login", token=secret)
+                changed.touch()
+                id = self.netsvc("token", "list", "ann", "--state", str(self.state)).splitlines()[1].split()[0]
+                self.netsvc("token", "revoke", id, "--state", str(self.state))
+                self.assertEqual(socket.closed(REVOCATION + 5), 4401)
+            self.assertIn("the clock was set back by 1", daemon.output())
+            self.assertEqual(request(f"{daemon.url}/readyz").status, 200)
+            self.assertEqual(daemon.stop(), 0)
+
+
 class AsRoot(Commands):
     """What root does in a directory that is another user's."""
 

@@ -1,0 +1,39 @@
+"""Timers that go on when the machine's clock is set back.
+
+The reactor reckons by the wall clock: what is to happen in a second is due at a time of day. After a clock has been set back by an hour it
+would happen an hour late, and so would pings, retention, the look for revoked logins and the answer to systemd's watchdog.
+"""
+
+from typing import Any
+
+from twisted.logger import Logger
+
+__all__ = ["follow_clock"]
+
+TOLERANCE = 1.0
+"""Seconds by which the clock may go back before anything is done about it; it does so by a little all the time."""
+
+_log = Logger()
+
+
+def follow_clock(reactor: Any) -> None:
+    """From now on, bring all timers of a reactor forward by as much as its clock is found to have been set back.
+
+    :param reactor: its ``seconds``, which it looks at in each turn, is replaced.
+    """
+    seconds = reactor.seconds
+    latest: float = seconds()
+
+    def watched() -> float:
+        nonlocal latest
+        now: float = seconds()
+        if now >= latest:
+            latest = now
+        elif now < latest - TOLERANCE:
+            back, latest = latest - now, now
+            for call in reactor.getDelayedCalls():
+                call.delay(-back)
+            _log.warn("the clock was set back by {seconds:.0f} s", seconds=back)
+        return now
+
+    reactor.seconds = watched
