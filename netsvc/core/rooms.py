@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.access import Right, absent
+from netsvc.core.catch_up import Returning
 from netsvc.core.delivery import Delivery, Follower
 from netsvc.core.events import Event, cursor_of, parse_cursor, timestamp
 from netsvc.core.history import MOST, Histories, History, check_limit, position
@@ -19,7 +20,6 @@ from netsvc.core.permissions import Permissions
 from netsvc.core.posting import Posting
 from netsvc.core.read_marks import ReadMarks
 from netsvc.core.records import RoomInfo
-from netsvc.core.returning import Returning
 from netsvc.core.ring import Room
 from netsvc.core.settings import LimitsSettings, RoomsSettings
 from netsvc.core.states import RoomState, RoomStates

@@ -11,8 +11,8 @@ from netsvc.core.query import Query, SearchPage
 from netsvc.core.records import Draft, Outline, RoomInfo, Row, StoredAnswer
 from netsvc.errors import Conflict, NetsvcError, StoreUnavailable
 from netsvc.interfaces import IStore
-from netsvc.store.positions import Positions, new_position_key
-from netsvc.store.searching import search_everything
+from netsvc.store.memory_search import search_everything
+from netsvc.store.search_positions import Positions, new_position_key
 from netsvc.store.sqlite.access import RoomAccesses
 from netsvc.store.sqlite.accounts import Accounts
 from netsvc.store.sqlite.deferred_access import DeferredRoomAccesses

@@ -18,7 +18,7 @@ from netsvc.core.query import Query, SearchPage, spans
 from netsvc.core.records import Row
 from netsvc.store.settings import StoreSettings
 from netsvc.store.sqlite.pool import ReaderPool
-from netsvc.store.sqlite.search import SHARD, Message, Place, SearchIndex, expression, remove
+from netsvc.store.sqlite.search_index import SHARD, Message, Place, SearchIndex, expression, remove
 from netsvc.store.sqlite.transactions import rows_of, value_of
 
 __all__ = ["Head", "Indexer"]

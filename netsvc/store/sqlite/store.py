@@ -30,7 +30,7 @@ from netsvc.store.sqlite.opening import OpenState, connect, open_state
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.pruning import pruning
 from netsvc.store.sqlite.schema import STEPS, Steps
-from netsvc.store.sqlite.searching import Searching
+from netsvc.store.sqlite.search_thread import Searching
 from netsvc.store.sqlite.transactions import unavailable
 from netsvc.store.sqlite.writing import Answer, LogWriter
 from netsvc.store.threads import Crew, Handover

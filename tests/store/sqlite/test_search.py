@@ -14,7 +14,7 @@ from netsvc.core.query import SearchPage, parse_query
 from netsvc.core.records import Draft
 from netsvc.errors import InvalidParams, StoreUnavailable
 from netsvc.store.settings import StoreSettings
-from netsvc.store.sqlite import indexing, searching
+from netsvc.store.sqlite import indexing, search_thread
 from netsvc.store.sqlite.checkpoints import WalBound
 from netsvc.store.sqlite.indexing import Indexer
 from netsvc.store.sqlite.opening import open_state
@@ -343,7 +343,7 @@ class SearchingTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Open it."""
         self.directory = Path(self.mktemp())
-        self.patch(searching, "TICK", 0.0)
+        self.patch(search_thread, "TICK", 0.0)
         self.open()
         self.addCleanup(lambda: self.reactor.wait(self.store.stop()))
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from netsvc.core.query import Query, SearchPage
 from netsvc.errors import NetsvcError, StartError, StoreUnavailable
 from netsvc.store.sqlite.indexing import Head, Indexer
-from netsvc.store.sqlite.search import is_damage
+from netsvc.store.sqlite.search_index import is_damage
 from netsvc.store.threads import Handover
 
 __all__ = ["Searching"]

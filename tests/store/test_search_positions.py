@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.errors import InvalidParams
-from netsvc.store.positions import Positions, new_position_key
+from netsvc.store.search_positions import Positions, new_position_key
 
 KEY = bytes(range(32))
 

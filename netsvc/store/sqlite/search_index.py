@@ -17,7 +17,7 @@ from sqlite3 import Connection
 from typing import Final, NamedTuple
 
 from netsvc.core.query import Query, Term, fold_name, searchable
-from netsvc.store.positions import Positions, new_position_key
+from netsvc.store.search_positions import Positions, new_position_key
 from netsvc.store.sqlite.files import create_private
 from netsvc.store.sqlite.transactions import Value, rows_of, transaction, value_of
 

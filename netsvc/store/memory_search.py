@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from netsvc.core.query import Query, SearchPage, matches, searchable, spans
 from netsvc.core.records import Row
-from netsvc.store.positions import Positions
+from netsvc.store.search_positions import Positions
 
 __all__ = ["search_everything"]
 

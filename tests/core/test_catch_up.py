@@ -5,7 +5,7 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
 
-from netsvc.core.returning import PATIENCE, READ
+from netsvc.core.catch_up import PATIENCE, READ
 from netsvc.errors import StoreUnavailable
 from tests.core.fakes import FakeSink
 from tests.core.rooms_case import ALICE, BOB, RoomsTestCase
