@@ -1,7 +1,7 @@
-"""``[amp]``: the same calls in boxes of AMP.
+"""``[amp]``: the same calls, in AMP boxes.
 
-``Call`` carries a call in either direction, ``Notify`` a notification: a procedure's name, and JSON for its params. What a connection says
-is JSON-RPC inside of netsvc; here a message becomes a box and the other way round. docs/protocol.md describes the commands.
+``Call`` carries a call in either direction and ``Notify`` a notification: a procedure's name, and its params as JSON. Inside netsvc every
+message is JSON-RPC; this module turns messages into boxes and boxes into messages. docs/protocol.md describes the commands.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ RPC_ERROR = b"RPC"
 """The code of all errors; the description is the JSON of the error object."""
 
 UNHANDLED = b"UNHANDLED"
-"""The code that AMP has for a command that nobody knows."""
+"""AMP's code for an unknown command."""
 
 _OWN_IDS = "#"
-"""How the ids of calls begin whose caller gave none: then comes the tag of the box."""
+"""The prefix of ids that netsvc gives to calls without one; the tag of the box follows it."""
 
 
 class _Message(msgspec.Struct, gc=False):
-    """Any JSON-RPC message of ours."""
+    """Any JSON-RPC message that netsvc sends."""
 
     method: str = ""
     params: msgspec.Raw = ABSENT
@@ -52,7 +52,7 @@ def notify_box(message: bytes) -> bytes:
 
 
 def _error_text(error: bytes) -> bytes:
-    """An error object as a description, without its data if it would be too long."""
+    """An error object as a description, without its data if that would make it too long."""
     if len(error) <= LONGEST_VALUE:
         return error
     short = msgspec.json.decode(error)
@@ -70,12 +70,12 @@ class AmpConnection(StreamRpc):
     def __init__(self, service: RpcService, identity: Identity | None, peer: str) -> None:
         StreamRpc.__init__(self, service, identity, peer)
         self._tags: dict[str, bytes] = {}
-        """Of the calls under way whose callers gave an id, the tags of their boxes."""
+        """The box tags of calls under way whose callers gave an id, by that id."""
 
     # What goes out
 
-    def frame(self, message: bytes) -> bytes:  # type: ignore[override]  # it has to know the tags
-        """A message as a box; nothing for an answer to what had no id."""
+    def frame(self, message: bytes) -> bytes:  # type: ignore[override]  # it needs the tags
+        """A message as a box; empty for an answer to a message without an id."""
         said = _decode_message(message)
         if said.method:
             return notify_box(message) if said.id is ABSENT else _call_box(said)
@@ -103,10 +103,10 @@ class AmpConnection(StreamRpc):
         elif b"_answer" in box or b"_error" in box:
             self.response(_response(box))
         else:
-            self.refuse(InvalidRequest("a box without _command, _answer and _error"))
+            self.refuse(InvalidRequest("a box needs _command, _answer or _error"))
 
     def unreadable(self, error: NetsvcError) -> None:
-        """AMP has no words for it; the reason goes with the end."""
+        """AMP has no message for this; the reason is given when the connection is closed."""
         self.refuse(error)
 
     def _commanded(self, box: Box) -> None:
@@ -118,7 +118,7 @@ class AmpConnection(StreamRpc):
             request = _request(box, tag)
             name = _decode_id(request.id) if tag is not None else ""
             if name in self._tags:
-                raise InvalidRequest(f"id: {name!r} is that of a call under way")
+                raise InvalidRequest(f"id: {name!r} belongs to a call that is under way")
         except NetsvcError as error:
             self.refuse(error, _encode(_own_id(tag)) if tag is not None else b"null")
             return
@@ -128,7 +128,7 @@ class AmpConnection(StreamRpc):
 
     def _unhandled(self, box: Box, tag: bytes | None) -> None:
         if tag is not None and self._transport is not None:
-            words = b"Unhandled Command: %r; there are Call and Notify" % box[b"_command"][:40]
+            words = b"Unhandled Command: %r; the commands are Call and Notify" % box[b"_command"][:40]
             self._transport.write(box_bytes([(b"_error", tag), (b"_error_code", UNHANDLED), (b"_error_description", words)]))
 
 
@@ -145,7 +145,7 @@ def _own_id(tag: bytes) -> str:
 
 
 def _text(box: Box, name: bytes) -> str | None:
-    """The text of an argument, None without. InvalidRequest: it is no UTF-8."""
+    """The text of an argument, None if it is missing. InvalidRequest: it is not UTF-8."""
     value = joined(box, name)
     try:
         return None if value is None else value.decode()
@@ -154,7 +154,7 @@ def _text(box: Box, name: bytes) -> str | None:
 
 
 def _argument(box: Box, name: bytes, read: Callable[[str], Any], accept: Callable[[Any], bool], words: str) -> Any:
-    """An argument of Call, None without. InvalidRequest, with `words` of what is expected."""
+    """An argument of Call, None if it is missing. InvalidRequest: it is not what `words` say."""
     text = _text(box, name)
     if text is None:
         return None
@@ -168,14 +168,14 @@ def _argument(box: Box, name: bytes, read: Callable[[str], Any], accept: Callabl
 
 
 def _request(box: Box, tag: bytes | None) -> Request:
-    """The call, or without a tag the notification, that a box is. InvalidRequest: it is none."""
+    """The call in a box or, without a tag, the notification. InvalidRequest: it is neither."""
     method = _text(box, b"method")
     if method is None:
         raise InvalidRequest("method: missing")
     params = _text(box, b"params") or ""
     deadline = _argument(box, b"deadline", float, isfinite, "a number of seconds")
     key = _argument(box, b"key", str, lambda text: 0 < len(text) <= KEY_LENGTH, f"1 to {KEY_LENGTH} characters")
-    name = _argument(box, b"id", str, lambda text: not text.startswith(_OWN_IDS), f"a text that does not begin with {_OWN_IDS}")
+    name = _argument(box, b"id", str, lambda text: not text.startswith(_OWN_IDS), f"text that does not begin with {_OWN_IDS}")
     identifier = ABSENT
     if tag is not None:
         identifier = msgspec.Raw(_encode(_own_id(tag) if name is None else name))
@@ -183,13 +183,13 @@ def _request(box: Box, tag: bytes | None) -> Request:
 
 
 def _response(box: Box) -> Incoming:
-    """A provider's answer to a call of ours."""
+    """A provider's answer to a call that netsvc gave it."""
     tag = box.get(b"_answer", box.get(b"_error", b""))
     identifier = msgspec.Raw(tag) if tag.isdigit() else msgspec.Raw(b"null")
     if b"_answer" in box:
         return Incoming("2.0", id=identifier, result=msgspec.Raw(joined(box, b"result") or b"null"))
     words = box.get(b"_error_description", b"")
     if box.get(b"_error_code") != RPC_ERROR:
-        # An exception that the provider did not foresee.
+        # An exception that the provider did not expect.
         words = _encode({"code": -32603, "message": words.decode(errors="replace")})
     return Incoming("2.0", id=identifier, error=msgspec.Raw(words or b"{}"))

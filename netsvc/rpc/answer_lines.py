@@ -1,4 +1,4 @@
-"""The answer to a call over plain HTTP while it grows: progress and parts of the result, then the response, each a line of JSON."""
+"""The answer to a call over plain HTTP, sent as it grows: progress and parts of the result, then the response, each as a line of JSON."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ from netsvc.wire.lines import line_frame
 __all__ = ["AnswerLines", "lines_type"]
 
 _MEDIA_TYPES = (b"application/jsonl", b"application/x-ndjson")
-"""What JSON Lines are called; the second is the older name."""
+"""The media types of JSON Lines; the second is the older name."""
 
 _BY_NAME = 2
-"""How exactly `wish` says that a media type was named which was named in full."""
+"""The exactness that `wanted` gives for a media type that was named in full."""
 
 
 def lines_type(accept: bytes) -> bytes | None:
-    """The media type in which a request's Accept asks for lines; None if it does not name one, or would rather have JSON in one piece."""
+    """The media type of lines that a request's Accept names; None if it names none, or prefers JSON in one piece."""
     for media_type in _MEDIA_TYPES:
         quality, exactness = wanted(accept, media_type)
         if exactness == _BY_NAME and quality and quality >= wanted(accept, JSON)[0]:
@@ -34,13 +34,13 @@ def lines_type(accept: bytes) -> bytes | None:
 
 @implementer(ISinkWatcher)
 class AnswerLines:
-    """Sends what a call gives on the way to a client over HTTP, as the first lines of the answer.
+    """Sends a client over HTTP what a call reports while it runs, as the first lines of the answer.
 
-    The head of the answer waits for the first line. So a call that fails without any has the status of its error, and one that gives
-    nothing on the way an answer in one piece.
+    The head of the answer waits for the first line. So a call that fails before any line is answered with the status of its error, and
+    one that reports nothing is answered in one piece.
 
     :param media_type: of the answer.
-    :param bound: bytes of progress with data that may wait for a client that does not keep up.
+    :param bound: how many bytes of progress with data may wait for a client that does not keep up.
     """
 
     __slots__ = ("_answer", "_behind", "_bound", "_catching_up", "_first", "_started", "_stream", "gone", "media_type")
@@ -63,11 +63,11 @@ class AnswerLines:
         if stream is not None and not stream.full:
             stream.send(line)
         elif stream is None and not self._first:
-            # Nothing waits yet, so it may be of any length.
+            # Nothing waits yet, so it may have any length.
             self._first = line
             if self._started is not None:
                 self._started.callback(self._lines())
-        elif essential:  # what is merely news is not kept while other lines wait
+        elif essential:  # mere news is not kept while other lines wait
             if self._behind + len(line) > self._bound:
                 raise fallen_behind()
             self._behind += len(line)
@@ -87,7 +87,7 @@ class AnswerLines:
         return waiting
 
     def whole(self, answer: bytes | None) -> bytes:
-        """The answer, or what of it has not been sent, once it is there: b"" if the call gives none."""
+        """The answer, or the part of it that has not been sent; b"" if the call gives none."""
         first, self._first = self._first, b""
         return first + line_frame(answer) if answer is not None else first
 
@@ -121,7 +121,7 @@ class AnswerLines:
         return Stream(self._start, self._over, media_type=self.media_type, headers=UNBUFFERED, ends=True)
 
     def _over(self, _: Stream | None) -> None:
-        """The client is gone, or has all."""
+        """The client is gone, or has been sent everything."""
         self.gone = True
         self._catch_up(Failure(ConnectionDone()))
 
@@ -143,8 +143,8 @@ class AnswerLines:
         self._catch_up(None)
 
     def _catch_up(self, outcome: Failure | None) -> None:
-        """Let those go on who wait for the client to take more."""
+        """Release those that wait for the client to take more."""
         waiting, self._catching_up = self._catching_up, []
         for each in waiting:
-            if not each.called:  # cancelled, as its call was
+            if not each.called:  # it was cancelled with its call
                 each.callback(outcome)

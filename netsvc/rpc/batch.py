@@ -19,10 +19,10 @@ Answer = bytes | None
 class JointCaller:
     """The caller of several calls that are answered together: those of a batch, or of a system.multicall.
 
-    It has no key: that of a header is for a single call, and must not be shared. What a call wants to be done behind its answer is done
-    behind the answer to all.
+    It has no key: the one in a header is for a single call, and must not be shared. What a call wants done after its answer is done
+    after the answer to all of them.
 
-    :param caller: who makes them all.
+    :param caller: makes all of them.
     """
 
     __slots__ = ("_after", "_caller", "connection", "key", "peer")
@@ -36,7 +36,7 @@ class JointCaller:
 
     @property
     def identity(self) -> Identity | None:
-        """Who calls: a login counts for the calls behind it."""
+        """Who calls: a login counts for the calls after it."""
         return self._caller.identity
 
     @property
@@ -46,7 +46,7 @@ class JointCaller:
 
     @property
     def listener(self) -> Listener | None:
-        """See Caller: what it hears has the ids of the calls."""
+        """See Caller: what it is sent has the ids of the calls."""
         return self._caller.listener
 
     def after_answer(self, then: Callable[[], None]) -> None:
@@ -60,10 +60,10 @@ class JointCaller:
 
 
 class JointAnswer:
-    """The answer to a batch, while its calls are under way: theirs, in the order in which they were made.
+    """The answer to a batch while its calls are under way: their answers, in the order in which the calls were made.
 
-    :param limit: bytes of it.
-    :param count: how many there will be.
+    :param limit: how many bytes it may have.
+    :param count: how many calls there are.
     """
 
     def __init__(self, limit: int, count: int, caller: JointCaller) -> None:
@@ -80,7 +80,7 @@ class JointAnswer:
         later.addCallback(self.answered, index, identifier)
 
     def answered(self, result: Answer, index: int, identifier: msgspec.Raw) -> None:
-        """A call is done; None if it gives no answer."""
+        """A call is done; `result` is None if it gives no answer."""
         self._under_way.pop(index, None)
         if result is not None:
             self._limit -= len(result)
@@ -92,7 +92,7 @@ class JointAnswer:
             self._done.callback(self._joined())
 
     def outcome(self) -> "Answer | Deferred[Answer]":
-        """The answer to the batch; call it once all calls are made."""
+        """The answer to the batch; to be asked for once all calls have been made."""
         if not self._missing:
             return self._joined()
         self._done = Deferred(self._cancel)

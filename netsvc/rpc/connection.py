@@ -29,24 +29,24 @@ UNAUTHENTICATED = 4401
 DRAINING = b'{"jsonrpc":"2.0","method":"server.draining","params":{"return_after":%.3f}}'
 
 _NO_CALL = (-32600, -32005)
-"""The codes of the errors that a response meets where a call is expected."""
+"""The codes of the errors that a response gets where a call is expected."""
 
 Framing = Callable[[bytes], bytes]
 """Makes the wire bytes of a JSON-RPC message."""
 
 
 class Belonging(Protocol):
-    """What a procedure leaves with a connection: ended with it, told when its identity changes."""
+    """What a procedure leaves with a connection: it ends with the connection, and is told when the identity changes."""
 
     def leave(self) -> None:
-        """The connection is over, or lets go."""
+        """The connection is over, or has let it go."""
 
     def act_as(self, identity: Identity) -> None:
-        """The connection acts as somebody else now."""
+        """The connection now acts as somebody else."""
 
 
 class CallUnderWay(Protocol):
-    """A call of a connection that is not answered at once."""
+    """A call on a connection that is not answered at once."""
 
     procedure: Procedure | None
 
@@ -55,11 +55,11 @@ class CallUnderWay(Protocol):
         """The JSON text of its id, ABSENT if it is a notification."""
 
     def cancel(self) -> None:
-        """Its caller does not want it any more."""
+        """Its caller no longer wants it."""
 
 
 class Serving(Protocol):
-    """What a connection that serves procedures to others is for those others."""
+    """The serving side of a connection that provides procedures to others."""
 
     @property
     def busy(self) -> bool:
@@ -72,10 +72,10 @@ class Serving(Protocol):
         """The connection takes bytes again."""
 
     def login(self, identity: Identity) -> None:
-        """It acts as somebody else now."""
+        """It now acts as somebody else."""
 
     def retire(self, then: Callable[[], None]) -> None:
-        """Serve no further call, and call `then` when those that it has are answered, perhaps now."""
+        """Take no further call, and call `then` once those that it has are answered, perhaps at once."""
 
     def lost(self) -> None:
         """It is over."""
@@ -84,10 +84,10 @@ class Serving(Protocol):
 class RpcService:
     """What all RPC connections share.
 
-    :param in_flight: calls of one connection under way at which netsvc reads no further from it.
-    :param appender: while it is full, netsvc reads no further from connections that post.
-    :param progress: bytes of rpc.progress with data that may wait for a client that does not keep up.
-    :param login_timeout: seconds for which a WebSocket may be nobody's.
+    :param in_flight: how many calls of one connection may be under way before netsvc stops reading from it.
+    :param appender: while it is full, netsvc does not read from connections that post.
+    :param progress: how many bytes of rpc.progress with data may wait for a client that does not keep up.
+    :param login_timeout: how many seconds a WebSocket may go without a login where guests are not allowed.
     """
 
     def __init__(
@@ -109,14 +109,14 @@ class RpcService:
 
 
 class RpcConnection(PacedConnection):
-    """One connection, as the dispatcher's caller and as what procedures know as ``call.connection``.
+    """One connection: the dispatcher's caller, and what procedures know as ``call.connection``.
 
-    What carries it is the object given to `connected`: an ISink with ``pause``, ``resume`` and ``close(code, reason)``, the code as in
-    RFC 6455 section 7.4.
+    It is carried by the object given to `connected`: an ISink with ``pause``, ``resume`` and ``close(code, reason)``, the code as in
+    RFC 6455, section 7.4.
 
-    :ivar frame: makes the wire bytes of a message to this client; `framing` those of a notification, and is the same object for all
-        connections of a kind, since rooms encode once for all who share it.
-    :ivar identity: who it acts as, None before a login.
+    :ivar frame: makes the wire bytes of a message to this client; `framing` makes those of a notification, and is the same object for all
+        connections of a kind, since rooms encode once for all that share it.
+    :ivar identity: whom it acts as, None before a login.
     """
 
     @staticmethod
@@ -142,7 +142,7 @@ class RpcConnection(PacedConnection):
         self._belongings: dict[Hashable, Belonging] | None = None
         self._calls: dict[CallUnderWay, None] | None = None
         self._behind = 0  # bytes of progress that were written while others waited
-        self._catching_up: list[Deferred[None]] | None = None  # who waits for the client to take them
+        self._catching_up: list[Deferred[None]] | None = None  # those that wait for the client to take them
         self.serving: Serving | None = None
 
     # What the dispatcher and procedures use
@@ -177,7 +177,7 @@ class RpcConnection(PacedConnection):
 
     @property
     def listener(self) -> "RpcConnection":
-        """Itself, likewise."""
+        """Itself: this caller can be told of progress."""
         return self
 
     @property
@@ -208,7 +208,7 @@ class RpcConnection(PacedConnection):
         return waiting
 
     def began(self, call: CallUnderWay) -> None:
-        """A call of this connection takes its time; `ended` follows."""
+        """A call on this connection is not answered at once; `ended` follows."""
         if self._calls is None:
             self._calls = {}
         self._calls[call] = None
@@ -219,26 +219,26 @@ class RpcConnection(PacedConnection):
             self._calls.pop(call, None)
 
     def cancel(self, identifier: str | int | float) -> int:
-        """Cancel the calls with an id that take their time; how many."""
+        """Cancel the calls under way that have this id; returns how many there were."""
         calls = [call for call in self._calls or () if call.identifier and _is_id(call.identifier, identifier)]
         for call in calls:
             call.cancel()
         return len(calls)
 
     def after_answer(self, then: Callable[[], None]) -> None:
-        """Call `then` when the next answer is written; calls say it by their own `after_answer`, which knows of batches."""
+        """Call `then` once the next answer is written; procedures use `after_answer` of their call instead, which knows about batches."""
         if self._after is None:
             self._after = []
         self._after.append(then)
 
     def keep(self, key: Hashable, belonging: Belonging) -> None:
-        """Keep something until the connection ends; what had the same key ends now."""
+        """Keep something until the connection ends; whatever had the same key ends now."""
         former = self.exchange(key, belonging)
         if former is not None:
             former.leave()
 
     def exchange(self, key: Hashable, belonging: Belonging | None) -> Belonging | None:
-        """Keep something, or nothing, in the place of what has this key; that is given back, and not ended."""
+        """Keep something, or nothing, in place of whatever has this key; that is returned, not ended."""
         former = self._belongings.pop(key, None) if self._belongings else None
         if belonging is not None:
             if self._transport is None:
@@ -266,7 +266,7 @@ class RpcConnection(PacedConnection):
         return len(belongings) - (key in belongings) if belongings else 0
 
     def keys(self) -> list[Hashable]:
-        """The keys of all that is kept."""
+        """The keys of everything that is kept."""
         return list(self._belongings or ())
 
     def login(self, identity: Identity) -> None:
@@ -286,10 +286,10 @@ class RpcConnection(PacedConnection):
     # What the transport uses
 
     def draining(self, return_after: float, close: Callable[[], None]) -> None:
-        """The server sends its clients away: answer what is under way, take no further call, and close."""
+        """The server is sending its clients away: answer what is under way, take no further call, and close."""
         transport = self._transport
         if transport is not None:
-            # Also if bytes wait: these are the last but for the answers.
+            # Even if bytes wait: only answers follow.
             transport.write(self.frame(DRAINING % return_after))
             if self.serving is None:
                 self.finish(close)
@@ -310,25 +310,25 @@ class RpcConnection(PacedConnection):
             if incoming is not None and self.serving.received(incoming):
                 return
         answer = self._service.dispatcher.handle(message, self)
-        if type(answer) is bytes:  # here, for it is the one that most calls meet
+        if type(answer) is bytes:  # here, since most calls end up here
             self._send(answer)
         else:
             self._settle(answer, message)
 
     def request(self, request: Request) -> None:
-        """A call or notification, by a transport that has no JSON for it."""
+        """A call or notification from a transport that does not carry it as JSON."""
         if self.serving is not None and request.id is ABSENT and self.serving.received(Incoming("2.0", request.method, request.params)):
             return
         self._settle(self._service.dispatcher.carry_out(request, self))
 
     def response(self, message: Incoming) -> None:
-        """A response, likewise; one that nobody waits for is dropped."""
+        """A response from such a transport; one that nobody waits for is dropped."""
         if self.serving is None or not self.serving.received(message):
             self._service.dispatcher.refuse(InvalidRequest(), self)
             self._log_stray(message)
 
     def refuse(self, error: NetsvcError, identifier: bytes = b"null") -> None:
-        """Answer what is no message, under the JSON of an id if it has one; it costs what any such does."""
+        """Answer something that is not a message, under the JSON of its id if it has one; the client pays as for any fault."""
         self._send(self._service.dispatcher.refuse(error, self, identifier))
 
     def _settle(self, answer: "bytes | Deferred[bytes | None] | None", message: str = "") -> None:
@@ -358,7 +358,7 @@ class RpcConnection(PacedConnection):
         self._send(answer)
 
     def _log_stray(self, response: Incoming) -> None:
-        self.log.debug("{peer} answers what it was not asked, or has answered already: {id}", peer=self.peer, id=bytes(response.id)[:40])
+        self.log.debug("{peer} answered a call that it was not given, or had answered already: {id}", peer=self.peer, id=bytes(response.id)[:40])
 
     def disconnected(self, code: int, reason: str) -> None:
         """The connection is over."""
@@ -378,10 +378,10 @@ class RpcConnection(PacedConnection):
         self._catch_up(Failure(ConnectionDone()))
 
     def _catch_up(self, outcome: Failure | None) -> None:
-        """Let those go on who wait for the client to take more."""
+        """Release those that wait for the client to take more."""
         waiting, self._catching_up = self._catching_up, None
         for each in waiting or ():
-            if not each.called:  # cancelled, as its call was
+            if not each.called:  # it was cancelled with its call
                 each.callback(outcome)
 
     def _answered(self, answer: bytes | None) -> None:
@@ -409,7 +409,7 @@ class RpcConnection(PacedConnection):
 
 
 def _is_id(text: bytes, identifier: str | int | float) -> bool:
-    """Whether the JSON of an id means this one; there are numbers that JSON can write and nobody can read."""
+    """Whether the JSON of an id means this one; JSON can write numbers that nobody can read."""
     try:
         return bool(msgspec.json.decode(text) == identifier)
     except (msgspec.DecodeError, ValueError):

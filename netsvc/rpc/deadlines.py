@@ -1,4 +1,4 @@
-"""The deadline of those who have not asked for one: all have the same time, so they expire in the order in which they came."""
+"""The deadline of calls that did not ask for one: all get the same time, so they expire in the order in which they came."""
 
 from typing import Protocol
 
@@ -8,22 +8,22 @@ __all__ = ["Expiring", "SameDeadline"]
 
 
 class Expiring(Protocol):
-    """What waits with a deadline.
+    """Something that waits, with a deadline.
 
-    :ivar due: when that is, in the seconds of the clock; 0 before it waits.
+    :ivar due: the deadline, in seconds of the clock; 0 before it waits.
     """
 
     due: float
 
     def expired(self) -> None:
-        """The time is over."""
+        """Its time is up."""
 
 
 class SameDeadline:
-    """A queue of what has the same time, cheaper than a wheel: nothing is moved in it.
+    """A queue of entries that all get the same time. It is cheaper than a wheel, since nothing moves in it.
 
     :param clock: the reactor, or a Clock in tests.
-    :param seconds: the time of each.
+    :param seconds: the time that each gets.
     :param tick: the resolution, in seconds.
     """
 
@@ -35,7 +35,7 @@ class SameDeadline:
         self._looking = False
 
     def add(self, entry: Expiring) -> None:
-        """Call ``entry.expired()`` when its time is over."""
+        """Call ``entry.expired()`` when its time is up."""
         entry.due = self._clock.seconds() + self.seconds
         self._waiting[entry] = None
         if not self._looking:
@@ -43,7 +43,7 @@ class SameDeadline:
             self._clock.callLater(self.seconds, self._look)
 
     def remove(self, entry: Expiring) -> None:
-        """It waits no more; no error if it did not."""
+        """It no longer waits; no error if it did not."""
         self._waiting.pop(entry, None)
 
     def _look(self) -> None:

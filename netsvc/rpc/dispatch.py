@@ -43,9 +43,9 @@ class Dispatcher:
     :param registry: the procedures.
     :param clock: for deadlines.
     :param settings: [rpc].
-    :param answers: those of calls with an idempotency key.
+    :param answers: the answers of calls with an idempotency key.
     :param run_blocking: runs a callable with arguments in a thread, returns a Deferred; raises Overloaded when too many wait.
-    :param slow_calls: calls of one caller under way that take up a thread or a provider.
+    :param slow_calls: how many calls of one caller that take up a thread or a provider may be under way.
     """
 
     log = Logger()
@@ -71,14 +71,14 @@ class Dispatcher:
         self.encode = msgspec.json.Encoder().encode
         self._serial = 0
         self.deadlines = TimingWheel(clock, TICK)
-        """Of calls that named theirs."""
+        """The deadlines of calls that named one."""
         self._defaults = SameDeadline(clock, min(settings.deadline, settings.deadline_max), TICK)
 
     def handle(self, message: str, caller: Caller, deadline: float | None = None) -> "Answer | Deferred[Answer]":
         """Carry out one message: a call, a notification or a batch.
 
-        :param message: the text; bytes that are no UTF-8 are `not_utf8`.
-        :param deadline: seconds, where the transport has a place for it outside of the message; the shorter of the two holds.
+        :param message: the text; for bytes that are not UTF-8, see `not_utf8`.
+        :param deadline: seconds, if the transport has a place for it outside the message; the shorter of the two applies.
         :return: the response's bytes (Failed for the error response of a single call), None for none, or a Deferred of these that never fails.
         """
         parsed = parse(message)
@@ -90,15 +90,15 @@ class Dispatcher:
         return self._charged(parsed, caller)
 
     def carry_out(self, request: Request, caller: Caller) -> "Answer | Deferred[Answer]":
-        """Likewise one call or notification that came by another codec; its id, if it has one, is JSON."""
+        """Carry out one call or notification that another codec has read; its id, if it has one, is JSON."""
         return self._one(request, caller, None)
 
     def not_utf8(self, caller: Caller) -> Failed:
-        """The answer to bytes that are no UTF-8."""
+        """The answer to bytes that are not UTF-8."""
         return self._charged(failure(Malformed("not valid UTF-8")), caller)
 
     def _charged(self, failed: Failed, caller: Caller, identifier: bytes = b"null") -> Failed:
-        """The answer to what is no call: `failed`, or that there have been too many."""
+        """The answer to something that is not a call: `failed`, or that there have been too many."""
         try:
             caller.budget.charge(FAULT_COST)
         except RateLimited as error:
@@ -107,11 +107,11 @@ class Dispatcher:
         return failed
 
     def refuse(self, error: NetsvcError, caller: Caller, identifier: bytes = b"null") -> Failed:
-        """The answer to what is no message; it costs what any such does."""
+        """The answer to something that is not a message; the caller pays as for any fault."""
         return self._charged(failure(error, identifier), caller, identifier)
 
     def _slow_down(self, caller: Caller) -> None:
-        """A caller was refused for its rate: one that goes on all the same is read from no faster than refusals are made."""
+        """A caller was refused for its rate: if it ignores refusals, read nothing from it for a while."""
         pause = caller.budget.pause
         if pause and caller.connection is not None:
             caller.connection.pause_for(pause, self.clock)
@@ -127,7 +127,7 @@ class Dispatcher:
             arguments = procedure.arguments(request.params)
             if procedure.plain and request.key is None and caller.key is None:
                 result = procedure.function(*arguments)
-                # To ask whether it is a Deferred costs a fifth of a small call: Deferred is an abstract base class.
+                # Asking whether it is a Deferred takes a fifth of a small call: Deferred is an abstract base class.
                 if type(result) in _PLAIN_TYPES or not isinstance(result, Deferred):
                     return None if request.id is ABSENT else self._answer(result, request, caller)
                 call = _Pending(self, request, caller, deadline)
@@ -141,11 +141,11 @@ class Dispatcher:
         return None if request.id is ABSENT else self._answer(result, request, call)
 
     def run(self, method: str, values: list[Any], caller: Caller, deadline: float | None, encode: Callable[[Any], Encoded]) -> "Deferred[Encoded]":
-        """Carry out one call whose params have been read by another codec than JSON's.
+        """Carry out one call whose params were read by a codec other than JSON's.
 
         :param values: the params by position.
         :param deadline: seconds; None for the default.
-        :param encode: makes the answer of the result; what it raises is as if the procedure had raised it.
+        :param encode: turns the result into the answer; what it raises counts as raised by the procedure.
         :return: fires with the answer, or fails with a NetsvcError, which the caller may be shown.
         """
         request = Request("2.0", method)
@@ -162,13 +162,13 @@ class Dispatcher:
             return fail(self._shown(error, request, call))
 
     def _started(self, procedure: Procedure, arguments: Any, call: "_Pending", recalled: Callable[[bytes], Any]) -> Any:
-        """The result, or a Deferred of it; where the call has a key, what `recalled` makes of the stored answer.
+        """The result, or a Deferred of it; if the call has a key, what `recalled` makes of the stored answer.
 
-        :raises Overloaded: the caller has as many slow calls under way as it may.
+        :raises Overloaded: the caller has as many slow calls under way as it may have.
         """
         call.blocking = procedure.blocking
         if procedure.scarce and call.budget.slow_calls >= self._slow_calls:
-            raise Overloaded(f"{self._slow_calls} calls of threads and providers are under way already; [limits] slow_calls sets the bound")
+            raise Overloaded(f"{self._slow_calls} calls that take up a thread or a provider are under way already; [limits] slow_calls sets the bound")
         if call.key is not None and call.identity is not None and "key" not in procedure.fields and not procedure.reads:
             return self._once(procedure, arguments, call).addCallback(recalled)
         if procedure.blocking:
@@ -176,7 +176,7 @@ class Dispatcher:
         return procedure.call(call, arguments)
 
     def _once(self, procedure: Procedure, arguments: Any, call: "_Pending") -> "Deferred[bytes]":
-        """A call with a key that is no param of it: its answer is stored, or was."""
+        """A call with a key that is not one of its params: its answer is stored, or already was."""
         assert call.key is not None
         call.stored = True
         room = str(arguments[procedure.fields.index("room")]) if "room" in procedure.fields else ""
@@ -184,7 +184,7 @@ class Dispatcher:
         def run() -> "Deferred[bytes]":
             run = self._run_blocking if procedure.blocking else maybeDeferred
             result: Deferred[Any] = run(procedure.call, call, arguments)
-            # Counted here, since it may outlast those who wait for it.
+            # Counted here, since it may outlast whoever waits for it.
             call.budget.slow_calls += procedure.scarce
             return result.addBoth(ended).addCallback(self.encode)
 
@@ -199,8 +199,8 @@ class Dispatcher:
         try:
             return answer(request.id, self.encode(result))
         except Exception as problem:
-            # An integer that Python has, and refuses to write: two of the longest that it reads have such a sum.
-            error = TooLarge("the result has an integer of too many digits") if type(problem) is ValueError else problem
+            # An integer that Python holds but refuses to write: two of the longest that it reads have such a sum.
+            error = TooLarge("the result has an integer with too many digits") if type(problem) is ValueError else problem
             failed = self._failed(error, request, call)
             assert failed is not None
             return failed
@@ -218,10 +218,10 @@ class Dispatcher:
                 self._slow_down(call)
             return error
         request_id = self._log(error, request, call)
-        return InternalError(f"the log says more under {request_id}", request_id=request_id)
+        return InternalError(f"the server's log has more under {request_id}", request_id=request_id)
 
     def _log(self, error: BaseException, request: Request, call: Caller) -> str:
-        """Log a bug; gives the id by which it is found."""
+        """Log a bug; returns the id under which the log has it."""
         self._serial += 1
         request_id = f"call-{self._serial}"
         self.log.failure(
@@ -255,7 +255,7 @@ class Dispatcher:
         return result
 
     def allowed(self, asked: float | None) -> float:
-        """The seconds that a call may take whose caller asked for so many."""
+        """How many seconds a call may take, given how many its caller asked for."""
         return self._defaults.seconds if asked is None else min(asked, self._settings.deadline_max)
 
     def _batch(self, elements: list[msgspec.Raw], caller: Caller, deadline: float | None) -> "Answer | Deferred[Answer]":
@@ -284,14 +284,14 @@ def _unchanged(result: Any) -> Any:
 
 
 class InternalError(NetsvcError):
-    """A procedure has a bug; the detail has no more than the id under which the log tells of it."""
+    """A procedure has a bug; the detail has only the id under which the log has it."""
 
 
 class _Pending(Call):
-    """A call whose answer may come later; an entry of the wheel of deadlines, or of the queue of those with the default.
+    """A call whose answer may come later; an entry in the wheel of deadlines, or in the queue of those with the default.
 
-    :ivar stored: its answer is stored under a key, so it goes on when its caller has gone.
-    :ivar blocking: it is carried out in a thread, where nothing of this may be used that has to do with connections.
+    :ivar stored: its answer is stored under a key, so it continues when its caller has gone.
+    :ivar blocking: it runs in a thread, where nothing here that has to do with connections may be used.
     """
 
     __slots__ = (
@@ -315,7 +315,7 @@ class _Pending(Call):
     ends: float
 
     def __init__(self, dispatcher: Dispatcher, request: Request, caller: Caller, asked: float | None) -> None:
-        # Not by way of Call's: it is made for every call that is not plain.
+        # Call's own is not used, to save time: this runs for every call that is not plain.
         self.identity = caller.identity
         self.peer = caller.peer
         self.budget = caller.budget
@@ -332,12 +332,12 @@ class _Pending(Call):
         self.wheel_slot: int | None = None
 
     @property
-    def joint(self) -> bool:  # type: ignore[override]  # looked up for few calls, so not stored for all
+    def joint(self) -> bool:  # type: ignore[override]  # few calls need it, so it is not stored for all
         """See Call."""
         return isinstance(self._caller, JointCaller)
 
     def after_answer(self, then: Callable[[], None]) -> None:
-        """See Call. What is done before the answer is stored would otherwise follow another answer of the connection."""
+        """See Call. If the answer is stored first, `then` waits for that; otherwise it would follow another answer of the connection."""
         if self._over:
             then()
         elif self.stored:
@@ -372,7 +372,7 @@ class _Pending(Call):
 
     @property
     def _listener(self) -> Listener | None:
-        """Who hears of progress now. A call whose answer is stored goes on without; for any other, one that is gone is in the way."""
+        """The listener that is told of progress now. A call whose answer is stored continues without one that is gone; any other does not."""
         listener = self._caller.listener
         if listener is None or self._over or self._request.id is ABSENT or (self.stored and listener.gone):
             return None
@@ -380,7 +380,7 @@ class _Pending(Call):
 
     def _check_thread(self) -> None:
         if self.blocking:
-            raise RuntimeError("a blocking procedure runs in a thread, so it can neither tell of progress nor call others")
+            raise RuntimeError("a blocking procedure runs in a thread, so it can neither report progress nor call others")
 
     def caught_up(self) -> "Deferred[None]":
         """See Call."""
@@ -417,7 +417,7 @@ class _Pending(Call):
         return self._dispatcher.clock
 
     def begin(self, procedure: Procedure) -> None:
-        """It takes its time: count it, and have its connection know it."""
+        """It is not answered at once: count it, and tell its connection."""
         self.procedure = procedure
         if not self.stored:
             self.budget.slow_calls += procedure.scarce
@@ -425,16 +425,16 @@ class _Pending(Call):
             self.connection.began(self)
 
     def cancel(self) -> None:
-        """The caller does not want it any more."""
+        """The caller no longer wants it."""
         self.result.cancel()
 
     def expired(self) -> None:
-        """The deadline has passed: nobody waits any more."""
+        """The deadline has passed: nobody is waiting any more."""
         self._late = True
         self.result.cancel()
 
     def answers(self) -> None:
-        """The answer is given now: what is to follow, follows it. What comes later than this has nothing to wait for."""
+        """The answer is given now, and what is to follow it follows. Whatever comes later has nothing to wait for."""
         self._over = True
         for then in self._behind:
             self._caller.after_answer(then)

@@ -36,15 +36,15 @@ _NOT_AUTHENTICATED = CODES[NotAuthenticated][0]
 _OURS = frozenset((b"x-deadline", b"idempotency-key", b"accept"))
 
 UPGRADE_COST = 1.0
-"""What it costs of a rate budget to open a WebSocket."""
+"""What opening a WebSocket takes from a rate budget."""
 
 
 class HttpCaller:
     """A request, as the dispatcher's caller.
 
-    :ivar deadline: the seconds of its X-Deadline, None without.
-    :ivar lines: the media type in which it would have its answer as lines of JSON, None if in one piece.
-    :raises InvalidRequest: a header is not what it should be.
+    :ivar deadline: the seconds of its X-Deadline, None if it has none.
+    :ivar lines: the media type in which it wants its answer as lines of JSON, None if it wants it in one piece.
+    :raises InvalidRequest: a header is malformed.
     :raises DeadlinePassed: there is no time left.
     """
 
@@ -71,7 +71,7 @@ class HttpCaller:
 class RpcEndpoint:
     """The HTTP handlers of the procedures.
 
-    :param authenticate: who sends a request; the routes of calls are public, since what is wrong with them is said in JSON-RPC.
+    :param authenticate: finds out who sends a request; the routes for calls are public, since their errors are given in JSON-RPC.
     """
 
     def __init__(self, service: RpcService, authenticate: "Callable[[Request], Identity | Deferred[Identity]]", title: str, version: str) -> None:
@@ -84,7 +84,7 @@ class RpcEndpoint:
         self._limited = service.budgets.limited
 
     def post(self, request: Request) -> "Answer | Deferred[Answer]":
-        """``POST /rpc``, a public route: a call, a notification (204) or a batch. Whatever is wrong is said in JSON-RPC."""
+        """``POST /rpc``, a public route: a call, a notification (204) or a batch. All errors are given in JSON-RPC."""
         try:
             identity = self._authenticate(request)
         except NetsvcError as error:
@@ -118,7 +118,7 @@ class RpcEndpoint:
         return _response(answer)
 
     def _call_by_lines(self, media_type: bytes, caller: HttpCaller, request: Request) -> "Answer | Deferred[Answer]":
-        """The same for a client that takes what the call gives on the way."""
+        """The same for a client that takes what the call reports while it runs."""
         lines = AnswerLines(media_type, self._service.progress)
         caller.listener = lines
         respond = partial(_response, lines=lines)
@@ -132,13 +132,13 @@ class RpcEndpoint:
         return later.addCallback(respond) if isinstance(later, Deferred) else later
 
     async def websocket(self, request: Request) -> Answer:
-        """``GET /ws``, a public route: become a WebSocket, as whom the request's credentials say.
+        """``GET /ws``, a public route: become a WebSocket that acts as the owner of the request's credentials.
 
-        Without credentials, where guests are not allowed, as nobody: for auth.login.
+        Without credentials, and where guests are not allowed, it acts as nobody until auth.login.
 
         :raises NotAuthenticated: there are credentials, and they are wrong.
         :raises RateLimited: the caller's budget is spent.
-        :raises Overloaded: too many come in at once.
+        :raises Overloaded: too many clients connect at once.
         """
         identity: Identity | None = None
         try:
@@ -154,7 +154,7 @@ class RpcEndpoint:
         return Upgrade(RpcSocket(self._service, identity, request.peer))
 
     def openrpc(self, request: Request) -> Answer:
-        """``GET /openrpc.json``: the same as rpc.discover, and at the same price.
+        """``GET /openrpc.json``: the same as rpc.discover, and at the same cost.
 
         :raises RateLimited: the caller's budget is spent.
         """
@@ -165,10 +165,10 @@ class RpcEndpoint:
 
 
 def _heed(name: bytes, value: bytes, caller: HttpCaller) -> None:
-    """Take the deadline, the key, or in what form the answer is wanted.
+    """Take the deadline, the key, or the form in which the answer is wanted, from a header.
 
-    :raises InvalidRequest: it is not what it should be.
-    :raises DeadlinePassed: there is no time left; who passes on what is left of its own time may have none.
+    :raises InvalidRequest: the header is malformed.
+    :raises DeadlinePassed: there is no time left; a client that passes on what is left of its own time may have none.
     """
     if name == b"accept":
         caller.lines = lines_type(value) or caller.lines
@@ -196,7 +196,7 @@ def _refused(reason: Failure, request: Request) -> Answer:
 
 
 def _refusal(error: NetsvcError, request: Request) -> Answer:
-    """The answer to a request that is not carried out, with the id of its call if it is one."""
+    """The answer to a request that is not carried out, with the id of the call if it has one."""
     identifier = b"null"
     with suppress(UnicodeDecodeError):
         parsed = parse(request.body.decode())
@@ -206,13 +206,13 @@ def _refusal(error: NetsvcError, request: Request) -> Answer:
 
 
 def _response(answer: bytes | Stream | None, lines: AnswerLines | None = None) -> Answer:
-    """The answer to a request: `answer`, or the lines of which that is the last."""
+    """The answer to a request: `answer`, or the lines that end with it."""
     if isinstance(answer, Stream):
         return answer
     if answer is None:
         return Response(204)
     body, media_type = (answer, JSON) if lines is None else (lines.whole(answer), lines.media_type)
-    if type(answer) is bytes or len(body) > len(answer) + 1:  # that it failed is not known in time for the status
+    if type(answer) is bytes or len(body) > len(answer) + 1:  # a failure came too late for the status
         return Response(200, body, media_type)
     assert isinstance(answer, Failed)
     headers: tuple[tuple[bytes, bytes], ...] = ()

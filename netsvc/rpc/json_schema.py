@@ -1,7 +1,7 @@
-"""The shape of a JSON Schema (draft 7), as far as one that a stranger gives has to be checked.
+"""The shape of a JSON Schema (draft 7), as far as it has to be checked if a stranger supplies it.
 
-What the keywords mean is of no concern here: the schema is shown to others, nothing is validated by it. But one whose ``type`` is a number
-would break the document that it becomes a part of, and one with references would refer to other things there.
+What the keywords mean does not matter here: the schema is shown to others, and nothing is validated against it. But one whose ``type`` is a
+number would break the document that it becomes part of, and one with references would refer to other things there.
 """
 
 from typing import Annotated, Any, Literal, Union
@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class _Keywords(
     msgspec.Struct, rename={"schema": "$schema", "comment": "$comment", "not_": "not", "if_": "if", "else_": "else", "reference": "$ref", "id": "$id"}
 ):
-    """Section 6 and 9 of JSON Schema Validation, draft 7, and the applicators. Other keywords may be anything (section 6.4 of the core)."""
+    """Sections 6 and 9 of JSON Schema Validation, draft 7, and the applicators. Other keywords may be anything (section 6.4 of the core)."""
 
     reference: None = None
     id: None = None
@@ -72,7 +72,7 @@ class _Keywords(
     contentEncoding: str | _Unset = _NOTHING  # noqa: N815
 
     def __post_init__(self) -> None:
-        """The meta-schema wants some lists to be without repetition, and regular expressions that are some."""
+        """The meta-schema allows no repetition in some lists, and wants every pattern to be a regular expression."""
         listed = (self.type, self.enum, self.required, *(self.dependencies or {}).values())
         for values in listed:
             if isinstance(values, list) and len(set(map(_encode, values))) < len(values):
@@ -81,18 +81,18 @@ class _Keywords(
             try:
                 check_pattern(pattern)
             except ValueError as error:
-                raise ValueError(f'the pattern "{pattern[:50]}" is no regular expression: {error}') from None
+                raise ValueError(f'the pattern "{pattern[:50]}" is not a regular expression: {error}') from None
 
 
 def check_schema(value: Any, where: str) -> None:
-    """See that a value can be a JSON Schema without references.
+    """Check that a value is a JSON Schema without references.
 
     :param where: what the value is, for the error.
-    :raises InvalidParams: it cannot; the detail says where.
+    :raises InvalidParams: it is not; the detail says where.
     """
     try:
         msgspec.convert(value, _Keywords | bool)
     except (msgspec.ValidationError, RecursionError) as error:
         words = "nested too deeply" if isinstance(error, RecursionError) else str(error).replace("`", "")
         hint = "; references are not supported, write out what they refer to" if "$ref" in words or "$id" in words else ""
-        raise InvalidParams(f"{where}: no JSON Schema: {words}{hint}", parameter="schema") from None
+        raise InvalidParams(f"{where}: not a JSON Schema: {words}{hint}", parameter="schema") from None

@@ -1,4 +1,4 @@
-"""``[lines]``: JSON-RPC 2.0 in both directions, one message or batch in each line."""
+"""``[lines]``: JSON-RPC 2.0 in both directions, one message or batch per line."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from netsvc.wire.lines import line_frame
 __all__ = ["LineConnection"]
 
 _HTTP = re.compile(r"[A-Za-z]+ .* HTTP/[0-9.]+\s*", re.DOTALL)
-"""A request line (RFC 9112, section 3): what a browser sends first, whatever a page has it send then."""
+"""A request line (RFC 9112, section 3): what a browser sends first, whatever a page makes it send after that."""
 
 
 class LineConnection(StreamRpc):
@@ -22,12 +22,12 @@ class LineConnection(StreamRpc):
     frame = staticmethod(line_frame)
 
     def received(self, message: Any) -> None:
-        """A line; but one of HTTP ends it, or any web page could have a browser post calls to this port."""
+        """A line. One of HTTP ends the connection; otherwise any web page could make a browser post calls to this port."""
         if _HTTP.fullmatch(message):
-            self._transport.close(1002, "this is no HTTP server")
+            self._transport.close(1002, "this is not an HTTP server")
         else:
             self.text(message)
 
     def unreadable(self, error: NetsvcError) -> None:
-        """An error that belongs to no call; it costs what any does."""
+        """An error that belongs to no call; the client pays as for any fault."""
         self.refuse(error)

@@ -18,7 +18,7 @@ OPENRPC = "1.3.2"
 _REF = "#/components/schemas/{name}"
 
 _ALWAYS = ("RateLimited", "DeadlinePassed", "Overloaded")
-"""What any call may meet."""
+"""The errors that any call may get."""
 
 _OF_PROVIDED = ("InvalidParams", "NotAuthenticated", "Forbidden", "ProviderGone", *_ALWAYS)
 
@@ -84,13 +84,13 @@ def _method(procedure: Procedure, schemas: Iterator[dict[str, Any]]) -> dict[str
 
 
 def _provided(procedure: RemoteProcedure) -> dict[str, Any]:
-    """A procedure as those describe it who provide it."""
+    """A procedure as its provider describes it."""
     schema = procedure.schema
     properties = (schema.params or {}).get("properties", {})
     required = (schema.params or {}).get("required", [])
     method: dict[str, Any] = {
         "name": procedure.name,
-        "summary": schema.summary or "Provided from outside",
+        "summary": schema.summary or "Provided by a connected program",
         "params": [{"name": name, "required": name in required, "schema": each} for name, each in properties.items()],
         "result": {"name": "result", "schema": schema.result},
         "paramStructure": "either",
@@ -107,7 +107,7 @@ def _provided(procedure: RemoteProcedure) -> dict[str, Any]:
 
 
 def _errors(procedure: Procedure) -> list[dict[str, Any]]:
-    """What a call may be answered with: what the docstring says, with its words, and what follows from the declaration."""
+    """The errors that a call may get: those in the docstring, with its words, and those that follow from the declaration."""
     said = {name: words for name, words in procedure.documentation.raises.items() if name in _ERRORS}
     expected = list(said)
     if procedure.fields:

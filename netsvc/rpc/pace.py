@@ -1,4 +1,4 @@
-"""When a WebSocket is read from: exactly while its client may ask for more."""
+"""When a connection is read from: exactly while its client may ask for more."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ __all__ = ["Bounds", "PacedConnection"]
 class Bounds(NamedTuple):
     """What a client may have under way.
 
-    :ivar in_flight: calls of one connection.
-    :ivar appender: while it is full, nobody who posts is read from.
+    :ivar in_flight: how many calls of one connection.
+    :ivar appender: while it is full, connections that post are not read from.
     """
 
     in_flight: int
@@ -25,8 +25,10 @@ class Bounds(NamedTuple):
 
 @implementer(ISinkWatcher)
 class PacedConnection:
-    """The base of what runs on a WebSocket: it reads no further from a client that does not read its answers, has as many calls under
-    way as it may, or posts while the store is behind. Nothing is refused for that; the client's own sends wait.
+    """The base of what runs on a connection that stays: a WebSocket, or one of [lines] or [amp].
+
+    It stops reading from a client that does not read its answers, has as many calls under way as it may have, or posts while the store
+    is behind. Nothing is refused for that; the client's own sends wait.
     """
 
     __slots__ = ("_bounds", "_finished", "_in_flight", "_pausing", "_reading", "_transport", "_waits")
@@ -41,17 +43,17 @@ class PacedConnection:
         self._waits = 0
 
     def read_no_further(self) -> None:
-        """Take no further message before `read_on`, which is to be called as often as this."""
+        """Take no further message until `read_on`, which must be called once for each call of this."""
         self._waits += 1
         self._pace()
 
     def read_on(self) -> None:
-        """Take further messages, if nothing else speaks against it. One that was read already comes from within this call."""
+        """Take further messages, unless something else prevents it. One that was already read is delivered from within this call."""
         self._waits -= 1
         self._pace()
 
     def pause_for(self, seconds: float, clock: IReactorTime) -> None:
-        """Take no further message for some time; no effect while it rests already."""
+        """Take no further message for some time; no effect during such a pause."""
         if not self._pausing:
             self._pausing = True
             self.read_no_further()
@@ -62,7 +64,7 @@ class PacedConnection:
         self.read_on()
 
     def finish(self, then: Callable[[], None]) -> None:
-        """Take no further message, and call `then` when no call is under way any more, perhaps now."""
+        """Take no further message, and call `then` once no call is under way any more, perhaps at once."""
         self.read_no_further()
         if self._in_flight:
             self._finished = then
@@ -82,7 +84,7 @@ class PacedConnection:
         self._in_flight += 1
         bounds = self._bounds
         if bounds.appender.full:
-            # Once at the most, since no further message comes before.
+            # At most once, since no further message comes before that.
             bounds.appender.when_room(self.read_on)
             self.read_no_further()
         elif self._in_flight >= bounds.in_flight:

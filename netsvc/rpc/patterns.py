@@ -1,12 +1,12 @@
 r"""The ``pattern`` of a JSON Schema: whether a text can be a regular expression.
 
-JSON Schema means those of ECMA-262 (draft 7 of its validation, section 4.3). Which of its editions, with which flag, or whether some other
-language's after all, is up to whoever reads a schema: ajv compiles them with the flag ``u``, Python's jsonschema with ``re``. So a text passes
-if there is a reading by which it is one: ECMA-262 (22.2.1, and B.1.2 for what browsers take besides), or Python's ``re`` with its flags and
-``(?P<name>)``. What is refused is wrong by all of them: groups and sets without an end, quantifiers of nothing, bounds and ranges whose
-end is before their beginning. What is wrong only because it mixes two languages passes.
+JSON Schema means those of ECMA-262 (draft 7 of its validation, section 4.3). Which edition, with which flag, or even which other language
+is up to whoever reads a schema: ajv compiles them with the flag ``u``, Python's jsonschema with ``re``. So a text passes if one of these
+accepts it: ECMA-262 (22.2.1, and B.1.2 for what browsers accept besides), or Python's ``re`` with its flags and ``(?P<name>)``. What is
+refused is wrong in all of them: groups and sets without an end, quantifiers of nothing, bounds and ranges that end before they begin. A
+text that is wrong only because it mixes two languages passes.
 
-Nothing is compiled: to do that takes seconds for some texts that a stranger may send. One pass looks at each character once.
+Nothing is compiled: that takes seconds for some texts that a stranger may send. One pass looks at each character once.
 """
 
 import re
@@ -38,29 +38,29 @@ _BY_NUMBER: Final = re.compile(r"\\[ux]\{?([0-9a-fA-F]+)\}?")
 
 
 def check_pattern(pattern: str) -> None:
-    """ValueError, with what is wrong, if the text cannot be a regular expression by any reading."""
+    """Raise ValueError, saying what is wrong, if the text is not a regular expression in any of these languages."""
     groups: list[re.Match[str]] = []
     repeatable = False
     for token in _TOKEN.finditer(pattern):
         kind = token.lastgroup
         if kind == "unfinished":
-            raise _wrong("no end of", token)
+            raise _wrong("no end to", token)
         if kind == "group":
             groups.append(token)
         elif kind == "end":
             if not groups:
-                raise _wrong("no beginning of", token)
+                raise _wrong("no beginning to", token)
             groups.pop()
         elif kind == "set":
             _check_ranges(token)
         elif kind == "quantifier":
             if not repeatable:
-                raise _wrong("nothing to repeat for", token)
+                raise _wrong("nothing to repeat before", token)
             _check_bounds(token)
         if kind != "aside":
             repeatable = kind not in ("edge", "group", "quantifier", "bar")
     if groups:
-        raise _wrong("no end of", groups[-1])
+        raise _wrong("no end to", groups[-1])
 
 
 def _wrong(what: str, token: re.Match[str]) -> ValueError:
@@ -69,9 +69,9 @@ def _wrong(what: str, token: re.Match[str]) -> ValueError:
 
 def _check_bounds(token: re.Match[str]) -> None:
     least, most = token["least"], token["most"]
-    # As text: there may be more digits than Python makes a number of.
+    # As text: there may be more digits than Python turns into a number.
     if most and least.zfill(len(most)) > most.zfill(len(least)):
-        raise _wrong("less at the most than at the least in", token)
+        raise _wrong("the maximum is less than the minimum in", token)
 
 
 def _check_ranges(token: re.Match[str]) -> None:

@@ -26,15 +26,21 @@ from netsvc.wire.xmlrpc import fault_of
 __all__ = ["AuthProcedures", "ConventionProcedures", "ServerProcedures", "SystemProcedures"]
 
 
+_LOGIN_OVER_HTTP = (
+    "auth.login needs a connection that stays: a WebSocket, or one of [lines] or [amp]; "
+    "over HTTP send credentials with each request: Authorization: Bearer TOKEN"
+)
+
+
 class LoggedIn(msgspec.Struct):
-    """Who one is from now on."""
+    """Who you are from now on."""
 
     name: str
     roles: tuple[str, ...]
 
 
 class WhoAmI(msgspec.Struct):
-    """Who one is."""
+    """Who you are."""
 
     name: str
     roles: tuple[str, ...]
@@ -49,10 +55,13 @@ class AuthProcedures:
 
     @procedure("auth.login", role="guest", cost=5, anonymous=True, reads=True)
     async def login(self, call: Call, name: str | None = None, password: str | None = None, token: str | None = None) -> LoggedIn:
-        """Act as somebody on this WebSocket from now on: a token, a name and password, or a name alone to be a guest of that name."""
+        """Log in on this connection: with a token, with a name and password, or with a name alone, to be a guest of that name.
+
+        It needs a connection that stays: a WebSocket, or one of [lines] or [amp].
+        """
         connection = call.connection
         if connection is None:
-            raise InvalidRequest("auth.login needs a WebSocket; over HTTP send credentials with each request: Authorization: Bearer TOKEN")
+            raise InvalidRequest(_LOGIN_OVER_HTTP)
         credentials: Token | Password | Guest
         if token is not None:
             if name is not None or password is not None:
@@ -66,7 +75,7 @@ class AuthProcedures:
             credentials = Guest(name)
         found = self._logins.login(credentials, call.peer)
         if isinstance(found, Deferred):
-            # What was sent behind it expects to be done in its name.
+            # What the client sent after it expects to be done in the new name.
             connection.read_no_further()
             try:
                 identity = await found
@@ -79,7 +88,7 @@ class AuthProcedures:
 
     @procedure("auth.whoami", role="guest", reads=True)
     def whoami(self, call: Call) -> WhoAmI:
-        """Who one acts as."""
+        """Whom you act as."""
         identity = call.caller
         return WhoAmI(identity.name, identity.roles, identity.guest)
 
@@ -103,7 +112,7 @@ class SystemProcedures:
 
     @procedure("system.methodSignature", role="guest")
     def method_signature(self, method: str) -> list[list[str]]:
-        """The types of a procedure: of its result, then of its params; one list for each number of params it takes."""
+        """The types of a procedure's result, then of its params; one list for each number of params that it takes."""
         return signatures(self._registry.find(method))
 
     @procedure("rpc.discover", role="guest", cost=5)
@@ -134,7 +143,7 @@ class Capability(msgspec.Struct):
 
 
 class ConventionProcedures:
-    """``system.multicall`` and ``system.getCapabilities``, as XML-RPC's clients know them."""
+    """``system.multicall`` and ``system.getCapabilities``, as XML-RPC clients know them."""
 
     def __init__(self, dispatcher: Dispatcher, settings: RpcSettings) -> None:
         self._dispatcher = dispatcher
@@ -163,12 +172,12 @@ class ConventionProcedures:
         if len(calls) > most:
             raise TooLarge(f"{len(calls)} calls: [rpc] batch allows {most}")
         if call.joint:
-            raise InvalidRequest("system.multicall may not be one of many calls itself: that would go round the bounds of a batch")
+            raise InvalidRequest("system.multicall may not itself be one of many calls: that would get around the limits of a batch")
         if call.key is not None:
             raise InvalidRequest("an idempotency key is for a single call, not for system.multicall")
         caller = JointCaller(call)
         room = _Room(self._settings.batch_reply)
-        # The deadline of all is that of the call itself, which cancels them.
+        # They all have the deadline of the call itself, which cancels them.
         longest = call.remaining()
         started = [self._dispatcher.run(each.method, each.params, caller, longest, room.take) for each in calls]
         outcomes: Deferred[Any] = DeferredList(started, consumeErrors=True)
@@ -229,7 +238,7 @@ _XMLRPC_TYPES = {
 
 
 def signatures(procedure: Procedure) -> list[list[str]]:
-    """A procedure's types by the names of the XML-RPC introspection convention, result first."""
+    """A procedure's types, named as in the XML-RPC introspection convention, result first."""
     if isinstance(procedure, RemoteProcedure):
         return _provided_signatures(procedure.schema)
     fields = msgspec.structs.fields(procedure.params)
@@ -243,7 +252,7 @@ def _provided_signatures(schema: ProvidedSchema) -> list[list[str]]:
     params = schema.params or {}
     properties = params.get("properties", {})
     types = [_schema_type(each) for each in properties.values()]
-    # Those that may be left out are not always the last ones: up to the last that may not, all are given.
+    # Optional params are not always the last ones: up to the last required one, all are given.
     required = max((number for number, name in enumerate(properties, 1) if name in params.get("required", [])), default=0)
     return [[_schema_type(schema.result), *types[:count]] for count in range(required, len(types) + 1)]
 

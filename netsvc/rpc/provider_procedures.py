@@ -1,4 +1,4 @@
-"""The procedures of those who serve procedures, ``rpc.provide``, ``rpc.withdraw`` and ``rpc.progress``, and ``rpc.cancel``."""
+"""The procedures for programs that serve procedures, ``rpc.provide``, ``rpc.withdraw`` and ``rpc.progress``, and ``rpc.cancel``."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class Providing(msgspec.Struct):
 
 
 class Withdrawn(msgspec.Struct):
-    """What is provided by this connection no longer."""
+    """What this connection no longer provides."""
 
     name: str
 
@@ -42,14 +42,14 @@ class ProvideProcedures:
 
     @procedure("rpc.provide", reads=True)
     def provide(self, call: Call, name: str, schema: ProvidedSchema | None = None) -> Providing:
-        """Serve a procedure on this connection: from the answer on, calls of that name come as JSON-RPC requests.
+        """Serve a procedure on this connection: after the answer, calls of that name arrive as JSON-RPC requests.
 
         Several connections that provide one name share the load.
 
         :param name: words joined by dots, like weather.today.
-        :param schema: what others are told of it, and whether a call may be made twice.
+        :param schema: what others are told about it, and whether a call may be made twice.
         :raises Conflict: the name is one of netsvc's own.
-        :raises TooLarge: there are too many names, or too many words.
+        :raises TooLarge: there are too many names, or the schema is too large.
         """
         provider = self._providers.provide(_connection_of(call), name, schema or ProvidedSchema())
         call.after_answer(provider.go_on)
@@ -57,29 +57,28 @@ class ProvideProcedures:
 
     @procedure("rpc.withdraw", reads=True)
     def withdraw(self, call: Call, name: str) -> Withdrawn:
-        """Serve a procedure no longer. What this connection has been asked already is still to be answered.
+        """Stop serving a procedure. Calls that this connection has already been given must still be answered.
 
         :raises NotFound: this connection does not serve it.
         """
         self._providers.withdraw(_connection_of(call), name)
         return Withdrawn(name)
 
-
     @procedure("rpc.progress", reads=True, cost=0)
     def progress(self, call: Call, id: int, data: Any = None, done: float | None = None, total: float | None = None) -> "Deferred[None]":
-        """Tell of a call that this connection serves, and wait until its caller takes more; as a notification it tells without waiting.
+        """Report progress of a call that this connection serves, and wait until its caller takes more; as a notification, do not wait.
 
-        :param id: of the call that is served.
+        :param id: the id of the call that is served.
         :param data: a part of its result.
-        :param done: how far it is.
-        :param total: when it is through.
-        :raises NotFound: nobody waits for the answer to such a call any more.
+        :param done: how much is done.
+        :param total: how much there is to do.
+        :raises NotFound: nobody is waiting for the answer to such a call.
         """
         provider = _connection_of(call).serving
         served = provider.call_under(id) if isinstance(provider, Provider) else None
         if served is None or not isinstance(provider, Provider):
             call.budget.charge(FAULT_COST)
-            raise NotFound("nobody waits for the answer to a call with this id of netsvc's")
+            raise NotFound("nobody is waiting for the answer to a call that netsvc sent with this id")
         given = {"data": data, "done": done, "total": total}
         members = {name: value for name, value in given.items() if value is not None}
         if members:
@@ -92,11 +91,11 @@ class CancelProcedure:
 
     @procedure("rpc.cancel", role="guest", reads=True)
     def cancel(self, call: Call, id: str | int | float) -> Cancelled:
-        """Give up a call of this connection that is under way; it is answered with an error.
+        """Cancel a call that is under way on this connection; it is answered with an error.
 
-        What cannot be undone is not undone. Programs that serve it are told.
+        What it has already done is not undone. Programs that serve it are told.
 
-        :param id: the call's.
+        :param id: the id of the call.
         """
         return Cancelled(_connection_of(call).cancel(id))
 

@@ -1,4 +1,4 @@
-"""What providers say: of their procedures, and of what went wrong with a call."""
+"""What providers say about their procedures, and about what went wrong with a call."""
 
 import re
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ _MESSAGE = 200
 _DETAIL = 1000
 _RETRY = 3600.0
 _RESERVED = range(-32768, -31999)
-"""The codes that the JSON-RPC specification (section 5.1) keeps to itself and to servers like this one."""
+"""The codes that the JSON-RPC specification (section 5.1) reserves for itself and for servers like this one."""
 
 _PASSED_ON: dict[int, type[NetsvcError]] = {
     -32602: InvalidParams,
@@ -27,7 +27,7 @@ _PASSED_ON: dict[int, type[NetsvcError]] = {
     -32007: DeadlinePassed,
     -32008: Overloaded,
 }
-"""Codes of this server's that mean the same when a provider says them. The others are about the connection or the call as such."""
+"""Codes of this server that mean the same when a provider sends them. The others are about the connection or the call as such."""
 
 
 class ProvidedSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,11 +46,11 @@ class ProvidedSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_provided(schema: ProvidedSchema, most: int) -> None:
-    """See that a description can be shown to others.
+    """Check that a description can be shown to others.
 
-    :param most: bytes of its JSON.
+    :param most: how many bytes its JSON may have.
     :raises TooLarge: it has more.
-    :raises InvalidParams: what should be a JSON Schema is none.
+    :raises InvalidParams: something that should be a JSON Schema is not.
     """
     size = len(msgspec.json.encode(schema))
     if size > most:
@@ -61,7 +61,7 @@ def check_provided(schema: ProvidedSchema, most: int) -> None:
         if schema.params.get("type", "object") != "object":
             raise InvalidParams("schema.params: expected a JSON Schema of type object, whose properties are the params", parameter="schema")
         if "" in schema.params.get("properties", {}):
-            raise InvalidParams("schema.params: a param has to have a name", parameter="schema")
+            raise InvalidParams("schema.params: every param needs a name", parameter="schema")
 
 
 class _Error(msgspec.Struct):
@@ -75,15 +75,15 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def no_json() -> ProviderError:
-    """A provider's answer that cannot be passed on."""
-    return ProviderError(INTERNAL_ERROR, "internal error", {"detail": "the provider's answer is not what JSON-RPC asks for"})
+    """The error for a provider's answer that cannot be passed on."""
+    return ProviderError(INTERNAL_ERROR, "internal error", {"detail": "the provider's answer is not valid JSON-RPC"})
 
 
 def error_of(text: msgspec.Raw) -> NetsvcError:
-    """The error that the caller gets for that of a provider.
+    """The error that the caller gets for an error of a provider.
 
-    Codes that JSON-RPC leaves to applications are passed on; so are those of this server that can be said by a provider in its place. With
-    any other it would pretend to be the server: to ask for credentials, or to say that nobody has this procedure.
+    Codes that JSON-RPC leaves to applications are passed on; so are those of this server that a provider may use in its place. With any
+    other, a provider could pose as the server: ask for credentials, or claim that nobody has this procedure.
     """
     try:
         error = _decode_error(text)

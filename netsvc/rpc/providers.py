@@ -19,12 +19,12 @@ from netsvc.wire.jsonrpc import ABSENT, Incoming, notification, request
 __all__ = ["RESERVED", "Provider", "Providers"]
 
 RESERVED = ("rpc.", "system.", "auth.", "chat.", "room.", "server.")
-"""How names begin that are netsvc's own."""
+"""The prefixes of netsvc's own names."""
 
 LONGEST_NAME = 128
 
 FORGOTTEN = 60.0
-"""Seconds for which a call that nobody wants any more counts as one that its provider is still busy with, if that never answers."""
+"""How many seconds a call that nobody wants any more still counts as one that its provider is busy with, if it is never answered."""
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_serial = msgspec.json.Decoder(int).decode
@@ -35,7 +35,7 @@ class Providers:
 
     :param registry: where the procedures are added while they are served.
     :param settings: [rpc].
-    :param wheel: for what takes too long.
+    :param wheel: the timers of calls.
     """
 
     def __init__(self, registry: Registry, settings: RpcSettings, wheel: TimingWheel) -> None:
@@ -46,12 +46,12 @@ class Providers:
         self.procedures: dict[str, RemoteProcedure] = {}
 
     def provide(self, connection: RpcConnection, name: str, schema: ProvidedSchema) -> "Provider":
-        """Have a connection serve a name. It gets no call before its `go_on` is called.
+        """Have a connection serve a name. It is given no call until its `go_on` is called.
 
-        :raises InvalidParams: the name or the schema cannot be one.
-        :raises Conflict: the name is netsvc's own, or that of a procedure that is here.
-        :raises Forbidden: the settings keep the name for another user.
-        :raises TooLarge: the schema is, or there are too many names or providers.
+        :raises InvalidParams: the name or the schema is not a valid one.
+        :raises Conflict: the name is one of netsvc's own, or that of a procedure of this server.
+        :raises Forbidden: the settings reserve the name for another user.
+        :raises TooLarge: the schema is too large, or there are too many names or providers.
         """
         self._check_name(name, connection.identity)
         check_provided(schema, self.settings.provide_schema)
@@ -80,12 +80,12 @@ class Providers:
             raise Conflict(f"name: {name} is a procedure of this server; choose another")
         owner = self.settings.owner_of(name)
         if owner is not None and (identity is None or identity.guest or identity.name != owner):
-            raise Forbidden(f"name: {name} is kept for another user; see [rpc] provide_only")
+            raise Forbidden(f"name: {name} is reserved for another user; see [rpc] provide_only")
 
     def withdraw(self, connection: RpcConnection, name: str) -> None:
-        """Have a connection serve a name no longer; calls that it has are waited for.
+        """Have a connection stop serving a name; calls that it already has are waited for.
 
-        :raises NotFound: it does not serve it.
+        :raises NotFound: it does not serve the name.
         """
         provider = connection.serving
         if not isinstance(provider, Provider) or name not in provider.names:
@@ -93,14 +93,14 @@ class Providers:
         provider.withdraw(name)
 
     def left(self, procedure: RemoteProcedure, provider: "Provider") -> None:
-        """A provider serves a name no longer."""
+        """A provider no longer serves a name."""
         procedure.leave(provider)
         if not procedure.servers:
             del self.procedures[procedure.name]
             self._registry.remove(procedure.name)
 
     def counts(self) -> dict[str, Any]:
-        """What server.status tells."""
+        """What server.status reports."""
         providers = {provider for procedure in self.procedures.values() for provider in procedure.servers}
         return {
             "names": len(self.procedures),
@@ -111,7 +111,7 @@ class Providers:
 
 
 class _Abandoned:
-    """A call that nobody wants any more, while its provider may be busy with it. An entry of the wheel."""
+    """A call that nobody wants any more, though its provider may still be busy with it. An entry in the wheel."""
 
     __slots__ = ("_provider", "_serial", "wheel_slot")
 
@@ -126,7 +126,7 @@ class _Abandoned:
 
 
 class Provider:
-    """One connection that serves procedures: what `netsvc.rpc.connection.Serving` and `netsvc.rpc.remote.Server` ask for.
+    """One connection that serves procedures: a `netsvc.rpc.connection.Serving` and a `netsvc.rpc.remote.Server`.
 
     :ivar names: the procedures that it serves.
     """
@@ -145,7 +145,7 @@ class Provider:
 
     @property
     def load(self) -> int:
-        """The calls that it has, those included that nobody waits for any more."""
+        """How many calls it has, including those that nobody waits for any more."""
         return len(self._calls)
 
     @property
@@ -159,7 +159,7 @@ class Provider:
         return not self._held and len(self._calls) < self._providers.settings.provider_calls and not self._connection.full
 
     def hold(self) -> None:
-        """Give it no call until `go_on`, which is to be called as often as this."""
+        """Give it no call until `go_on`, which must be called once for each call of this."""
         self._held += 1
 
     def go_on(self) -> None:
@@ -177,14 +177,14 @@ class Provider:
         self._connection.send(request(serial, call.procedure.name, call.params, call.remaining()))
 
     def give_up(self, serial: int) -> None:
-        """See Server: tell it, and remember that it may still be busy with the call. One that never ends its calls gets no more of them."""
+        """See Server: tell it, and remember that it may still be busy with the call. A provider that never ends its calls gets no more."""
         if serial in self._calls:
             self._calls[serial] = abandoned = _Abandoned(self, serial)
             self._providers.context.wheel.add(abandoned, FORGOTTEN)
             self._connection.send(notification("rpc.cancel", b'{"id":%d}' % serial))
 
     def forget(self, serial: int) -> None:
-        """A call that was given up counts no longer."""
+        """A call that was given up no longer counts."""
         self._calls.pop(serial, None)
         self.ready()
 
@@ -194,7 +194,7 @@ class Provider:
         """See Serving."""
         if message.method:
             return message.method == "rpc.progress" and message.id is ABSENT and self._progressed(message.params)
-        # Also what has neither a result nor an error, as of a program whose result was undefined: nothing else will come for the call.
+        # Even one with neither a result nor an error, as from a program whose result was undefined: nothing else will come for the call.
         return message.id is not ABSENT and self._answered(message)
 
     def _answered(self, message: Incoming) -> bool:
@@ -216,22 +216,22 @@ class Provider:
         try:
             members = _decode_members(params)
             serial = _decode_serial(members.pop("id", ABSENT))
-            # What is inside of it has not been looked at.
+            # What is inside has not been checked yet.
             msgspec.json.decode(params)
         except (msgspec.DecodeError, RecursionError):
             return False
         call = self._calls.get(serial)
         if isinstance(call, RemoteCall):
             call.progressed(self, members, len(bytes(params)))
-        return call is not None  # of a call that it never had it pays for, as for an answer to none
+        return call is not None  # for a call that it never had it pays, as for an answer to none
 
     def call_under(self, serial: int) -> RemoteCall | None:
-        """The call that it was given under an id, None if nobody waits for its answer any more."""
+        """The call that it was given with an id, None if nobody waits for its answer any more."""
         call = self._calls.get(serial)
         return call if isinstance(call, RemoteCall) else None
 
     def ready(self) -> None:
-        """It may be free: give it what waits."""
+        """It may be free: give it waiting calls."""
         if self._retired is not None and not self._calls:
             retired, self._retired = self._retired, None
             retired()
@@ -240,14 +240,14 @@ class Provider:
                 procedure.pull()
 
     def login(self, identity: Identity) -> None:
-        """See Serving: who may not provide does so no longer."""
+        """See Serving: names that the new identity may not provide are withdrawn."""
         for name in tuple(self.names):
             owner = self._providers.settings.owner_of(name)
             if identity.rank < self._providers.rank or (owner is not None and (identity.guest or identity.name != owner)):
                 self.withdraw(name)
 
     def withdraw(self, name: str) -> None:
-        """Serve a name no longer."""
+        """Stop serving a name."""
         self._providers.left(self.names.pop(name), self)
 
     def retire(self, then: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""A procedure that other programs serve: who of them is given a call, and what becomes of the call when they fail it."""
+"""A procedure that other programs serve: which of them is given a call, and what becomes of the call if they fail."""
 
 from collections.abc import Collection
 from itertools import count
@@ -18,20 +18,20 @@ from netsvc.wire.jsonrpc import ABSENT, Incoming
 __all__ = ["RemoteCall", "RemoteCallContext", "RemoteProcedure", "Server"]
 
 LOSSES = 3
-"""Providers that may be lost with one call: what ends them one after the other shall not end them all."""
+"""How many providers may be lost with one call: one that crashes them one after the other must not crash them all."""
 
 TRIES = 6
-"""Providers that one call is given to at the most."""
+"""How many providers one call is given to, at most."""
 
 SOON = 1.0
-"""Seconds after which it is worth to call again, where a provider was lost."""
+"""Seconds after which it is worth calling again, if a provider was lost."""
 
 
 class RemoteCallContext(NamedTuple):
     """What all remote procedures share.
 
     :ivar wheel: for calls that are given to a second provider.
-    :ivar serials: the ids of calls; none is used twice.
+    :ivar serials: the ids of calls; no id is used twice.
     """
 
     settings: RpcSettings
@@ -48,7 +48,7 @@ class Server(Protocol):
 
     @property
     def load(self) -> int:
-        """The calls that it has."""
+        """How many calls it has."""
 
     def take(self, call: "RemoteCall") -> None:
         """Give it a call."""
@@ -58,11 +58,11 @@ class Server(Protocol):
 
 
 class RemoteProcedure(Procedure):
-    """One name, those who provide it, and the calls that wait for one of them to be free.
+    """One name, its providers, and the calls that wait for a free one.
 
     :param rank: the least rank that may call it.
     :param context: the settings and timers.
-    :ivar schema: as the provider that came last describes it.
+    :ivar schema: as the latest provider describes it.
     """
 
     __slots__ = ("_context", "_schemas", "_servers", "_turn", "_waiting", "schema")
@@ -70,7 +70,7 @@ class RemoteProcedure(Procedure):
     remote = True
 
     def __init__(self, name: str, rank: int, context: RemoteCallContext) -> None:
-        # Not by way of Procedure's: there is no function whose hints could be read.
+        # Procedure's own is not used: there is no function whose type hints could be read.
         self.name = name
         self.rank = rank
         self.cost = 1.0
@@ -88,16 +88,16 @@ class RemoteProcedure(Procedure):
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """Those who provide it."""
+        """Its providers."""
         return tuple(self._servers)
 
     @property
     def several(self) -> bool:
-        """More than one provides it."""
+        """It has more than one provider."""
         return len(self._servers) > 1
 
     def join(self, server: Server, schema: ProvidedSchema) -> None:
-        """One more provides it, or the same describes it anew."""
+        """A further provider serves it, or one that already does describes it anew."""
         if server not in self._schemas:
             self._servers.append(server)
         self._schemas.pop(server, None)
@@ -105,7 +105,7 @@ class RemoteProcedure(Procedure):
         self._describe()
 
     def leave(self, server: Server) -> None:
-        """One provides it no longer. If it was the last, what waits fails."""
+        """A provider no longer serves it. If it was the last, waiting calls fail."""
         self._servers.remove(server)
         del self._schemas[server]
         if self._servers:
@@ -125,11 +125,11 @@ class RemoteProcedure(Procedure):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """None that netsvc would know by name."""
+        """None: netsvc does not know the names of its params."""
         return ()
 
     def arguments(self, params: msgspec.Raw) -> Any:
-        """The JSON text of the params, as it is passed on."""
+        """The JSON text of the params, to be passed on as it is."""
         if params is ABSENT:
             return params
         try:
@@ -141,7 +141,7 @@ class RemoteProcedure(Procedure):
         return params
 
     def converted(self, values: list[Any]) -> Any:
-        """Likewise, of values that another codec has read."""
+        """The JSON text of params that another codec has read."""
         return msgspec.Raw(msgspec.json.encode(values))
 
     def recalled(self, answer: bytes) -> Any:
@@ -151,16 +151,16 @@ class RemoteProcedure(Procedure):
     def call(self, call: Call, arguments: Any) -> "Deferred[msgspec.Raw]":
         """Have a provider carry it out; fires with the JSON text of the result.
 
-        :raises Overloaded: as many calls as may wait for a provider do.
+        :raises Overloaded: as many calls as may wait for a provider are waiting.
         """
         remote = RemoteCall(self, call, arguments, self._context)
         self.place(remote)
         return remote.result
 
-    # Who is given a call
+    # Which provider is given a call
 
     def choose(self, but: Collection[Server] = ()) -> Server | None:
-        """The free one with the fewest calls, of several the one whose turn it is; None if none is free."""
+        """The free provider with the fewest calls; of several, the one whose turn it is; None if none is free."""
         best, least, place = None, 0, 0
         number = len(self._servers)
         for offset in range(number):
@@ -180,11 +180,11 @@ class RemoteProcedure(Procedure):
             return
         most = self._context.settings.provider_queue
         if len(self._waiting) >= most:
-            raise Overloaded(f"{most} calls of {self.name} wait for a provider; [rpc] provider_queue sets the bound")
+            raise Overloaded(f"{most} calls of {self.name} are waiting for a provider; [rpc] provider_queue sets the bound")
         self._waiting.add(call.owner, call)
 
     def pull(self) -> None:
-        """Give those who are free what waits."""
+        """Give waiting calls to free providers."""
         while self._waiting:
             server = self.choose()
             if server is None:
@@ -193,7 +193,7 @@ class RemoteProcedure(Procedure):
 
     @property
     def waiting(self) -> int:
-        """The calls that wait for a provider."""
+        """How many calls wait for a provider."""
         return len(self._waiting)
 
     def forget(self, call: "RemoteCall") -> None:
@@ -202,12 +202,12 @@ class RemoteProcedure(Procedure):
 
 
 class RemoteCall:
-    """One call on its way through one provider or, where the first is lost or slow, several.
+    """One call on its way through one provider or, if the first is lost or slow, several.
 
-    It is an entry of the wheel while an idempotent one may still be given to a further provider.
+    An idempotent one is an entry in the wheel while it may still be given to a further provider.
 
-    :ivar result: fires with the JSON text of the result. To cancel it tells the providers.
-    :ivar owner: whose turn it is when it gets its own.
+    :ivar result: fires with the JSON text of the result. Cancelling it tells the providers.
+    :ivar owner: the caller's budget; owners take turns when calls wait.
     """
 
     __slots__ = ("_again", "_call", "_context", "_losses", "_passed_on", "_servers", "_tries", "owner", "params", "procedure", "result", "wheel_slot")
@@ -224,14 +224,14 @@ class RemoteCall:
         self._losses = 0
         self._tries = 0
         self._again = False  # the last provider says that it may be tried elsewhere
-        self._passed_on = False  # the caller has got a part of the result
+        self._passed_on = False  # the caller has been given a part of the result
 
     def remaining(self) -> float:
-        """The seconds that are left."""
+        """How many seconds are left."""
         return self._call.remaining()
 
     def sent(self, server: Server, serial: int) -> None:
-        """A provider has it."""
+        """A provider has been given it."""
         self._servers[server] = serial
         self._tries += 1
         self._again = self.procedure.idempotent(server)
@@ -239,7 +239,7 @@ class RemoteCall:
             self._context.wheel.add(self, min(self._context.settings.provider_patience, self.remaining() / 2))
 
     def expired(self) -> None:
-        """See WheelEntry: no answer in good time, so a further provider gets the call as well. The first answer counts."""
+        """See WheelEntry: no answer in good time, so a further provider is given the call as well. The first answer counts."""
         server = self.procedure.choose(self._servers)
         if server is not None:
             server.take(self)
@@ -262,14 +262,14 @@ class RemoteCall:
         if message.error is not ABSENT and bytes(message.error) != b"null":
             raise error_of(message.error)
         try:
-            # What is inside of it has not been looked at.
+            # What is inside has not been checked yet.
             msgspec.json.decode(message.result)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise no_json() from None
         return message.result
 
     def progressed(self, server: Server, members: dict[str, Any], size: int) -> None:
-        """A provider's notification, of so many bytes."""
+        """A provider's rpc.progress, of `size` bytes."""
         most = self._context.settings.provider_answer
         if size > most:
             self.fail(TooLarge(f"a part of the provider's answer is larger than [rpc] provider_answer allows, {most} bytes"))
@@ -286,11 +286,11 @@ class RemoteCall:
             self.fail(error)
 
     def caught_up(self) -> "Deferred[None]":
-        """Fires when the caller takes more parts."""
+        """Fires when the caller can take more parts."""
         return self._call.caught_up()
 
     def lost(self, server: Server) -> None:
-        """A provider is gone. Another gets the call, if it is one that may be made twice and there is time."""
+        """A provider is gone. Another is given the call, if it may be made twice and there is time."""
         del self._servers[server]
         self._losses += 1
         if self._servers:
@@ -299,7 +299,7 @@ class RemoteCall:
         if not self._again:
             self.fail(ProviderGone(f"a provider of {name} was lost with the call, which may or may not have taken effect"))
         elif self._passed_on:
-            self.fail(ProviderGone(f"a provider of {name} was lost, with a part of the result given", retry_after=SOON))
+            self.fail(ProviderGone(f"a provider of {name} was lost after giving a part of the result", retry_after=SOON))
         elif self._losses >= LOSSES:
             self.fail(ProviderGone(f"{LOSSES} providers of {name} were lost with the call"))
         elif not self.procedure.servers:
@@ -314,13 +314,13 @@ class RemoteCall:
             self.fail(error)
 
     def fail(self, error: NetsvcError) -> None:
-        """Have done with it."""
+        """End it with an error."""
         self._over()
         if not self.result.called:
             self.result.errback(error)
 
     def _cancelled(self, result: "Deferred[msgspec.Raw]") -> None:
-        """The deadline has passed, or the caller is gone, or has thought better of it."""
+        """The deadline has passed, or the caller is gone, or has cancelled it."""
         self.procedure.forget(self)
         self._over()
 
@@ -331,7 +331,7 @@ class RemoteCall:
             server.give_up(serial)
 
     def too_late(self) -> bool:
-        """Whether there is no time left to carry it out; then that is its answer."""
+        """Whether there is no time left to carry it out; if so, it fails."""
         if self.remaining() > 0:
             return False
         self.fail(DeadlinePassed("the deadline passed before a provider was free"))

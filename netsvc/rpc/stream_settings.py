@@ -11,18 +11,18 @@ __all__ = ["AmpSettings", "LinesSettings", "StreamSettings"]
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What both have."""
+    """The keys that both sections have."""
 
-    listen: Annotated[Endpoints, Help("Twisted endpoint strings, one a line, as in [http] listen; empty: none")] = ()
+    listen: Annotated[Endpoints, Help("Twisted endpoint strings, one per line, as in [http] listen; if empty, there is no such listener")] = ()
     message: Annotated[Size, Meta(ge=1024, le=1 << 30), Help("Longest message from a client")] = 1024 * 1024
-    message_timeout: Annotated[Duration, Meta(gt=0), Help("Time for a message to arrive whole; looked at no less often than that")] = 60.0
-    login_timeout: Annotated[Duration, Meta(gt=0), Help("Time for auth.login where guests are not allowed")] = 30.0
-    idle_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may be silent that is in no room, provides nothing and waits for nothing")] = 300.0
-    write_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may take no byte of what waits for it")] = 60.0
+    message_timeout: Annotated[Duration, Meta(gt=0), Help("How long a message may take to arrive whole; checked at least that often")] = 60.0
+    login_timeout: Annotated[Duration, Meta(gt=0), Help("How long a connection may go without auth.login where guests are not allowed")] = 30.0
+    idle_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may be silent if it is in no room, provides nothing and waits for nothing")] = 300.0
+    write_timeout: Annotated[Duration, Meta(gt=0), Help("How long a client may read nothing of what waits for it")] = 60.0
 
 
 class LinesSettings(StreamSettings, frozen=True, kw_only=True):
-    """[lines]: JSON-RPC for shell scripts, one message or batch a line, over TCP and UNIX sockets."""
+    """[lines]: JSON-RPC for shell scripts, one message or batch per line, over TCP and UNIX sockets."""
 
 
 class AmpSettings(StreamSettings, frozen=True, kw_only=True):

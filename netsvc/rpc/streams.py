@@ -1,4 +1,4 @@
-"""RPC connections on plain streams, TCP or UNIX sockets: what is read, what is written, when it ends. See `netsvc.http.websocket` for the like."""
+"""RPC connections on plain streams, TCP or UNIX sockets: what is read, what is written, when they end. `netsvc.http.websocket` does the same for WebSockets."""
 
 import socket as _socket
 from collections.abc import Callable, Iterator
@@ -29,24 +29,24 @@ __all__ = ["Reader", "StreamConnection", "StreamFactory", "StreamRpc"]
 
 _log = Logger()
 
-# The life of a connection. It never goes back.
+# The states of a connection, in order. It never goes back.
 _OPEN = 0
-_LAST = 1  # the client has said all; it ends when what is under way is answered
-_ENDING = 2  # nothing is taken or sent any more
-_FLUSHING = 3  # the same, and what was written is on its way
+_LAST = 1  # the client sends no more; the connection ends once what is under way is answered
+_ENDING = 2  # nothing is accepted or sent any more
+_FLUSHING = 3  # the same, while what was written is on its way
 _LOST = 4
 
 _LINGER = 2.0
-"""Seconds for which one that was closed is read from, so that the other end can see the last words."""
+"""How many seconds a closed connection is still read from, so that the other end can see the last words."""
 
 CONNECTION_COST = 1.0
-"""What it costs of a rate budget to connect."""
+"""What connecting takes from a rate budget."""
 
 _PER_TURN = 200
-"""Connections that are told in one reactor turn to end."""
+"""How many connections are told to end in one reactor turn."""
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""There are no pings, so the kernel has to find out that the other end is gone: after a minute."""
+"""There are no pings, so the kernel has to find out that the other end is gone; it takes a minute."""
 
 
 def closing(code: int, reason: str | NetsvcError) -> bytes:
@@ -56,9 +56,9 @@ def closing(code: int, reason: str | NetsvcError) -> bytes:
 
 
 class Reader(Protocol):
-    """Takes bytes, gives the messages in them one by one, as they are asked for.
+    """Takes bytes, and gives the messages in them one by one, as they are asked for.
 
-    :ivar over: nothing that follows is read.
+    :ivar over: nothing further is read.
     """
 
     @property
@@ -67,7 +67,7 @@ class Reader(Protocol):
 
     @property
     def begun(self) -> bool:
-        """There is a message that is not whole yet. To be asked when `next` has given None."""
+        """There is a message that is not whole yet. Valid after `next` has given None."""
 
     def feed(self, data: bytes) -> None:
         """Take what has come."""
@@ -76,7 +76,7 @@ class Reader(Protocol):
         """The other end has stopped sending."""
 
     def next(self) -> Any:
-        """The next message, a NetsvcError for what is none, None if there is none yet."""
+        """The next message, a NetsvcError for something that is not one, or None if there is none yet."""
 
 
 class StreamRpc(RpcConnection):
@@ -85,21 +85,21 @@ class StreamRpc(RpcConnection):
     __slots__ = ()
 
     def received(self, message: Any) -> None:
-        """Act on what the reader gave."""
+        """Act on a message from the reader."""
         raise NotImplementedError
 
     def unreadable(self, error: NetsvcError) -> None:
-        """Say what is wrong with what was no message."""
+        """Say what is wrong with something that was not a message."""
         raise NotImplementedError
 
     @property
     def under_way(self) -> int:
-        """The calls that are not answered."""
+        """How many calls are not answered yet."""
         return self._in_flight
 
     @property
     def at_rest(self) -> bool:
-        """It may be closed without a loss: it waits for nothing, follows nothing and serves nothing."""
+        """It may be closed without loss: it waits for nothing, follows nothing and serves nothing."""
         return not (self._in_flight or self._waits or self.kept() or (self.serving is not None and self.serving.busy))
 
     def _ended(self) -> None:
@@ -124,8 +124,8 @@ def _keep_alive(transport: Any) -> None:
 class StreamConnection:
     """One stream: the protocol and owner of its transport, and what carries a StreamRpc.
 
-    :param factory: whose settings it keeps to.
-    :param reader: of what comes in.
+    :param factory: has the settings.
+    :param reader: finds the messages in what comes in.
     """
 
     __slots__ = (
@@ -154,7 +154,7 @@ class StreamConnection:
         self._delivering = False
         self._stalled = False
         self._heard = factory.seconds()
-        self._begun: float | None = None  # when the message began that is not whole yet
+        self._begun: float | None = None  # when the message that is not whole yet began
         self.wheel_slot: int | None = None
 
     # IProtocol
@@ -189,7 +189,7 @@ class StreamConnection:
             self._deliver()
 
     def readConnectionLost(self) -> None:  # noqa: N802
-        """See IHalfCloseableProtocol: the client has said all. It still gets its answers."""
+        """See IHalfCloseableProtocol: the client sends no more. It still gets its answers."""
         if self._state == _OPEN:
             self._state = _LAST
             self._reader.end()
@@ -211,7 +211,7 @@ class StreamConnection:
     # What comes in
 
     def _deliver(self) -> None:
-        """Act on what was read, in order, until the application pauses; what is behind that stays in the reader, as bytes."""
+        """Act on what was read, in order, until the application pauses; whatever follows stays in the reader, as bytes."""
         if self._delivering:
             return
         self._delivering = True
@@ -234,7 +234,7 @@ class StreamConnection:
             self._begun = self._heard
 
     def pause(self) -> None:
-        """Read no more. No further message is delivered until `resume`, those already read included."""
+        """Stop reading. No further message is delivered until `resume`, not even those already read."""
         if not self._paused:
             self._paused = True
             if self._state < _ENDING:
@@ -252,7 +252,7 @@ class StreamConnection:
         self.settled()
 
     def settled(self) -> None:
-        """Nothing is under way any more; if nothing can follow, that is the end."""
+        """Nothing is under way any more; if nothing can follow, the connection ends."""
         application = self._application
         if self._state == _LAST and not self._paused and not self._delivering and application is not None and not application.under_way:
             self._over(1000, "")
@@ -277,7 +277,7 @@ class StreamConnection:
         return self._transport.raw_send
 
     def write(self, data: bytes) -> None:
-        """Send wire bytes; they are dropped once the connection ends."""
+        """Send wire bytes; they are dropped once the connection is ending."""
         if self._state < _ENDING:
             self._transport.write(data)
 
@@ -305,8 +305,8 @@ class StreamConnection:
             self._watchers.drained(self)
 
     def transport_shed(self) -> None:
-        """See TransportOwner: what waits would precede any last words, so there are none."""
-        self.abort("keeps too much waiting")
+        """See TransportOwner: whatever waits would precede any last words, so there are none."""
+        self.abort("too much is waiting for it")
 
     # The end
 
@@ -326,7 +326,7 @@ class StreamConnection:
             self._transport.resume_reading()
 
     def send_away(self, return_after: float) -> None:
-        """The server is stopping: tell the client when to come back, take no further message, and end when what is under way is answered."""
+        """The server is stopping: tell the client when to come back, take no further message, and end once what is under way is answered."""
         if self._application is not None:
             self._application.draining(return_after, partial(self.close, 1001, "the server is stopping"))
 
@@ -350,7 +350,7 @@ class StreamConnection:
             self._watchers.clear()
 
     def expired(self) -> None:
-        """See WheelEntry: time to look after it."""
+        """See WheelEntry: time to check on it."""
         factory = self._factory
         application = self._application
         if application is None:
@@ -361,7 +361,7 @@ class StreamConnection:
             return
         if self._transport.full:
             if self._transport.stalled() and self._stalled:
-                self.abort("takes no bytes")
+                self.abort("reads nothing")
                 return
             self._stalled = True
             factory.wheel.add(self, factory.settings.write_timeout)
@@ -371,7 +371,7 @@ class StreamConnection:
         if application.identity is None and not application.under_way:
             self.close(1008, "nobody has logged in")
         elif self._begun is not None and now - self._begun >= settings.message_timeout:
-            self.close(1008, "a message was not whole in time")
+            self.close(1008, "a message took too long to arrive")
         elif application.at_rest and not self._paused and now - self._heard >= settings.idle_timeout:
             self.close(1000, "idle for too long")
         else:
@@ -386,7 +386,7 @@ class StreamFactory:
     :param service: what all RPC connections share.
     :param admission: counts connections of all protocols.
     :param clock: the reactor, or a Clock in tests.
-    :param reader: makes a reader, of the bytes that a message may have.
+    :param reader: makes a reader, given how many bytes a message may have.
     :param application: what runs on a connection.
     :ivar draining: the server is stopping.
     """
@@ -404,7 +404,7 @@ class StreamFactory:
         self.seconds = clock.seconds
         self.draining = False
         self.interval = min(settings.idle_timeout, settings.write_timeout, settings.message_timeout)
-        """Seconds between two looks at a connection."""
+        """Seconds between two checks of a connection."""
         self.wheel = TimingWheel(clock, min(1.0, self.interval / 2, settings.login_timeout / 2))
         self._service = service
         self._admission = admission
@@ -431,13 +431,13 @@ class StreamFactory:
         return StreamConnection(self, self._reader(self.settings.message))
 
     def begin(self, connection: StreamConnection) -> StreamRpc:
-        """What runs on a new connection: in the name of a guest, or of nobody where guests are not allowed.
+        """What runs on a new connection: it acts as a guest, or as nobody where guests are not allowed.
 
-        :raises Overloaded: there are too many, or too many come in at once.
+        :raises Overloaded: there are too many connections, or too many clients connect at once.
         :raises RateLimited: the guest's budget is spent.
         """
         if self.draining or not self._admission.admit(connection.peer):
-            raise Overloaded("there are as many connections as there may be", retry_after=next(self._service.budgets.return_times(1)))
+            raise Overloaded("the server has as many connections as [limits] connections allows", retry_after=next(self._service.budgets.return_times(1)))
         self._connections.add(connection)
         application = self._application(self._service, self._visitor(connection.peer), connection.peer)
         application.budget.charge(CONNECTION_COST)
@@ -460,9 +460,9 @@ class StreamFactory:
             self._look_whether_gone()
 
     def drain(self, seconds: float) -> "Deferred[None]":
-        """Send every client away: each is told when to come back, is answered what is under way, and is closed, or cut after so many seconds.
+        """Send every client away: each is told when to come back, gets its outstanding answers, and is closed, or cut off after `seconds`.
 
-        Call it once.
+        To be called once.
 
         :returns: fires when none is left.
         """

@@ -1,4 +1,4 @@
-"""``/ws``: JSON-RPC 2.0 in both directions, one message or batch in each text frame."""
+"""``/ws``: JSON-RPC 2.0 in both directions, one message or batch per text frame."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ __all__ = ["RpcSocket"]
 BINARY_REFUSED = 1003
 
 _LOGIN = "login"
-"""The key under which a connection keeps its time for a login."""
+"""The key under which a connection keeps its deadline for a login."""
 
 _LOOK_AGAIN = 1.0
-"""Seconds until it is looked again whether a login that is under way is done."""
+"""Seconds between checks whether a login that is under way is done."""
 
 
 class _LoginDeadline:
-    """The time in which a WebSocket has to be somebody's; over with its first login, or with it."""
+    """The time in which a WebSocket has to log in; it ends with the first login, or with the WebSocket."""
 
     __slots__ = ("_socket", "_wheel", "wheel_slot")
 
@@ -53,7 +53,7 @@ class RpcSocket(RpcConnection):
 
     __slots__ = ("frame", "framing")
 
-    # Functions of the class in the base, here the connection's: it may have been agreed to compress.
+    # In the base these are functions of the class, here of the connection: compression may have been agreed on.
     frame: Framing
     framing: Framing
 
@@ -66,13 +66,13 @@ class RpcSocket(RpcConnection):
 
     @property
     def busy(self) -> bool:
-        """A call is under way, which before a login can but be one."""
+        """A call is under way; before a login it can only be auth.login."""
         return self._in_flight > 0
 
     def shut_out(self) -> None:
-        """Nobody has logged in in time."""
+        """There was no login in time."""
         seconds = self._service.login_timeout
-        self._revoked(f"nobody has logged in within {seconds:g} s: connect again with a credential, or call auth.login first")
+        self._revoked(f"nobody has logged in within {seconds:g} s: connect again with credentials, or call auth.login first")
 
     def binary(self, data: bytes) -> None:
         """Refused: this is a text protocol."""

@@ -22,13 +22,13 @@ __all__ = ["XmlRpcEndpoint"]
 XML = b"text/xml; charset=utf-8"
 
 _OWN_TYPES = (datetime, bytes, bytearray, memoryview)
-"""What XML-RPC has types for, and JSON has not."""
+"""Types that XML-RPC has and JSON has not."""
 
 
 class XmlRpcEndpoint:
     """The HTTP handler.
 
-    :param authenticate: who sends a request; the route is public, since what is wrong with a call is said in XML-RPC.
+    :param authenticate: finds out who sends a request; the route is public, since errors are given in XML-RPC.
     """
 
     def __init__(self, service: RpcService, authenticate: "Callable[[Request], Identity | Deferred[Identity]]", settings: RpcSettings) -> None:
@@ -38,9 +38,9 @@ class XmlRpcEndpoint:
         self._codec = XmlRpc(settings.xmlrpc_nil, settings.xmlrpc_i8, settings.xmlrpc_depth, settings.xmlrpc_values)
 
     async def post(self, request: Request) -> Answer:
-        """``POST /RPC2``, a public route: one call. Whatever is wrong is a fault.
+        """``POST /RPC2``, a public route: one call. Every error is a fault.
 
-        A fault has status 200, as the specification asks, but 401 for credentials that are missing or wrong: those are a matter of HTTP.
+        A fault has status 200, as the specification demands, except 401 for missing or wrong credentials: those are a matter of HTTP.
         """
         try:
             found = self._authenticate(request)
@@ -72,7 +72,7 @@ class XmlRpcEndpoint:
 
 
 def _charset(content_type: bytes | None) -> str | None:
-    """The charset parameter of a Content-Type, None without."""
+    """The charset parameter of a Content-Type, None if it has none."""
     for parameter in (content_type or b"").split(b";")[1:]:
         name, _, value = parameter.partition(b"=")
         if name.strip().lower() == b"charset":

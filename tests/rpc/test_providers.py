@@ -65,15 +65,15 @@ class NameTests(ProviderTestCase):
     def test_bad_patterns(self) -> None:
         """What is no regular expression, wherever it is, would make the document of all procedures invalid; it is said which and where."""
         for schema, where in (
-            ({"params": {"properties": {"a": {"pattern": "("}}}}, "schema.params: no JSON Schema: the pattern"),
-            ({"result": {"pattern": "("}}, "schema.result: no JSON Schema: the pattern"),
+            ({"params": {"properties": {"a": {"pattern": "("}}}}, "schema.params: not a JSON Schema: the pattern"),
+            ({"result": {"pattern": "("}}, "schema.result: not a JSON Schema: the pattern"),
             ({"result": {"patternProperties": {"a": {}, "(": {}}}}, "schema.result"),
             ({"result": {"items": [{"not": {"anyOf": [{"propertyNames": {"pattern": "("}}]}}]}}, "at $.items[0].not.anyOf[0].propertyNames"),
         ):
             error = self.program().call("rpc.provide", {"name": "a.b", "schema": schema})
             self.assertEqual((error["code"], error["data"]["parameter"]), (-32602, "schema"))
             self.assertIn(where, error["data"]["detail"])
-            self.assertIn('the pattern "(" is no regular expression: no end of "(" at character 1', error["data"]["detail"])
+            self.assertIn('the pattern "(" is not a regular expression: no end to "(" at character 1', error["data"]["detail"])
         self.provider("a.b", schema={"result": {"pattern": r"^\d+$", "patternProperties": {r"^\p{L}": {}}}})
 
     def test_bounds(self) -> None:

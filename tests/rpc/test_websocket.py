@@ -88,13 +88,13 @@ class SocketTestCase(TestCase):
         passwords: Passwords = None  # type: ignore[assignment]  # no test here logs in by password
         self.logins = Logins(self.store.accounts, passwords, self.clock, AuthSettings(), guests=True)
         limits = LimitsSettings(in_flight=3, append_queue=4, rooms_per_connection=2)
-        self.rooms = Rooms(self.store, self.clock, RoomsSettings(), limits)
+        self.rooms = Rooms(self.store, self.clock, RoomsSettings(), limits, "guest")
         self.procedures = Waiting()
         registry = Registry()
         chat = ChatProcedures(self.rooms, {framing: NotificationFormat(framing) for framing in (text_frame, DEFLATED)}, limits.rooms_per_connection)
         for source in (self.procedures, AuthProcedures(self.logins), chat):
             registry.add(source)
-        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0, 300.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
         budgets = Budgets(LimitsSettings(rate=False), self.clock.seconds)
         self.service = RpcService(dispatcher, budgets, self.logins, self.rooms.appender, limits.in_flight, 256 * 1024, 30.0)
         self.socket, self.connection = self.connect()
@@ -293,7 +293,7 @@ class LoginTests(SocketTestCase):
         self.clock.pump([1.0] * 29)
         self.assertIsNone(nobody[1].closed)
         self.clock.pump([1.0] * 4)
-        reason = "nobody has logged in within 30 s: connect again with a credential, or call auth.login first"
+        reason = "nobody has logged in within 30 s: connect again with credentials, or call auth.login first"
         self.assertEqual((nobody[1].closed, logs_in[1].closed, self.connection.closed), ((4401, reason), None, None))
         self.assertLess(len(reason), 123)
         nobody[0].disconnected(4401, reason)

@@ -246,7 +246,7 @@ class EndpointTests(Case):
     def test_cost(self) -> None:
         """A call costs what it costs over JSON-RPC."""
         self.result("math.add", 1, 2)
-        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").left, 19)
+        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").remaining, 19)
         for _ in range(19):
             self.result("math.add", 1, 2)
         self.assertEqual(self.fault("math.add", 1, 2)[0], -32005)
@@ -309,7 +309,7 @@ class EndpointTests(Case):
         for answer in (later, unfit):
             fault = self.assertRaises(xmlrpc.client.Fault, self.read, answer)
             faults.append((fault.faultCode, fault.faultString))
-        self.assertEqual(sorted(text for _, text in faults), [f"internal error: the log says more under call-{number}" for number in range(1, 5)])
+        self.assertEqual(sorted(text for _, text in faults), [f"internal error: the server's log has more under call-{number}" for number in range(1, 5)])
         self.assertEqual({code for code, _ in faults}, {-32603})
         self.assertEqual((len(self.flushLoggedErrors(KeyError)), len(self.flushLoggedErrors(TypeError))), (2, 2))
 
@@ -331,7 +331,7 @@ class BareTests(Case):
 
     def test_extensions_are_off(self) -> None:
         """Neither goes in or out, whatever else would be right; other settings are heeded, too."""
-        self.assertEqual(self.fault("odd.echo", None), (-32602, "invalid params: <nil> is off: [rpc] xmlrpc_nil"))
+        self.assertEqual(self.fault("odd.echo", None), (-32602, "invalid params: <nil> is turned off: [rpc] xmlrpc_nil"))
         self.assertIn("xmlrpc_nil", self.fault("odd.infinite")[1])
         self.assertEqual(self.fault("math.add", 2**31 - 1, 1)[0], -32603)
         self.assertEqual(self.fault("odd.echo", [[1]])[0], -32700)
@@ -353,7 +353,7 @@ class MulticallTests(Case):
             {"methodName": "system.multicall", "params": [[]]},
         ]
         found = self.result("system.multicall", calls)
-        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").left, 20 - 1 - 1 - 3 - 1 - 1 - 1)
+        self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").remaining, 20 - 1 - 1 - 3 - 1 - 1 - 1)
         self.assertEqual(found[0], [3])
         self.assertEqual([each["faultCode"] for each in found[1:]], [-32601, -32603, -32603, -32600])
         self.assertEqual(found[1]["faultString"], "method not found: no procedure 'nothing'; system.listMethods names them all")
