@@ -40,7 +40,7 @@ class Answers:
 
     log = Logger()
 
-    def __init__(self, store: IStore, clock: IReactorTime, keep: float, longest: float = 300.0) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, keep: float, longest: float) -> None:
         self._store = store
         self._clock = clock
         self._keep = int(keep * 1000)

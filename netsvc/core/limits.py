@@ -90,14 +90,6 @@ class Budget:
         return self._budgets.window
 
     @property
-    def left(self) -> float:
-        """What could be spent now."""
-        budgets = self._budgets
-        if not budgets.interval:
-            return budgets.burst
-        return max(0.0, (budgets.span - max(0.0, self.full_at - budgets.seconds())) / budgets.interval)
-
-    @property
     def remaining(self) -> int:
         """The plain calls that could be made now."""
         return self.rest()[0]

@@ -236,16 +236,15 @@ class Posting:
         """
         return self._append_after(identity, draft, Right.READ, None, lambda _: before())
 
-    def append(self, identity: Identity, draft: Draft, right: Right = Right.WRITE) -> "Deferred[Posted]":
+    def append(self, identity: Identity, draft: Draft) -> "Deferred[Posted]":
         """Append a draft if its sender may do that in its room. Everything that is appended passes here, or `_append_after`.
 
         :param draft: its ``room`` is folded; its ``context`` is set here.
-        :param right: what its sender must be allowed.
         :raises NetsvcError: at once or by way of the Deferred: what `check` has against it; Forbidden: it may not start the room.
         """
-        waiting = self.check(identity, draft.room, right)
+        waiting = self.check(identity, draft.room, Right.WRITE)
         if waiting is not None or identity.rank < self._create or draft.room in self._gates:
-            return self._append_after(identity, draft, right, waiting)
+            return self._append_after(identity, draft, Right.WRITE, waiting)
         done: Deferred[Posted] = Deferred()
         draft.context = done
         draft.founds = not identity.guest

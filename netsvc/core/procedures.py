@@ -148,7 +148,7 @@ class Procedure:
         try:
             hints = get_type_hints(function, include_extras=True)
             self.result = _plain_result(hints.pop("return", Any))
-            fields, self._takes_call = _fields(self.name, function, hints)
+            fields, self._takes_call = _fields(function, hints)
             self.params = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, kw_only=False)
             self._array = array = msgspec.defstruct("Params", fields, forbid_unknown_fields=True, array_like=True)
             self._decode_object = msgspec.json.Decoder(self.params).decode
@@ -249,7 +249,7 @@ def _abandonable(work: "Deferred[Any]", name: str) -> "Deferred[Any]":
     return outcome
 
 
-def _fields(name: str, function: Callable[..., Any], hints: dict[str, Any]) -> tuple[list[Any], bool]:
+def _fields(function: Callable[..., Any], hints: dict[str, Any]) -> tuple[list[Any], bool]:
     parameters = list(inspect.signature(function).parameters.values())
     takes_call = bool(parameters) and hints.get(parameters[0].name) is Call
     fields: list[Any] = []

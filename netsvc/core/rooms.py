@@ -153,7 +153,7 @@ class Rooms:
 
     log = Logger()
 
-    def __init__(self, store: IStore, clock: IReactorTime, rooms: RoomsSettings, limits: LimitsSettings, create: str = "guest") -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, rooms: RoomsSettings, limits: LimitsSettings, create: str) -> None:
         self._store = store
         self._clock = clock
         self._settings = rooms

@@ -34,7 +34,7 @@ class EventsUrlCase(SynchronousTestCase):
         """What each test starts with."""
         self.clock = Clock()
         self.store = MemoryStore(self.clock, epoch="e")
-        self.rooms = Rooms(self.store, self.clock, RoomsSettings(ring_events=16), self.limits)
+        self.rooms = Rooms(self.store, self.clock, RoomsSettings(ring_events=16), self.limits, "guest")
         self.logins: Any = mock.Mock()
         self.budgets = Budgets(self.limits, self.clock.seconds)
         self.budgets.return_times = lambda count: repeat(2.5, count)  # type: ignore[method-assign]

@@ -138,7 +138,7 @@ class EveryWayTestCase(TestCase):
         self.clock.advance(1_700_000_000.0)
         self.store = MemoryStore(self.clock, epoch="e")
         self.limits = LimitsSettings(rate=False)
-        self.rooms = Rooms(self.store, self.clock, RoomsSettings(), self.limits)
+        self.rooms = Rooms(self.store, self.clock, RoomsSettings(), self.limits, "guest")
         self.moderation = Moderation(self.rooms, self.store.accounts, self.clock, RoomsSettings())
         for each in (*STANDINGS.values(), user("new")):
             if not each.guest:
@@ -150,7 +150,7 @@ class EveryWayTestCase(TestCase):
         searches = Searches(self.store, self.rooms.permissions.unreadable)
         for source in (ChatProcedures(self.rooms, formats, 10), RoomProcedures(self.moderation), SearchProcedures(searches)):
             registry.add(source)
-        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(registry, self.clock, RpcSettings(), Answers(self.store, self.clock, 60.0, 300.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
         self.service = RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, 10, 256 * 1024, 30.0)
         self.identity = ADMIN
         events = EventsUrl(self.rooms, self.logins, self.budgets, self.clock, heartbeat=15.0, longest_wait=40.0)

@@ -39,7 +39,7 @@ class TextRoomTestCase(TestCase):
         """What each test starts with."""
         self.clock = Clock()
         self.store = MemoryStore(self.clock)
-        self.rooms = Rooms(self.store, self.clock, RoomsSettings(text=100), LimitsSettings(append_queue=3))
+        self.rooms = Rooms(self.store, self.clock, RoomsSettings(text=100), LimitsSettings(append_queue=3), "guest")
         self.budgets = Budgets(LimitsSettings(calls_per_second=1.0, burst=5.0), self.clock.seconds)
         self.logins: Any = mock.Mock()
 

@@ -68,7 +68,7 @@ class Talk(RuleBasedStateMachine):
         self.store = MemoryStore(self.clock)
         for who in WHO[:3]:
             self.store.local_accounts.add_user(who.name, who.roles[0])
-        self.rooms = Rooms(self.store, self.clock, RoomsSettings(ring_events=16, chunk=1024), LimitsSettings(append_batch=4))
+        self.rooms = Rooms(self.store, self.clock, RoomsSettings(ring_events=16, chunk=1024), LimitsSettings(append_batch=4), "guest")
         self.format = JsonFormat()
         self.count = 0
         self.model: dict[int, Any] = {}

@@ -163,7 +163,7 @@ class Delivery(RuleBasedStateMachine):
 
     def fresh(self) -> Rooms:
         """The rooms of a daemon that has just started."""
-        rooms = Rooms(self.store, self.clock, ROOMS, LIMITS)
+        rooms = Rooms(self.store, self.clock, ROOMS, LIMITS, "guest")
         rooms.delivery.ring_bytes = RING_BYTES
         rooms.appender.log = self  # type: ignore[assignment]
         return rooms

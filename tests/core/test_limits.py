@@ -66,13 +66,13 @@ class BudgetTests(TestCase):
                 Budgets(LimitsSettings(calls_per_second=float(rate), burst=float(burst)), self.clock.seconds).of(ALICE, "").charge(float(burst))
 
     def test_what_is_left(self) -> None:
-        """`left` is what could be spent now."""
+        """`remaining` is what could be spent now."""
         budget = self.budgets.of(ALICE, "192.0.2.1")
-        self.assertEqual(budget.left, 5.0)
+        self.assertEqual(budget.remaining, 5)
         budget.charge(2.0)
-        self.assertAlmostEqual(budget.left, 3.0)
+        self.assertEqual(budget.remaining, 3)
         self.clock.advance(100)
-        self.assertEqual(budget.left, 5.0)
+        self.assertEqual(budget.remaining, 5)
 
     def test_what_clients_are_told(self) -> None:
         """Quota, window, what remains and when it is more, in whole numbers; the data of a refusal has them, too."""
@@ -113,7 +113,7 @@ class BudgetTests(TestCase):
         budget = Budgets(LimitsSettings(rate=False), self.clock.seconds).of(ALICE, "192.0.2.1")
         for _ in range(100_000):
             budget.charge(10.0)
-        self.assertEqual((budget.left, budget.remaining), (LimitsSettings().burst, LimitsSettings().burst))
+        self.assertEqual(budget.remaining, LimitsSettings().burst)
 
     def test_whose_it_is(self) -> None:
         """A user's is the user's wherever from; guests, and those who have not logged in, share their address's."""

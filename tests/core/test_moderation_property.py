@@ -56,7 +56,7 @@ class World:
             self.store.local_accounts.add_user(identity.name, identity.roles[0])
         # So few places are kept that rooms are looked up again and again.
         kept = RoomsSettings(places_cached=2)
-        self.rooms = Rooms(self.store, self.clock, kept, LimitsSettings())
+        self.rooms = Rooms(self.store, self.clock, kept, LimitsSettings(), "guest")
         self.moderation = Moderation(self.rooms, self.store.accounts, self.clock, kept)
         self.members: list[tuple[str, Member]] = []
         for starter, started in ((USERS[0], "den"), (GUESTS[0], "plaza")):

@@ -158,7 +158,7 @@ class ProviderTestCase(TestCase):
         self.logins = Logins(store.accounts, passwords, self.clock, AuthSettings(), guests=True)
         self.registry = registry = Registry()
         self.local = Local()
-        answers = Answers(store, self.clock, 60.0)
+        answers = Answers(store, self.clock, 60.0, 300.0)
         self.dispatcher = Dispatcher(registry, self.clock, self.settings, answers, self.run_blocking, self.limits.slow_calls)
         self.providers = Providers(registry, self.settings, self.dispatcher.deadlines)
         for source in (self.local, SystemProcedures(registry, "test"), ConventionProcedures(self.dispatcher, self.settings), CancelProcedure()):

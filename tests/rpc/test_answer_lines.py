@@ -73,7 +73,7 @@ class LinesTests(ChannelCase):
         registry = Registry()
         registry.add(self.works)
         settings = RpcSettings(progress_backlog=200)
-        dispatcher = Dispatcher(registry, self.clock, settings, Answers(MemoryStore(), self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(registry, self.clock, settings, Answers(MemoryStore(), self.clock, 60.0, 300.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
         service = RpcService(dispatcher, Budgets(LimitsSettings(), self.clock.seconds), None, None, 4, settings.progress_backlog, settings.login_timeout)  # type: ignore[arg-type]
         self.routes.add("POST", "/rpc", RpcEndpoint(service, lambda _: GUEST, "title", "1.0").post, public=True)
 

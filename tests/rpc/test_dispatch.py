@@ -303,10 +303,10 @@ class DispatchTests(TestCase):
     def test_batch_with_the_key_of_a_header(self) -> None:
         """It is refused as a whole, at the cost of what is no call, and told where its keys belong: one key cannot be that of several calls."""
         caller = Guest("the key")
-        left = caller.budget.left
+        left = caller.budget.remaining
         answer = self.dispatcher.handle('[{"jsonrpc":"2.0","method":"slow.count","id":1,"params":[1],"key":"its own"}]', caller)
         assert isinstance(answer, Failed)
-        self.assertEqual((answer.code, self.slow.counted, left - caller.budget.left), (-32600, 0, 1))
+        self.assertEqual((answer.code, self.slow.counted, left - caller.budget.remaining), (-32600, 0, 1))
         self.assertIn('each call has its own member "key"', json.loads(answer)["error"]["data"]["detail"])
 
     def test_batch_is_bounded(self) -> None:
@@ -458,9 +458,9 @@ class DispatchTests(TestCase):
 
     def test_calls_within_calls(self) -> None:
         """A procedure calls another as its caller: at its cost, with its permissions and errors, and within its time."""
-        left = self.caller.budget.left
+        left = self.caller.budget.remaining
         self.assertEqual(self.outer("slow.count", 2, "lobby")["result"], [2, 0.0])
-        self.assertEqual(left - self.caller.budget.left, 2)
+        self.assertEqual(left - self.caller.budget.remaining, 2)
         self.assertEqual(self.outer("slow.secret")["error"]["code"], -32002)
         self.assertEqual(self.outer("slow.count", "x")["error"]["code"], -32602)
         self.assertEqual(self.outer("no.such")["error"]["code"], -32601)

@@ -79,7 +79,7 @@ class EndpointTests(TestCase):
         server = ServerProcedures(lambda: 12.3456, lambda: self.counts)
         for source in (arithmetic, self.odd, system, server, AuthProcedures(None)):  # type: ignore[arg-type]  # nobody logs in
             self.registry.add(source)
-        dispatcher = Dispatcher(self.registry, self.clock, RpcSettings(), Answers(MemoryStore(), Clock(), 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        dispatcher = Dispatcher(self.registry, self.clock, RpcSettings(), Answers(MemoryStore(), Clock(), 60, 300), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
         service = RpcService(dispatcher, Budgets(LimitsSettings(), self.clock.seconds), None, None, 4, 256 * 1024, 30.0)  # type: ignore[arg-type]
         self.identity: Any = GUEST
         self.endpoint = RpcEndpoint(service, self.authenticate, "title", "1.0")

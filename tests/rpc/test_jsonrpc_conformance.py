@@ -61,7 +61,8 @@ class ConformanceTests(TestCase):
         registry = Registry()
         registry.add(self.procedures)
         self.settings = RpcSettings()
-        self.dispatcher = Dispatcher(registry, self.clock, self.settings, Answers(MemoryStore(), self.clock, 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        answers = Answers(MemoryStore(), self.clock, 60.0, 300.0)
+        self.dispatcher = Dispatcher(registry, self.clock, self.settings, answers, lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
 
     def text(self, message: Any) -> str | None:
         """What is answered to a message, as text; None for nothing."""

@@ -82,7 +82,7 @@ class SpecificationExamples(TestCase):
         self.procedures = SpecificationProcedures()
         registry = Registry()
         registry.add(self.procedures)
-        self.dispatcher = Dispatcher(registry, Clock(), RpcSettings(), Answers(MemoryStore(), Clock(), 60.0), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
+        self.dispatcher = Dispatcher(registry, Clock(), RpcSettings(), Answers(MemoryStore(), Clock(), 60, 300), lambda *_: self.fail("nothing blocks"), 256)  # type: ignore[arg-type,return-value]
 
     def exchange(self, message: str) -> Any:
         """What the server answers, None for nothing."""

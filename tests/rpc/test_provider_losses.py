@@ -390,12 +390,12 @@ class FloodTests(ProviderTestCase):
         caller.begin("test.work")
         provider.hear()
         identifier = provider.asked[0]["id"]
-        left = provider.socket.budget.left
+        left = provider.socket.budget.remaining
         for _ in range(20):
             provider.begin("rpc.progress", {"id": identifier, "done": 1}, None)
         caller.call("rpc.cancel", {"id": 1})
         provider.begin("rpc.progress", {"id": identifier, "done": 2}, None)
-        self.assertEqual(provider.socket.budget.left, left)
+        self.assertEqual(provider.socket.budget.remaining, left)
         for _ in range(3):
             provider.begin("rpc.progress", {"id": 999, "done": 1}, None)
-        self.assertEqual(provider.socket.budget.left, left - 3)
+        self.assertEqual(provider.socket.budget.remaining, left - 3)

@@ -28,12 +28,11 @@ class Accounts:
     Every method raises StoreUnavailable if the database cannot be read or written.
 
     :param connection: used by one thread at a time; closed by `close`.
-    :param seconds: the time, in seconds since the Unix epoch.
     """
 
-    def __init__(self, connection: Connection, seconds: Callable[[], float] = time.time) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._seconds = seconds
+        self._seconds = time.time
 
     def close(self) -> None:
         """Close the connection."""

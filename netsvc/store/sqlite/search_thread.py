@@ -43,7 +43,6 @@ class Searching:
         self._handover = handover
         self._jobs: SimpleQueue[_Job | bool] = SimpleQueue()
         self._indexer: Indexer | None = None
-        self._new: list[Iterable[Head]] = []
         self._resting = False
         self._remade = -RETRY
         self._troubled = False

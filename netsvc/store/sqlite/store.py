@@ -29,7 +29,6 @@ from netsvc.store.sqlite.marks import Mark, mark_read, outlines, read_marks
 from netsvc.store.sqlite.opening import OpenState, connect, open_state
 from netsvc.store.sqlite.pool import ReaderPool
 from netsvc.store.sqlite.pruning import pruning
-from netsvc.store.sqlite.schema import STEPS, Steps
 from netsvc.store.sqlite.search_thread import Searching
 from netsvc.store.sqlite.transactions import unavailable
 from netsvc.store.sqlite.writing import Answer, LogWriter
@@ -51,16 +50,14 @@ class SqliteStore:
     :param reactor: on whose thread results arrive.
     :param state: the state directory; created if it is missing.
     :param settings: [store].
-    :param steps: the schema.
     """
 
     log = Logger()
     durable = "fsync"
 
-    def __init__(self, reactor: IReactorFromThreads, state: Path, settings: StoreSettings, steps: Steps = STEPS) -> None:
+    def __init__(self, reactor: IReactorFromThreads, state: Path, settings: StoreSettings) -> None:
         self._directory = state
         self._settings = settings
-        self._steps = steps
         self._handover = Handover(reactor)
         self._writing: Crew | None = None
         self._reading: Crew | None = None
@@ -85,7 +82,7 @@ class SqliteStore:
     def _open(self) -> OpenState:
         """On the writer's thread, as everything that has to do with opening and closing."""
         settings = self._settings
-        self._state = state = open_state(self._directory, settings, self._steps)
+        self._state = state = open_state(self._directory, settings)
         # One more than the threads that read: the search index follows the log.
         following = connect(state.files.database, settings, read_only=True)
         self._state = state = state._replace(readers=(*state.readers, following))
