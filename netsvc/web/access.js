@@ -3,7 +3,7 @@
 import { element, icon } from "./dom.js";
 
 /** What the access of a room means, in words. */
-export const ACCESS = { public: "Everybody may read and write here.", members: "Members only; others see that the room is there.", secret: "Members only; nobody else knows of the room." };
+export const ACCESS = { public: "Everybody may read and write here.", members: "Members only; others see that the room exists.", secret: "Members only; nobody else knows the room exists." };
 
 const ICONS = { public: "hash", members: "lock", secret: "hidden" };
 const LABELS = { public: "", members: "members only", secret: "secret" };

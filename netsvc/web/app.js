@@ -235,7 +235,7 @@ class Page {
 
   async #jump(seq) {
     const found = await this.log.show(seq).catch(() => true);
-    if (!found) this.#say("This message is no longer kept.");
+    if (!found) this.#say("This message is no longer available.");
   }
 
   #leave(room) {

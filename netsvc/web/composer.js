@@ -173,7 +173,7 @@ export class Composer {
     this.#about.querySelector(".what").textContent = kind === "edit" ? "Editing your message" : "Replying to ";
     this.#about.querySelector(".whom").textContent = kind === "reply" ? event.from : "";
     this.#about.querySelector(".words").replaceChildren(...plain(kind === undefined ? "" : summary(event.text ?? "")));
-    this.#about.querySelector("button").setAttribute("aria-label", kind === "edit" ? "Stop editing" : "Do not reply");
+    this.#about.querySelector("button").setAttribute("aria-label", kind === "edit" ? "Stop editing" : "Cancel reply");
     this.#send.setAttribute("aria-label", kind === "edit" ? "Save" : "Send");
   }
 

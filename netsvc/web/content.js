@@ -95,13 +95,13 @@ function shown(text, turns) {
   if (!turns.test(text)) return [text];
   return text.split(turns).map((part, i) => {
     const name = `U+${part.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0")}`;
-    return i % 2 === 0 ? part : element("span", { class: "control", title: "a character that turns the direction of text" }, name);
+    return i % 2 === 0 ? part : element("span", { class: "control", title: "a character that changes the direction of text" }, name);
   });
 }
 
 async function copyText(text, words) {
   const done = await copyToClipboard(text);
-  words.textContent = done ? "Copied" : "Not allowed";
+  words.textContent = done ? "Copied" : "Could not copy";
   setTimeout(() => {
     words.textContent = "Copy";
   }, COPIED);

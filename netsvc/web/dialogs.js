@@ -63,8 +63,8 @@ export class RoomDialog {
   #explain() {
     const { value } = this.#form.elements.access;
     this.#form.querySelector(".explains").textContent = ACCESS[value];
-    const begins = value === "public" ? "with its first message" : "at once, and is yours";
-    this.#form.querySelector(".lead").textContent = `A room that is new begins ${begins}.`;
+    const begins = value === "public" ? "with its first message" : "at once, and you own it";
+    this.#form.querySelector(".lead").textContent = `A new room starts ${begins}.`;
   }
 
   async #choose(onChoose) {
@@ -96,7 +96,7 @@ export class RoomDialog {
       await this.#chat.rpc.call("room.set", { room, access, create: true }, { key: this.#key.key });
       return {};
     } catch (error) {
-      if (error.code === CODE.conflict) return { remark: `#${room} was there already; who it is for has not changed.` };
+      if (error.code === CODE.conflict) return { remark: `#${room} already exists; its access has not changed.` };
       return { trouble: error.code === CODE.notFound ? "This name is taken." : inWords(error) };
     }
   }

@@ -50,7 +50,7 @@ export class EmojiPicker {
     const groups = findEmoji(this.#field.value);
     const quick = this.#field.value === "" ? [group("Often", QUICK.map((emoji) => ({ emoji })))] : [];
     const found = groups.map(({ heading, entries }) => group(heading, entries));
-    if (found.length === 0) found.push(element("p", { class: "nothing" }, "None by that name."));
+    if (found.length === 0) found.push(element("p", { class: "nothing" }, "No emoji by that name."));
     this.#grid.replaceChildren(...quick, ...found);
   }
 

@@ -143,7 +143,7 @@ export class MessageActions {
 
   async #jump(seq) {
     const found = await this.#log.show(seq).catch(() => true);
-    if (!found) this.#do.say("This message is no longer kept.");
+    if (!found) this.#do.say("This message is no longer available.");
   }
 
   /** Take my reaction back if I gave it already; what the picker gives is never taken back. */
@@ -231,7 +231,7 @@ function toolbar(event, what) {
     delete: tool("delete", "trash", "Delete"),
   };
   const shown = what.split(" ").flatMap((name) => buttons[name]);
-  return element("div", { class: "tools", role: "group", "aria-label": `Actions for the message of ${event.from}`, "data-what": what }, ...shown);
+  return element("div", { class: "tools", role: "group", "aria-label": `Actions for the message from ${event.from}`, "data-what": what }, ...shown);
 }
 
 function tool(action, picture, words) {

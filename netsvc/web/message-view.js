@@ -96,7 +96,7 @@ function said(event, me) {
 function quote(seq, log, want) {
   const quoted = log.find(seq);
   if (quoted === undefined) want(seq);
-  if (!quoted) return element("p", { class: "quote gone" }, quoted === null ? "The message this answers is no longer kept." : "Loading the message this answers…");
+  if (!quoted) return element("p", { class: "quote gone" }, quoted === null ? "The original message is no longer available." : "Loading the original message…");
   const words = quoted.deleted ? "This message was deleted." : summary(quoted.text ?? "");
   const who = element("bdi", { class: `name hue-${hueOf(quoted.from)}` }, quoted.from);
   const attributes = { type: "button", class: "quote", "data-action": "jump", "data-to": String(seq), "data-focus": "quote", title: "Go to this message" };
@@ -140,7 +140,7 @@ function happened(event, date) {
     case "ban":
       return ["banned ", whom, until, ...why];
     case "unban":
-      return ["lifted the ban of ", whom];
+      return ["lifted the ban on ", whom];
     case "mute":
       return ["muted ", whom, until, ...why];
     case "unmute":
@@ -152,7 +152,7 @@ function happened(event, date) {
     case "role":
       return ["made ", whom, ` ${event.value === "owner" ? "an owner" : `a ${event.value}`}`];
     case "access":
-      return [{ public: "opened this room to everybody", members: "made this room one for its members", secret: "made this room secret" }[event.value] ?? "changed who may read this room"];
+      return [{ public: "opened this room to everybody", members: "made this room members only", secret: "made this room secret" }[event.value] ?? "changed who may read this room"];
     default:
       return [`changed ${String(event.action ?? "something").replaceAll("_", " ")}${event.value ? ` to ${event.value}` : ""}`];
   }
@@ -174,7 +174,7 @@ function pending({ item, leads }, { log, me, locked, want }) {
 function gap({ key, gap: { from, to, gone } }, { isPaging }) {
   const count = to - from + 1;
   const words = count === 1 ? "1 message" : `${count} messages`;
-  if (gone) return element("li", { class: "gap" }, element("p", {}, element("span", {}, `${words} here are no longer kept.`)));
+  if (gone) return element("li", { class: "gap" }, element("p", {}, element("span", {}, `${words} here are no longer available.`)));
   const loading = isPaging(key);
   const attributes = { type: "button", class: "quiet", "data-action": "fill", "data-from": String(from), "data-to": String(to), "data-focus": "fill", disabled: loading };
   return element("li", { class: "gap" }, element("p", {}, element("span", {}, `${words} are not shown.`), element("button", attributes, loading ? "Loading…" : "Show them")));

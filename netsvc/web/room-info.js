@@ -73,7 +73,7 @@ export class RoomInfoDialog {
     form.querySelector(".actions").hidden = !may(log, "moderate");
     this.#dialog.querySelector(".explains").textContent = ACCESS[access.value];
     this.#dialog.querySelector(".invite-form").hidden = !may(log, "moderate");
-    const role = log.info?.role ? `You are ${log.info.role} here.` : may(log, "own") ? "As an admin you may do here what its owners may." : "";
+    const role = log.info?.role ? `You are ${log.info.role} here.` : may(log, "own") ? "As an admin you can do everything here that an owner can." : "";
     this.#dialog.querySelector(".role-here").textContent = role;
   }
 

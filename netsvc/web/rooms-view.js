@@ -70,7 +70,7 @@ export class RoomsView {
     this.#others.closest("section").hidden = others.length === 0;
     this.#filter.hidden = others.length <= MANY;
     const hidden = found.length - shown.length;
-    const words = hidden > 0 ? `and ${hidden}${this.#chat.directoryCut ? " or more" : ""} others: write a part of the name` : "";
+    const words = hidden > 0 ? `and ${hidden}${this.#chat.directoryCut ? " or more" : ""} others: type part of the name` : "";
     this.#rest.textContent = found.length === 0 && wanted !== "" ? "No room has this in its name." : words;
     this.#rest.hidden = this.#rest.textContent === "";
     const there = new Set([...this.#chat.rooms.keys(), ...shown.map(({ name }) => name)]);
@@ -117,7 +117,7 @@ export class RoomsView {
 }
 
 function badges(count, mentions) {
-  const named = mentions > 0 ? element("span", { class: "badge at", title: `You are named ${mentions === 1 ? "once" : `${mentions} times`}` }, "@", element("span", { class: "sr" }, " you are named, ")) : null;
+  const named = mentions > 0 ? element("span", { class: "badge at", title: `You are mentioned ${mentions === 1 ? "once" : `${mentions} times`}` }, "@", element("span", { class: "sr" }, " you are mentioned, ")) : null;
   const unread = count ? element("span", { class: "badge" }, count, element("span", { class: "sr" }, " unread")) : null;
   return [named, unread];
 }

@@ -162,7 +162,7 @@ class LogTests(PageCase):
         page.evaluate("() => { location.hash = '#600'; }")
         expect(self.row(page, 600)).to_be_in_viewport(timeout=DEADLINE)
         page.evaluate("() => { location.hash = '#99999'; }")
-        self.see(page.locator("#toast"), "This message is no longer kept.")
+        self.see(page.locator("#toast"), "This message is no longer available.")
         page.go_back()
         expect(self.row(page, 600)).to_be_in_viewport(timeout=DEADLINE)
 

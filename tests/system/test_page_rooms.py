@@ -194,8 +194,8 @@ class RoomsTests(PageCase):
         """Who has an account says whom a new room is for; one that cannot be read is only said to be taken. Guests are not asked."""
         page = self.open("nora")
         self.ask_for_a_room(page, f"{self.room}-secret")
-        self.see(page.locator("#room-explains"), "Members only; nobody else knows of the room.")
-        self.see(page.locator("#room-dialog .lead"), "A room that is new begins at once, and is yours.")
+        self.see(page.locator("#room-explains"), "Members only; nobody else knows the room exists.")
+        self.see(page.locator("#room-dialog .lead"), "A new room starts at once, and you own it.")
         expect(page).to_have_url(re.compile(f"/{self.room}-secret/$"))
         self.write(page, "hello myself")
         self.see(page.locator("#rows .text"), "hello myself")
@@ -208,7 +208,7 @@ class RoomsTests(PageCase):
         guest = self.open("ann")
         guest.click("#new-room")
         expect(guest.locator("#room-access")).to_be_hidden()
-        self.see(guest.locator("#room-dialog .lead"), "A room that is new begins with its first message.")
+        self.see(guest.locator("#room-dialog .lead"), "A new room starts with its first message.")
 
     def test_a_room_that_was_there(self) -> None:
         """Who wants to start a room that is there goes to it, and is told that it is for whom it was."""
@@ -216,7 +216,7 @@ class RoomsTests(PageCase):
         page = self.open("nora", room=f"{self.room}-other")
         self.ask_for_a_room(page, self.room)
         expect(page).to_have_url(re.compile(f"/{self.room}/$"))
-        self.see(page.locator("#toast"), f"#{self.room} was there already; who it is for has not changed.")
+        self.see(page.locator("#toast"), f"#{self.room} already exists; its access has not changed.")
         self.see(page.locator("#rows .text"), "everybody's")
         self.assertEqual(self.as_("sam").call("room.info", room=self.room)["access"], "public")
 

@@ -11,8 +11,8 @@ const error = (code, data) => new RpcError({ code, message: "from the server", d
 test("every error is a sentence for people; the server's detail is used where it helps", () => {
   assert.equal(inWords(error(-32004, { detail: "the name is taken" })), "The name is taken.");
   assert.equal(inWords(error(-32602, { detail: "name: too long", parameter: "name" })), "Too long.");
-  assert.equal(inWords(error(-32004)), "This clashes with something that is there already.");
-  assert.equal(inWords(error(-32603, { detail: "KeyError" })), "The server made a mistake.");
+  assert.equal(inWords(error(-32004)), "This conflicts with something that already exists.");
+  assert.equal(inWords(error(-32603, { detail: "KeyError" })), "Something went wrong on the server.");
   assert.equal(inWords(error(-1)), "From the server.");
   for (const other of [new ConnectionLost(), new DeadlinePassed("m", 1), new TypeError("x")]) assert.match(inWords(other), /^[A-Z].*\.$/);
 });

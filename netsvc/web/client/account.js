@@ -96,8 +96,11 @@ export class Account {
       return "The server cannot be reached.";
     }
     if (response.ok) return "";
-    if (response.status === 401) return "This name and this password do not belong together.";
-    if (response.status === 429) return `Too many attempts. Try again in ${response.headers.get("Retry-After") ?? "some"} s.`;
+    if (response.status === 401) return "Wrong name or password.";
+    if (response.status === 429) {
+      const wait = response.headers.get("Retry-After");
+      return `Too many attempts. Try again ${wait ? `in ${wait} s` : "later"}.`;
+    }
     return `The server answered with an error (${response.status}).`;
   }
 }

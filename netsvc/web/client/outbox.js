@@ -155,7 +155,7 @@ export class Outbox {
     const item = this.of(room).find((other) => other.state === "waiting" && other.author === this.#author);
     if (!item) return;
     if (this.#isStale(item)) {
-      this.#mark(item, "failed", "It was sent a day ago without an answer, so it may have arrived already.");
+      this.#mark(item, "failed", "It was sent a day ago and never confirmed, so it may have arrived already.");
       this.#pump(room);
       return;
     }

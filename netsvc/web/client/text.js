@@ -28,7 +28,7 @@ export function roomName(typed) {
   if (name === "") problem = "Give the room a name.";
   else if (name.length > 64) problem = `A name has at most 64 characters; this one has ${name.length}.`;
   else if (!/^[a-z0-9]/.test(name)) problem = "A name starts with a letter from a to z or a digit.";
-  else if (!ROOM.test(name)) problem = "A name has letters from a to z, digits, dots, hyphens and underscores.";
+  else if (!ROOM.test(name)) problem = "A name may contain only letters from a to z, digits, dots, hyphens and underscores.";
   return { name, problem };
 }
 
@@ -39,10 +39,10 @@ export function roomName(typed) {
  * @returns {string} "" for a good name
  */
 export function guestNameProblem(name) {
-  if (name === "") return "Give a name.";
+  if (name === "") return "Enter a name.";
   if ([...name].length > 32) return "A name has at most 32 characters.";
   if (!/^[\p{L}\p{Nd}]/u.test(name)) return "A name starts with a letter or a digit.";
-  if (!/^[\p{L}\p{M}\p{Nd}._-]+$/u.test(name)) return "A name has letters, digits, dots, hyphens and underscores; no spaces.";
+  if (!/^[\p{L}\p{M}\p{Nd}._-]+$/u.test(name)) return "A name may contain only letters, digits, dots, hyphens and underscores; no spaces.";
   return "";
 }
 

@@ -18,11 +18,11 @@ export const CODE = {
 };
 
 const WORDS = {
-  [CODE.internal]: "The server made a mistake.",
+  [CODE.internal]: "Something went wrong on the server.",
   [CODE.notAuthenticated]: "You have to sign in for this.",
   [CODE.forbidden]: "You may not do this here.",
-  [CODE.notFound]: "This is not there (any more).",
-  [CODE.conflict]: "This clashes with something that is there already.",
+  [CODE.notFound]: "This does not exist (any more).",
+  [CODE.conflict]: "This conflicts with something that already exists.",
   [CODE.rateLimited]: "That was too fast.",
   [CODE.tooLarge]: "This is too long for the server.",
   [CODE.deadlinePassed]: "The server took too long.",
