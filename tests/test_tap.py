@@ -87,7 +87,7 @@ class SettingsTests(TestCase):
 
     def test_listeners(self) -> None:
         """An address that two listeners would have, and a certificate that is not there, are faults before anything is opened."""
-        self.assertIn("--set amp.listen: tcp:8080: the address is taken by", self.faults("amp.listen=tcp:8080"))
+        self.assertIn("--set amp.listen: tcp:8080: the address is already taken by", self.faults("amp.listen=tcp:8080"))
         self.assertIn("cannot read path /nowhere: No such file or directory", self.faults("lines.listen=tls:/nowhere:1"))
 
     def test_own_procedures(self) -> None:

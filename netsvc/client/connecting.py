@@ -64,7 +64,7 @@ def trust_in(ca_file: str | Path) -> Any:
     """
     blocks = _CERTIFICATE.findall(Path(ca_file).read_bytes())
     if not blocks:
-        raise ValueError(f"{ca_file}: no certificate in it")
+        raise ValueError(f"{ca_file} contains no certificate")
     return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
 
 
@@ -152,12 +152,12 @@ class _TunnelProtocol(TwistedProtocol):
         end = _HEAD_END.search(self._head)
         if end is None:
             if len(self._head) > LONGEST_HEAD:
-                self._fail("the proxy's answer is no HTTP")
+                self._fail("the proxy did not answer in HTTP")
             return
         status = _STATUS_LINE.match(self._head)
         if status is None or not status[1].startswith(b"2"):
-            words = b" ".join(filter(None, status.groups())).decode("latin-1") if status else "no HTTP"
-            self._fail(f"the proxy refuses: {words}")
+            words = "refused: " + b" ".join(filter(None, status.groups())).decode("latin-1") if status else "did not answer in HTTP"
+            self._fail(f"the proxy {words}")
             return
         rest, self._head = self._head[end.end() :], b""
         self._open(rest)

@@ -203,7 +203,7 @@ def refusal(status: int, message: str, retry_after: float | None = None) -> Clie
     kind = _BY_STATUS.get(status)
     if kind is not None:
         return kind(message or f"HTTP status {status}", retry_after=retry_after)
-    return BadAnswer(f"HTTP status {status}{': ' if message else ''}{message}; is this a netsvc?", status)
+    return BadAnswer(f"HTTP status {status}{': ' if message else ''}{message}; is this a netsvc server?", status)
 
 
 def lost(failure: Failure) -> ClientError:
@@ -215,7 +215,7 @@ def lost(failure: Failure) -> ClientError:
     if isinstance(error, ConnectionLost):
         return error
     if isinstance(error, ParseError):
-        return BadAnswer("the answer is no HTTP; is this a netsvc?")
+        return BadAnswer("the answer is not HTTP; is this a netsvc server?")
     if isinstance(error, VerificationError):
         return Untrusted("the server's certificate is for another name")
     if isinstance(error, SslError):

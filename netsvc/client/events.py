@@ -44,7 +44,7 @@ def parse_cursor(cursor: str) -> Position:
     """
     epoch, colon, seq = cursor.rpartition(":")
     if not colon or not seq.isascii() or not seq.isdigit():
-        raise ValueError(f"no cursor: {cursor!r}; one looks like k3v9:42")
+        raise ValueError(f"not a cursor: {cursor!r}; one looks like k3v9:42")
     return Position(epoch, int(seq))
 
 

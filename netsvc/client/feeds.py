@@ -28,13 +28,13 @@ class Feed:
     :param room: the room's name.
     :param after: a cursor: begin behind it. Without, begin with what comes from now on.
     :param history: without `after`: begin with so many events of before, up to 200.
-    :raises ValueError: the room is followed already; `after` is no cursor.
+    :raises ValueError: the room is already followed; `after` is not a cursor.
     """
 
     def __init__(self, session: Session, room: str, after: str | None = None, history: int = 0) -> None:
         self.room = room.lower()
         if self.room in session.returning:
-            raise ValueError(f"{room} is followed already")
+            raise ValueError(f"{room} is already followed")
         self._session = session
         self._history = history
         self._position: Position | None = parse_cursor(after) if after is not None else None

@@ -152,7 +152,7 @@ class Remote:
         :param function: is called with the params by position or by name; gives the result, a Deferred or a coroutine. A CallFailed that it
             raises reaches the caller.
         :param schema: see ``rpc.provide``.
-        :raises ValueError: it is provided already.
+        :raises ValueError: it is already provided.
         """
         return Provided(self.session, name, schema, function)
 
@@ -182,7 +182,7 @@ class Remote:
 
     async def _turn(self, deadline: float, method: str) -> None:
         def late(_: object, seconds: float) -> None:
-            raise DeadlinePassed(f"{method} waited {round(seconds, 2):g} s for others of this client to be answered")
+            raise DeadlinePassed(f"{method} waited {round(seconds, 2):g} s for other calls of this client to be answered")
 
         await self._turns.acquire().addTimeout(deadline, self._clock, onTimeoutCancel=late)
 

@@ -215,7 +215,7 @@ def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Defe
             if not outcome.called:
                 outcome.callback(value)
             elif isinstance(value, Failure) and not value.check(CancelledError, TaskCancelledError):
-                Serving.log.failure("what is provided failed when nobody waited for it any more", value)
+                Serving.log.failure("a provided procedure failed after its caller had stopped waiting", value)
 
         result.addBoth(passed_on)
     else:
@@ -238,7 +238,7 @@ class Provided:
         self._params = {"name": name, **({"schema": schema} if schema is not None else {})}
         self._key = f"procedure {name}"
         if self._key in session.returning:
-            raise ValueError(f"{name} is provided already")
+            raise ValueError(f"{name} is already provided")
         self._waiting: list[Deferred[None]] = []
         self._over: ClientError | None = None
         self._retry: IDelayedCall | None = None
@@ -262,7 +262,7 @@ class Provided:
         """Provide it no longer; calls under way are answered."""
         if self._over is None:
             self._session.notify("rpc.withdraw", {"name": self._name})
-            self.end(ConnectionLost(f"{self._name} is not provided any more"))
+            self.end(ConnectionLost(f"{self._name} is no longer provided"))
 
     def attach(self) -> None:
         """See Returning."""
@@ -295,7 +295,7 @@ class Provided:
             self._failures += 1
         elif isinstance(error, CallFailed):
             if not self._waiting:
-                self.log.failure("{name} cannot be provided any more", failure, name=self._name)
+                self.log.failure("{name} can no longer be provided", failure, name=self._name)
             self.end(error)
         # Else the connection is gone: the session calls attach when there is another, or end.
 

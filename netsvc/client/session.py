@@ -390,7 +390,7 @@ def _is_final(error: ClientError) -> bool:
 def _closed_by_server(code: int, reason: str) -> ClientError:
     """What a close code of the server means; those of 44xx say not to come back as we are."""
     if code == 4401:
-        return NotAuthenticated(reason or "the credentials are not good any more")
+        return NotAuthenticated(reason or "the credentials are no longer valid")
     if 4400 <= code <= 4499:
         return Forbidden(reason or f"the server closed with {code}")
     return ConnectionLost(f"the server closed the connection ({code}{' ' if reason else ''}{reason})")

@@ -128,7 +128,7 @@ class Socket(TwistedProtocol):
             elif isinstance(event, Frame):
                 self._take(event)
         if self._codec.handshake_exc is not None and self._error is None:
-            self._error = BadAnswer("the answer is no HTTP; is this a netsvc?")
+            self._error = BadAnswer("the answer is not HTTP; is this a netsvc server?")
         self._flush()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
@@ -159,7 +159,7 @@ class Socket(TwistedProtocol):
         elif isinstance(self._codec.handshake_exc, InvalidStatus):
             self._error = refusal(response.status_code, _reason(response), retry_seconds(response.headers.get("Retry-After")))
         else:
-            self._error = BadAnswer(f"the answer is no WebSocket: {self._codec.handshake_exc}")
+            self._error = BadAnswer(f"the answer is not a WebSocket handshake: {self._codec.handshake_exc}")
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._fragments):
@@ -198,7 +198,7 @@ class Socket(TwistedProtocol):
                 self._flush()
             self._set_timer(limits.pong, self._listen_for_silence)
         else:
-            self._error = ConnectionLost("the server does not answer any more")
+            self._error = ConnectionLost("the server no longer answers")
             self.abort()
 
     def _set_timer(self, seconds: float | None, action: Any = None) -> None:

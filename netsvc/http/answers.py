@@ -67,7 +67,7 @@ def render_switch(request: Request, deflate: PermessageDeflate | None) -> tuple[
     """The answer to a right opening handshake (RFC 6455 section 4.2.2), and what it agrees to. BadHandshake: it is not right."""
     accept = check_handshake(request.method, request.headers)
     if not request.flags & UPGRADE:
-        raise BadHandshake("a WebSocket is opened with HTTP/1.1", 426)
+        raise BadHandshake("a WebSocket needs HTTP/1.1", 426)
     fields = [value for name, value in request.headers if name == b"sec-websocket-extensions"]
     agreement = deflate.agree(fields) if deflate is not None and fields else None
     extension = b"" if agreement is None else b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer

@@ -181,7 +181,7 @@ class Stream:
             self._left -= len(data)
             if self._left < 0:
                 self.break_off()
-                raise ValueError(f"the stream was announced with {self.length} bytes and got more")
+                raise ValueError(f"the stream was announced with {self.length} bytes, but more were written")
         self._transport.write(data)
 
     def writable(self) -> "Deferred[None]":

@@ -31,13 +31,13 @@ def certificate_problem(files: Mapping[str, str]) -> str | None:
     try:
         certificate = Certificate.loadPEM(data)
     except crypto.Error:
-        return f"no certificate in PEM form is in {certificate_path}"
+        return f"there is no certificate in PEM form in {certificate_path}"
     if _PROTECTED.search(data):
         return _passphrase(key_path)
     try:
         key = KeyPair.load(data, crypto.FILETYPE_PEM)
     except crypto.Error:
-        return f"no private key in PEM form is in {key_path}"
+        return f"there is no private key in PEM form in {key_path}"
     try:
         pair = PrivateCertificate.fromCertificateAndKeyPair(certificate, key)
     except VerifyError:
@@ -51,17 +51,17 @@ def _chain_problem(files: Mapping[str, str], pair: Any) -> str | None:
     if "extraCertChain" in files:
         chain = _CHAINED.findall(Path(files["extraCertChain"]).read_bytes())
         if not chain:
-            return f"no certificate in PEM form is in {files['extraCertChain']}"
+            return f"there is no certificate in PEM form in {files['extraCertChain']}"
     parameters = None
     if "dhParameters" in files:
         parameters = DiffieHellmanParameters.fromFile(FilePath(files["dhParameters"]))
         if b"-----BEGIN DH PARAMETERS-----" not in Path(files["dhParameters"]).read_bytes():
-            return f"no Diffie-Hellman parameters in PEM form are in {files['dhParameters']}"
+            return f"there are no Diffie-Hellman parameters in PEM form in {files['dhParameters']}"
     try:
         certificates = [Certificate.loadPEM(each).original for each in chain] if chain else None
         CertificateOptions(privateKey=pair.privateKey.original, certificate=pair.original, extraCertChain=certificates, dhParameters=parameters).getContext()
     except (crypto.Error, SSL.Error) as error:
-        return f"OpenSSL does not take what is in {', '.join(dict.fromkeys(files.values()))}: {_reason(error)}"
+        return f"OpenSSL rejects {', '.join(dict.fromkeys(files.values()))}: {_reason(error)}"
     return None
 
 
@@ -84,12 +84,12 @@ def folder_problem(folder: str) -> str | None:
                 else:
                     keys.add(KeyPair.load(block, crypto.FILETYPE_PEM).keyHash())
             except crypto.Error as error:
-                return f"OpenSSL does not take the {kind.decode()} in {path}: {_reason(error)}"
+                return f"OpenSSL rejects the {kind.decode()} in {path}: {_reason(error)}"
     usable = [certificates[key] for key in certificates.keys() & keys]
     if not usable:
-        return f"no certificate with its private key is in the files of {folder} that end in .pem"
+        return f"no file in {folder} that ends in .pem holds a certificate with its private key"
     if not any(_host_names(certificate) for certificate in usable):
-        return f"no certificate in {folder} names a host (subjectAltName), and by that it is found"
+        return f"no certificate in {folder} names a host (subjectAltName), by which it would be chosen"
     return None
 
 
@@ -107,7 +107,7 @@ def _host_names(certificate: Certificate) -> list[str]:
 
 
 def _passphrase(path: str) -> str:
-    return f"the private key in {path} has a passphrase, and there is nobody to ask for it; `openssl pkey -in {path} -out FILE` writes it without"
+    return f"the private key in {path} has a passphrase, which the server cannot ask for; `openssl pkey -in {path} -out FILE` writes the key without it"
 
 
 def _reason(error: Exception) -> str:

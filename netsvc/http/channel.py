@@ -84,7 +84,7 @@ class HttpChannel:
         if self._factory.admit(self, self._transport.peer):
             self._intake.open()
         elif self._factory.refuse(self):
-            self._refuse(Overloaded("there are as many connections as there may be", retry_after=self._factory.websockets.return_after()))
+            self._refuse(Overloaded("the server has as many connections as [limits] connections allows", retry_after=self._factory.websockets.return_after()))
         else:
             self.abort()
 
@@ -227,7 +227,7 @@ class HttpChannel:
         elif isinstance(result, Upgrade):
             self._upgrade(request, result)
         else:
-            self._send(request, error_answer(request, TypeError(f"a handler gave {result!r}, which is no answer")))
+            self._send(request, error_answer(request, TypeError(f"a handler gave {result!r}, which is not an answer")))
 
     def _begin(self, request: Request) -> Turn:
         self._state = BUSY

@@ -100,11 +100,11 @@ def endpoint_faults(settings: Settings, sections: Sequence[str], doubts: list[Fa
                 if certain or doubts is None:
                     faults.append(Fault(place, section, "listen", problem))
                 else:
-                    doubts.append(Fault(place, section, "listen", f"{problem}; whether the daemon can shows when it starts"))
+                    doubts.append(Fault(place, section, "listen", f"{problem}; the daemon itself may be able to read it"))
             address = address_of(text)
             first = next((where for other, where in taken if clash(other, address)), None)
             if first is not None:
-                faults.append(Fault(place, section, "listen", f"{text}: the address is taken by {first}"))
+                faults.append(Fault(place, section, "listen", f"{text}: the address is already taken by {first}"))
             taken.append((address, _described(section, place, text)))
     return faults
 

@@ -116,7 +116,7 @@ class Outbound:
             reader.shed()
         if self.shed > before:
             self._log.warn(
-                "{count} clients that do not read are given up: more waits for them than [limits] outbound allows; {bytes} bytes still wait",
+                "{count} clients that do not read were disconnected: more waits for them than [limits] outbound allows; {bytes} bytes still wait",
                 count=self.shed - before,
                 bytes=self.bytes,
             )

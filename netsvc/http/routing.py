@@ -55,7 +55,7 @@ class Routes:
         route = Route(handler, body_limit, public, streaming, waiting, own_deadline)
         node = self._node(pattern)
         if method in node.routes and not (method == "HEAD" and node.routes["HEAD"] is node.routes.get("GET")):
-            raise ValueError(f"{method} {pattern} is there already")
+            raise ValueError(f"{method} {pattern} is already registered")
         node.routes[method] = route
         if method == "GET":
             node.routes.setdefault("HEAD", route)
@@ -75,7 +75,7 @@ class Routes:
             is_tail = name.endswith("...")
             name = name.removesuffix("...")
             if not segment.endswith("}") or not name.isidentifier() or (is_tail and position < len(segments) - 1):
-                raise ValueError(f"{segment!r} in {pattern!r} is no variable")
+                raise ValueError(f"{segment!r} in {pattern!r} is not a variable")
             known = node.tail if is_tail else node.variable
             if known is None:
                 known = (name, _Node())
@@ -164,7 +164,7 @@ def _other_method(method: str, routes: dict[str, Route]) -> Route:
         return Route(lambda request: Response(204, headers=allow), public=True)
 
     def refuse(request: Request) -> NoReturn:
-        raise HttpError(405, f"{method} is not for this URL", allow)
+        raise HttpError(405, f"{method} is not allowed for this URL; allowed are {allow[0][1].decode()}", allow)
 
     return Route(refuse, public=True)
 
@@ -174,7 +174,7 @@ def _redirect(target: bytes) -> Route:
 
 
 def _bad_target(request: Request) -> NoReturn:
-    raise InvalidRequest("the target * is for OPTIONS")
+    raise InvalidRequest("only OPTIONS may have the target *")
 
 
 _BAD_TARGET = Route(_bad_target, public=True)

@@ -43,8 +43,8 @@ def _raising(error: Callable[[], NetsvcError]) -> Route:
     return Route(refuse, public=True)
 
 
-_MISDIRECTED = _raising(lambda: HttpError(421, "this server is not reached under this Host; its names are in [http] hosts"))
-_FOREIGN = _raising(lambda: Forbidden("this Origin may not do that here; those that may are in [http] origins"))
+_MISDIRECTED = _raising(lambda: HttpError(421, "this Host is not a name of this server; its names are listed in [http] hosts"))
+_FOREIGN = _raising(lambda: Forbidden("this Origin is not allowed to do that here; allowed origins are listed in [http] origins"))
 
 
 class _CountedWebSockets:

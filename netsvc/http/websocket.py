@@ -289,11 +289,11 @@ class WebSocketConnection:
     def transport_shed(self) -> None:
         """See TransportOwner: the client does not read, and all together keep too much waiting. 1013: it may come back."""
         if self._state == _OPEN and self._transport.shorten():
-            why = CloseReason(1013, "too much waits for you")
+            why = CloseReason(1013, "you read too slowly")
             self.send_away(why, self._registry.return_after())
             self.close(*why)
         else:
-            self._abort("takes no bytes")
+            self._abort("reads nothing")
 
     # What the client sends.
 
@@ -433,12 +433,12 @@ class WebSocketConnection:
         if self._state != _OPEN:
             self._abort("")
         elif self._overdue():
-            self._fail(CloseReason(1008, "a message was not whole in time"))
+            self._fail(CloseReason(1008, "a message took too long to arrive"))
         elif self._heard:
             self._ask(_NOTHING, limits.ping_interval)
         elif self._transport.full:
             if self._transport.stalled() and self._asked == _PROGRESS:
-                self._abort("takes no bytes")
+                self._abort("reads nothing")
             else:
                 self._ask(_PROGRESS, limits.pong_timeout)
         elif self._paused:

@@ -129,7 +129,7 @@ class OrderedServices(MultiService):
             try:
                 await maybeDeferred(part.service.stopService).addTimeout(part.stop_deadline, self._clock)
             except TimeoutError:
-                self._log.error("{name} did not stop within {seconds:g} s; going on without it", name=name, seconds=part.stop_deadline)
+                self._log.error("{name} did not stop within {seconds:g} s; continuing without it", name=name, seconds=part.stop_deadline)
             except Exception:
                 self._log.failure("{name} failed while stopping", name=name)
         waiting, self._stopping = self._stopping or [], None

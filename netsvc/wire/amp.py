@@ -86,7 +86,7 @@ class BoxReader:
                 break
             length = int.from_bytes(self._data[start - 2 : start], "big")
             if self._key is None and length > LONGEST_KEY:
-                return self._break(Malformed(f"this is no AMP: a key of {length} bytes"))
+                return self._break(Malformed(f"this is not AMP: a key of {length} bytes"))
             if self._size + length > self._most or len(self._box) >= _KEYS:
                 return self._break(TooLarge(f"a box of more than {self._most} bytes or {_KEYS} keys"))
             if start + length > len(self._data):

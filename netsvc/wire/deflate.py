@@ -55,7 +55,7 @@ def parse_extensions(value: bytes) -> list[tuple[str, Parameters]]:
         position = element.end()
         content: bytes | None = bare if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted, flags=re.DOTALL)
         if content is not None and re.fullmatch(_TOKEN, content) is None:
-            raise BadHandshake("Sec-WebSocket-Extensions: a quoted value is no token")
+            raise BadHandshake("Sec-WebSocket-Extensions: a quoted value is not a token")
         if parameters is not None:
             parameters.append((name.decode(), None if content is None else content.decode()))
         elif content is not None:

@@ -350,7 +350,7 @@ class RequestReader:
             if self.chunked:
                 raise BadMessage("HTTP/1.0 has no Transfer-Encoding")
         elif version != "1.1":
-            raise BadMessage(f"HTTP/{version} is not spoken here")
+            raise BadMessage(f"HTTP/{version} is not supported")
         if not parser.should_keep_alive():
             flags |= CLOSE
         if parser.should_upgrade() and version == "1.1":
@@ -437,7 +437,7 @@ class RequestReader:
             raise self._head_too_large()
 
     def _head_too_large(self) -> BadMessage:
-        return BadMessage(f"the head, or what frames the chunks, is larger than {self._max_head} bytes ([http] max_head)", 431)
+        return BadMessage(f"the head, or the framing of the chunks, is larger than {self._max_head} bytes ([http] max_head)", 431)
 
     def _body_too_large(self) -> BadMessage:
         return BadMessage(f"the body is larger than {self._max_body} bytes", 413)

@@ -74,7 +74,7 @@ class Heads:
             lines.append(b"Content-Length: %d\r\n" % length)
         for name, value in headers:
             if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-                raise ValueError(f"{name!r}: {value!r} is no header field")
+                raise ValueError(f"{name!r}: {value!r} is not a header field")
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"\r\n")
         return b"".join(lines)

@@ -100,7 +100,7 @@ def check_handshake(method: str, headers: Iterable[tuple[bytes, bytes]]) -> byte
         elif name == b"sec-websocket-key":
             keys.append(value.strip())
     if b"websocket" not in upgrade or b"upgrade" not in connection:
-        raise BadHandshake("a WebSocket is asked for with Upgrade: websocket and Connection: Upgrade", 426)
+        raise BadHandshake("a WebSocket needs Upgrade: websocket and Connection: Upgrade", 426)
     if method != "GET":
         raise BadHandshake("a WebSocket is opened with GET")
     if versions != [b"13"]:

@@ -179,7 +179,7 @@ def _date_text(moment: datetime) -> str:
 
 def _check_encoding(name: str) -> None:
     if name.lower() not in ENCODINGS:
-        raise Malformed(f"encoding {name[:50]!r} is not read here: write UTF-8")
+        raise Malformed(f"encoding {name[:50]!r} is not supported: use UTF-8")
 
 
 def _declared(version: str, encoding: str | None, standalone: int) -> None:
@@ -236,7 +236,7 @@ class _CallReader:
         inside, items = parent.name, parent.items
         if inside == "value":
             if items or name not in _VALUES:
-                raise InvalidRequest(f"<{name[:50]}> is no type" if name not in _VALUES else "a <value> holds one value")
+                raise InvalidRequest(f"<{name[:50]}> is not a type" if name not in _VALUES else "a <value> holds one value")
         elif inside in _REPEATED:
             if name != _REPEATED[inside]:
                 raise _misplaced(name, inside)
@@ -291,15 +291,15 @@ class _CallReader:
     def _scalar(self, name: str, text: str) -> Any:
         name = name.removeprefix("ex:")
         if name in self._limits.off:
-            raise InvalidParams(f"<{name}> is off: [rpc] xmlrpc_{name}")
+            raise InvalidParams(f"<{name}> is turned off: [rpc] xmlrpc_{name}")
         value = _SCALARS[name](text if name == "string" else text.strip(_XML_SPACE))
         if value is None and (name != "nil" or text.strip(_XML_SPACE)):
-            raise InvalidParams(f"{text.strip(_XML_SPACE)[:50]!r} is no <{name}>{_HINTS.get(name, '')}")
+            raise InvalidParams(f"{text.strip(_XML_SPACE)[:50]!r} is not valid in <{name}>{_HINTS.get(name, '')}")
         return value
 
 
 def _misplaced(name: str, inside: str) -> InvalidRequest:
-    return InvalidRequest(f"<{name[:50]}> in <{inside}>" if inside else f"<{name[:50]}> is no <methodCall>")
+    return InvalidRequest(f"<{name[:50]}> in <{inside}>" if inside else f"<{name[:50]}> is not <methodCall>")
 
 
 def _struct(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -188,8 +188,8 @@ class Calling(ServerCase):
         self.assertEqual(self.bad(7, "call", "m"), "netsvc: cannot reach http://127.0.0.1:8080: Connection refused\n")
         self.client.outcomes = [Untrusted("no")]
         self.bad(7, "call", "m")
-        self.client.outcomes = [BadAnswer("HTTP status 404; is this a netsvc?", 404)]
-        self.assertEqual(self.bad(1, "call", "m"), "netsvc: HTTP status 404; is this a netsvc?\n")
+        self.client.outcomes = [BadAnswer("HTTP status 404; is this a netsvc server?", 404)]
+        self.assertEqual(self.bad(1, "call", "m"), "netsvc: HTTP status 404; is this a netsvc server?\n")
 
     def test_bugs(self) -> None:
         """An error that nobody thought of is not disguised."""

@@ -53,7 +53,7 @@ class Posting(ServerCase):
         """What makes no sense together is said to."""
         self.bad(2, "chat", "lobby", "--post", "x", "--tail")
         self.bad(2, "chat", "lobby", "--json")
-        self.assertIn("no cursor", self.bad(2, "chat", "lobby", "--tail", "--after", "x"))
+        self.assertIn("not a cursor", self.bad(2, "chat", "lobby", "--tail", "--after", "x"))
         self.bad(2, "chat", "lobby", "--tail", "--limit", "201")
 
 

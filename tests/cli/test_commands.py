@@ -15,8 +15,8 @@ class Checking(CommandCase):
 
     def test_right(self) -> None:
         """Right settings: one line and status 0; nothing is created."""
-        self.assertEqual(self.good("check", "--config", str(self.config)), f"the settings are right: {self.config}\n")
-        self.assertEqual(self.good("check"), "the settings are right: the defaults\n")
+        self.assertEqual(self.good("check", "--config", str(self.config)), f"the settings are correct: {self.config}\n")
+        self.assertEqual(self.good("check"), "the settings are correct: the defaults\n")
         self.assertFalse(self.state.exists())
 
     def test_wrong(self) -> None:
@@ -34,9 +34,9 @@ class Checking(CommandCase):
     def test_what_only_the_daemon_knows(self) -> None:
         """A file that this user may not read is no fault: what is not known is said beside the result."""
         result = self.run_netsvc("check", "--set", "http.listen=ssl:1:privateKey=/run/credentials/none.service/key.pem")
-        self.assertEqual((result.exit_code, result.stdout), (0, "the settings are right: the defaults\n"))
+        self.assertEqual((result.exit_code, result.stdout), (0, "the settings are correct: the defaults\n"))
         self.assertTrue(result.stderr.startswith("netsvc: --set http.listen: ssl: cannot read privateKey /run/credentials/"), result.stderr)
-        self.assertIn("whether the daemon can shows when it starts", result.stderr)
+        self.assertIn("the daemon itself may be able to read it", result.stderr)
 
     def test_overrides(self) -> None:
         """Overrides are checked with the file."""

@@ -105,10 +105,10 @@ class Tunnels(WayCase):
 
     def test_refuses(self) -> None:
         """A proxy that refuses, or is none."""
-        self.assertEqual(self.refused(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), "the proxy refuses: 407 Proxy Authentication Required")
-        self.assertEqual(self.refused(b"HTTP/1.0 502\r\n\r\n"), "the proxy refuses: 502")
-        self.assertIn("no HTTP", self.refused(b"SSH-2.0-x\r\n\r\n"))
-        self.assertIn("no HTTP", self.refused(b"x" * (LONGEST_HEAD + 1)))
+        self.assertEqual(self.refused(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), "the proxy refused: 407 Proxy Authentication Required")
+        self.assertEqual(self.refused(b"HTTP/1.0 502\r\n\r\n"), "the proxy refused: 502")
+        self.assertIn("did not answer in HTTP", self.refused(b"SSH-2.0-x\r\n\r\n"))
+        self.assertIn("did not answer in HTTP", self.refused(b"x" * (LONGEST_HEAD + 1)))
 
     def test_ends(self) -> None:
         """One that hangs up, and one that is not there."""

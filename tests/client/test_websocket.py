@@ -188,7 +188,7 @@ class Open(SocketCase):
         self.ground.clock.advance(30)
         self.ground.clock.advance(10)
         self.assertTrue(self.server.transport.aborted)
-        self.assertEqual(self.owner.told, [(ABNORMAL, "", ConnectionLost, "the server does not answer any more")])
+        self.assertEqual(self.owner.told, [(ABNORMAL, "", ConnectionLost, "the server no longer answers")])
 
 
 class RetryAfter(SynchronousTestCase):

@@ -47,12 +47,12 @@ class CertificateTests(SynchronousTestCase):
 
     def test_not_there(self) -> None:
         """A file without what it is named for."""
-        self.check(f"no certificate in PEM form is in {self.key}", privateKey=self.key)
-        self.check(f"no certificate in PEM form is in {self.junk}", privateKey=self.key, certKey=self.junk)
-        self.check(f"no private key in PEM form is in {self.certificate}", privateKey=self.certificate)
-        self.check(f"no certificate in PEM form is in {self.key}", privateKey=self.key, certKey=self.certificate, extraCertChain=self.key)
+        self.check(f"there is no certificate in PEM form in {self.key}", privateKey=self.key)
+        self.check(f"there is no certificate in PEM form in {self.junk}", privateKey=self.key, certKey=self.junk)
+        self.check(f"there is no private key in PEM form in {self.certificate}", privateKey=self.certificate)
+        self.check(f"there is no certificate in PEM form in {self.key}", privateKey=self.key, certKey=self.certificate, extraCertChain=self.key)
         self.check(
-            f"no Diffie-Hellman parameters in PEM form are in {self.key}",
+            f"there are no Diffie-Hellman parameters in PEM form in {self.key}",
             privateKey=self.key,
             certKey=self.certificate,
             dhParameters=self.key,
@@ -69,15 +69,15 @@ class CertificateTests(SynchronousTestCase):
         certificate, key = make_certificate(self.folder(), passphrase=b"secret")
         problem = certificate_problem({"privateKey": str(key), "certKey": str(certificate)})
         self.assertEqual(
-            problem, f"the private key in {key} has a passphrase, and there is nobody to ask for it; `openssl pkey -in {key} -out FILE` writes it without"
+            problem, f"the private key in {key} has a passphrase, which the server cannot ask for; `openssl pkey -in {key} -out FILE` writes the key without it"
         )
 
     def test_openssl_refuses(self) -> None:
         """What would show only when the first client comes."""
         certificate, key = make_certificate(self.folder(), key=generate_private_key(65537, 1024))
-        problem = f"OpenSSL does not take what is in {key}, {certificate}: ee key too small"
+        problem = f"OpenSSL rejects {key}, {certificate}: ee key too small"
         self.check(problem, privateKey=key, certKey=certificate, cannot_start=False)
-        problem = f"OpenSSL does not take what is in {self.key}, {self.certificate}, {self.junk}: "
+        problem = f"OpenSSL rejects {self.key}, {self.certificate}, {self.junk}: "
         self.assertIn(problem, str(certificate_problem({"privateKey": str(self.key), "certKey": str(self.certificate), "extraCertChain": str(self.junk)})))
 
 
@@ -102,7 +102,7 @@ class FolderTests(SynchronousTestCase):
 
     def test_nothing_of_use(self) -> None:
         """No file, or none with both halves of a pair: nobody could be served."""
-        problem = f"no certificate with its private key is in the files of {self.folder} that end in .pem"
+        problem = f"no file in {self.folder} that ends in .pem holds a certificate with its private key"
         self.assertEqual(folder_problem(str(self.folder)), problem)
         made = make_certificate(self.folder)
         made.key_file.unlink()
@@ -110,7 +110,7 @@ class FolderTests(SynchronousTestCase):
 
     def test_no_names(self) -> None:
         """A certificate is found by its host names, not by addresses or its subject."""
-        problem = f"no certificate in {self.folder} names a host (subjectAltName), and by that it is found"
+        problem = f"no certificate in {self.folder} names a host (subjectAltName), by which it would be chosen"
         make_certificate(self.folder, "192.0.2.1")
         self.assertEqual(folder_problem(str(self.folder)), problem)
         make_certificate(self.folder, extensions=False)
@@ -121,7 +121,7 @@ class FolderTests(SynchronousTestCase):
         make_certificate(self.folder)
         broken = self.folder / "broken.pem"
         broken.write_text("-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n")
-        self.assertIn(f"OpenSSL does not take the CERTIFICATE in {broken}: ", str(folder_problem(str(self.folder))))
+        self.assertIn(f"OpenSSL rejects the CERTIFICATE in {broken}: ", str(folder_problem(str(self.folder))))
         broken.unlink()
         key = make_certificate(self.folder, passphrase=b"secret").key_file
         self.assertIn(f"the private key in {key} has a passphrase", str(folder_problem(str(self.folder))))

@@ -152,17 +152,17 @@ class AddressFaultTests(FaultCase):
         self.assertEqual(
             self.faults("[http]\nlisten =\n  tcp:80\n  tcp:81\n  tcp:80\n[amp]\nlisten = tcp:81:interface=127.0.0.1\n"),
             [
-                "netsvc.ini:5: [http] listen: tcp:80: the address is taken by tcp:80 in netsvc.ini:3",
-                "netsvc.ini:7: [amp] listen: tcp:81:interface=127.0.0.1: the address is taken by tcp:81 in netsvc.ini:4",
+                "netsvc.ini:5: [http] listen: tcp:80: the address is already taken by tcp:80 in netsvc.ini:3",
+                "netsvc.ini:7: [amp] listen: tcp:81:interface=127.0.0.1: the address is already taken by tcp:81 in netsvc.ini:4",
             ],
         )
         self.assertEqual(
             self.faults("[lines]\nlisten = tcp:8080\n"),
-            ["netsvc.ini:2: [lines] listen: tcp:8080: the address is taken by tcp:8080:interface=127.0.0.1, the default of [http] listen"],
+            ["netsvc.ini:2: [lines] listen: tcp:8080: the address is already taken by tcp:8080:interface=127.0.0.1, the default of [http] listen"],
         )
         self.assertEqual(
             self.faults("[lines]\nlisten = tcp:1\n", "amp.listen=tcp:1"),
-            ["--set amp.listen: tcp:1: the address is taken by tcp:1 in netsvc.ini:2"],
+            ["--set amp.listen: tcp:1: the address is already taken by tcp:1 in netsvc.ini:2"],
         )
 
     def test_right(self) -> None:
@@ -216,7 +216,7 @@ class FileFaultTests(FaultCase):
             self.assertEqual(self.faults(text), [problem])
             doubts: list[Fault] = []
             self.load(text, doubts=doubts)
-        self.assertEqual([str(doubt).replace(f"{self.folder}/", "", 1) for doubt in doubts], [f"{problem}; whether the daemon can shows when it starts"])
+        self.assertEqual([str(doubt).replace(f"{self.folder}/", "", 1) for doubt in doubts], [f"{problem}; the daemon itself may be able to read it"])
 
     def test_not_now(self) -> None:
         """Likewise a credential of systemd's, which is there only while the service runs; what else is missing is so for everybody."""
@@ -235,14 +235,14 @@ class FileFaultTests(FaultCase):
         doubts: list[Fault] = []
         self.assertEqual(
             self.faults(f"{listen}{certificate.key_file}\n", doubts=doubts),
-            ["netsvc.ini:2: [http] listen: ssl: no certificate in PEM form is in key.pem"],
+            ["netsvc.ini:2: [http] listen: ssl: there is no certificate in PEM form in key.pem"],
         )
         self.assertEqual(doubts, [])
 
     def test_folders(self) -> None:
         """What is in the folder of a tls: endpoint likewise; of a file that may not be read only the daemon knows."""
         text = f"[http]\nlisten = tls:{self.folder}:1\n"
-        self.assertIn("no certificate with its private key", self.faults(text)[0])
+        self.assertIn("holds a certificate with its private key", self.faults(text)[0])
         made = make_certificate(self.folder)
         self.load(text)
         refusal = PermissionError(13, "Permission denied", str(made.key_file))

@@ -208,7 +208,7 @@ class WebSocketTests(DirectCase):
         """In the midst of a long message there is no place for a Close."""
         self.connection.write(text_frame(bytes(120_000)))
         self.clock.advance(0)
-        self.assertEqual((self.application.ends, self.outbound.bytes), ([(1006, "takes no bytes")], 0))
+        self.assertEqual((self.application.ends, self.outbound.bytes), ([(1006, "reads nothing")], 0))
 
     def test_while_closing(self) -> None:
         """One that is being closed is cut."""

@@ -91,6 +91,7 @@ class RoutesTests(SynchronousTestCase):
         self.assertEqual((error.status, error.headers), (405, ((b"Allow", b"GET, HEAD, OPTIONS, PUT"),)))
         error = self.assertRaises(HttpError, self.answer, "/rpc", "GET")
         self.assertEqual(error.headers, ((b"Allow", b"OPTIONS, POST"),))
+        self.assertEqual(error.detail, "GET is not allowed for this URL; allowed are OPTIONS, POST")
 
     def test_options(self) -> None:
         """So does OPTIONS, unless it has a route; for * it speaks for the server."""

@@ -357,12 +357,12 @@ class LivenessTests(ConnectionCase):
         self.assertEqual(self.wire.ended, "")
 
     def test_full_and_stalled(self) -> None:
-        """A client that is silent and takes no bytes is given up; no ping is put behind what waits."""
+        """A client that is silent and reads nothing is disconnected; no ping is queued after the waiting data."""
         self.wire.pauseProducing()
         self.advance(30)
         self.assertEqual((self.wire.sent(), self.wire.ended), (b"", ""))
         self.advance(10)
-        self.assertEqual(self.application.ends, [(1006, "takes no bytes")])
+        self.assertEqual(self.application.ends, [(1006, "reads nothing")])
 
     def test_full_and_slow(self) -> None:
         """A client that is silent because it is still taking bytes stays, and is pinged when they are gone."""

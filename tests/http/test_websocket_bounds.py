@@ -179,7 +179,7 @@ class UnfinishedTests(ConnectionCase):
         for _ in range(95):
             self.receive(client_frame(0, b"a", fin=False))
             self.clock.advance(1.0)
-        self.assertEqual((self.application.ends, self.wire.ended), ([(1008, "a message was not whole in time")], "half closed"))
+        self.assertEqual((self.application.ends, self.wire.ended), ([(1008, "a message took too long to arrive")], "half closed"))
 
     def test_one_after_the_other(self) -> None:
         """One that is always in the midst of a message, but never of the same for long, stays."""

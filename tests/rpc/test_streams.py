@@ -313,7 +313,7 @@ class TimeTests(StreamCase):
             drips[0].dataReceived(b"x")
             talks[0].dataReceived(b'"}\n{"x":"')
         (last,) = self.heard(drips[1])
-        self.assertEqual(last["params"], {"code": 1008, "reason": "a message was not whole in time"})
+        self.assertEqual(last["params"], {"code": 1008, "reason": "a message took too long to arrive"})
         self.assertNotIn("server.closing", [message.get("method") for message in self.heard(talks[1])])
 
     def test_a_message_that_is_not_read(self) -> None:
