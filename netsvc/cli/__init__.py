@@ -1,4 +1,4 @@
-"""The console script ``netsvc``: checks settings, keeps accounts, calls procedures, talks in rooms."""
+"""The console script ``netsvc``: checks settings, manages accounts, calls procedures, talks in rooms."""
 
 from netsvc.cli.commands import main
 

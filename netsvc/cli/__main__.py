@@ -1,4 +1,4 @@
-"""``python -m netsvc.cli``, where the console script is not on the path."""
+"""``python -m netsvc.cli``, for when the console script is not on the path."""
 
 from netsvc.cli.commands import main
 

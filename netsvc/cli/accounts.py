@@ -27,7 +27,7 @@ _LABEL = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
 _LONGEST_LINE = 1 << 20
 
 _LONGEST_LIFE = 36_500 * 86_400
-"""Seconds that a token may be given: a hundred years, which any calendar can write."""
+"""The longest life of a token, in seconds: a hundred years, which any calendar can write."""
 
 _name = click.argument("name")
 _role = click.Choice(ROLES)
@@ -35,7 +35,7 @@ _password_stdin = click.option("--password-stdin", is_flag=True, help="Read the 
 
 
 def _lifetime(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """A duration as the INI file writes it, of some use to a token."""
+    """A duration, written as in the INI file, that makes sense for a token."""
     if value is None:
         return None
     form: Form = next(part for part in get_args(Duration) if isinstance(part, Form))
@@ -44,25 +44,25 @@ def _lifetime(context: click.Context, parameter: click.Parameter, value: str | N
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if not 1 <= seconds <= _LONGEST_LIFE:
-        raise click.BadParameter("write between 1s and 36500d; without it a token is good until it is revoked")
+        raise click.BadParameter("expected 1s to 36500d; without this option a token is valid until it is revoked")
     return seconds
 
 
 @click.group()
 def user() -> None:
-    """Keep users, also while the daemon runs."""
+    """Manage users, even while the daemon runs."""
 
 
 @user.command("add")
 @_name
 @click.option("--role", type=_role, default="member", show_default=True)
 @_password_stdin
-@click.option("--no-password", is_flag=True, help="Only tokens shall log in.")
+@click.option("--no-password", is_flag=True, help="Allow login with tokens only.")
 @state_options
 def add_user(choice: StateChoice, name: str, role: str, password_stdin: bool, no_password: bool) -> None:
     """Add a user; asks for a password."""
     if password_stdin and no_password:
-        raise click.UsageError("--password-stdin and --no-password exclude each other")
+        raise click.UsageError("--password-stdin and --no-password cannot be used together")
     name = fold_user_name(name)
     kept = "" if no_password else _new_password(choice, password_stdin)
     with choice.open(new=True) as accounts:
@@ -75,7 +75,7 @@ def add_user(choice: StateChoice, name: str, role: str, password_stdin: bool, no
 @_password_stdin
 @state_options
 def set_password(choice: StateChoice, name: str, password_stdin: bool) -> None:
-    """Change a password; ends the user's sessions, not tokens."""
+    """Change a password. This ends the user's sessions, but not tokens."""
     name = fold_user_name(name)
     kept = _new_password(choice, password_stdin)
     with choice.open() as accounts:
@@ -92,7 +92,7 @@ def set_role(choice: StateChoice, name: str, role: str) -> None:
     name = fold_user_name(name)
     with choice.open() as accounts:
         accounts.set_role(name, role)
-    note(f"{name} is {role} now")
+    note(f"{name} is now {role}")
 
 
 @user.command("remove")
@@ -101,7 +101,7 @@ def set_role(choice: StateChoice, name: str, role: str) -> None:
 def remove_user(choice: StateChoice, name: str) -> None:
     """Remove a user with all tokens and sessions.
 
-    What the user has written stays, and is not for the next user of that name to change.
+    What the user has written stays; the next user of that name cannot change it.
     """
     name = fold_user_name(name)
     with choice.open() as accounts:
@@ -119,7 +119,7 @@ def list_users(choice: StateChoice) -> None:
 
 
 def _new_password(choice: StateChoice, from_stdin: bool) -> str:
-    """A new password's argon2id string. It is never an argument: those can be seen by every user of the machine."""
+    """The argon2id string of a new password. The password is never an argument: every user of the machine can see those."""
     if from_stdin:
         line = sys.stdin.buffer.readline(_LONGEST_LINE)
         try:
@@ -134,30 +134,30 @@ def _new_password(choice: StateChoice, from_stdin: bool) -> str:
 def _asked_for_password() -> str:
     """A password that is typed twice, unseen.
 
-    :raises click.UsageError: there is no terminal on which that is possible; by itself getpass would go on and show it.
+    :raises click.UsageError: there is no terminal on which that is possible; getpass would show it all the same.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", GetPassWarning)
         try:
             return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
         except GetPassWarning:
-            raise click.UsageError("there is no terminal on which to ask for the password: use --password-stdin") from None
+            raise click.UsageError("there is no terminal to ask for the password on: use --password-stdin") from None
 
 
 @click.group()
 def token() -> None:
-    """Keep tokens for programs, also while the daemon runs."""
+    """Manage tokens for programs, even while the daemon runs."""
 
 
 @token.command("issue")
 @click.argument("user")
 @click.option("--label", default="", help="What it is for, up to 100 characters.")
-@click.option("--expires", callback=_lifetime, metavar="DURATION", help="How long it is good for, like 30d; default: until it is revoked.")
+@click.option("--expires", callback=_lifetime, metavar="DURATION", help="How long it is valid, like 30d; default: until it is revoked.")
 @state_options
 def issue_token(choice: StateChoice, user: str, label: str, expires: float | None) -> None:
-    """Give a user a new token. Its secret is printed once, alone on standard output, and kept nowhere."""
+    """Give a user a new token. Its secret is printed once, by itself on standard output, and stored nowhere."""
     if not _LABEL.fullmatch(label):
-        raise InvalidParams("label: at most 100 characters in one line", parameter="label")
+        raise InvalidParams("label: at most 100 characters, on one line", parameter="label")
     user = fold_user_name(user)
     id = b32encode(urandom(5)).decode("ascii").lower()
     secret = new_token_secret()
@@ -173,7 +173,7 @@ def issue_token(choice: StateChoice, user: str, label: str, expires: float | Non
 @click.argument("id")
 @state_options
 def revoke_token(choice: StateChoice, id: str) -> None:
-    """Revoke a token by its id, and within 5 s its connections."""
+    """Revoke a token by its id; its connections are closed within 5 s."""
     if id.startswith("nst_"):
         raise NotFound("give the token's id, not its secret; netsvc token list shows the ids")
     with choice.open() as accounts:
@@ -185,7 +185,7 @@ def revoke_token(choice: StateChoice, id: str) -> None:
 @click.argument("user", required=False)
 @state_options
 def list_tokens(choice: StateChoice, user: str | None) -> None:
-    """List the tokens of a user, or all."""
+    """List the tokens of a user, or of all users."""
     with choice.open() as accounts:
         records = accounts.tokens(fold_user_name(user) if user is not None else None)
     rows = [(record.id, record.user, record.role, day(record.created), _until(record.expires), record.label) for record in records]

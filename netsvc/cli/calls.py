@@ -1,4 +1,4 @@
-"""``netsvc call`` and ``netsvc status``: procedures of a running daemon, by the client."""
+"""``netsvc call`` and ``netsvc status``: call procedures of a running daemon, by way of the client."""
 
 import re
 import sys
@@ -23,7 +23,7 @@ _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
 def _number(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """A number: what is none is in every range."""
+    """A number of seconds: nan would be in every range."""
     if isnan(value):
         raise click.BadParameter("nan is not a number of seconds")
     return value
@@ -39,14 +39,14 @@ _deadline = click.option(
     callback=_number,
     help="How long to wait.",
 )
-_form = click.option("--json/--table", "as_json", default=None, help="How to show the result; by default a table in a terminal, else JSON in one line.")
+_form = click.option("--json/--table", "as_json", default=None, help="How to show the result; by default a table in a terminal, else JSON on one line.")
 
 
 def params_of(arguments: Sequence[str]) -> list[Any] | dict[str, Any] | None:
     """The params of a call: by name if the arguments are of the form ``name=value``, else by position; None if there are none.
 
-    A value that is no JSON is a string: ``lobby`` is ``"lobby"``. By position a text that begins like ``name=`` has to be JSON, since
-    whether a name was meant cannot be seen.
+    A value that is not JSON is a string: ``lobby`` is ``"lobby"``. By position, a text that begins like ``name=`` must be written as JSON,
+    since otherwise it would be taken for a name.
 
     :raises click.UsageError: some arguments are of that form and some are not.
     """
@@ -75,17 +75,17 @@ def _value(text: str) -> Any:
 @click.argument("arguments", nargs=-1, metavar="[JSON | NAME=JSON]...")
 @server_options
 @_deadline
-@click.option("--key", help="An idempotency key (a UUID): calling again with it has no further effect. Makes a call without answer be made again.")
-@click.option("--parts", is_flag=True, help="Print parts of the result as they come, before it: lines of JSON.")
+@click.option("--key", help="An idempotency key (a UUID): calling again with it has no further effect. A call that gets no answer is repeated.")
+@click.option("--parts", is_flag=True, help="Print parts of the result as they arrive, then the result: lines of JSON.")
 @_form
 def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline: float, key: str | None, parts: bool, as_json: bool | None) -> None:
     """Call a procedure of a running daemon and print its result.
 
-    The arguments are params by position or, in the form name=value, by name; not both. What is no JSON is taken as a string. By position a
-    text that begins like name= has to be JSON itself: '"a=b"'.
+    The arguments are params by position or, in the form name=value, by name; not both. A value that is not JSON is taken as a string. By
+    position, a text that begins like name= must be written as JSON: '"a=b"'.
     """
     if parts and as_json is False:
-        raise click.UsageError("--parts prints JSON, so it does not go with --table")
+        raise click.UsageError("--parts prints JSON, so it cannot be used with --table")
     params = params_of(arguments)
     if parts:
         run(server, _print_parts(server, method, params, deadline, key))
@@ -94,21 +94,21 @@ def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline
 
 
 async def _print_parts(server: ServerChoice, method: str, params: Any, deadline: float, key: str | None) -> None:
-    """Print parts of a result and the result itself; when who reads has had enough the call is cancelled."""
+    """Print parts of a result and the result itself; once nobody reads them any more, the call is cancelled."""
     async with while_read() as end:
 
         def heard(progress: dict[str, Any]) -> None:
             try:
                 if "data" in progress:
                     _print_line(progress["data"])
-            except Exception as error:  # the client would log it, and go on
+            except Exception as error:  # the client would log it and continue
                 end(error)
 
         _print_line(await _call(server, method, params, deadline, key, heard))
 
 
 def _print_line(value: Any) -> None:
-    """Print a value as JSON in one line, which reaches a pipe at once."""
+    """Print a value as JSON on one line, which reaches a pipe at once."""
     click.echo(visible(msgspec.json.encode(value).decode()))
 
 
@@ -117,15 +117,15 @@ def _print_line(value: Any) -> None:
 @_deadline
 @_form
 def status(server: ServerChoice, deadline: float, as_json: bool | None) -> None:
-    """Show how a running daemon does.
+    """Show how a running daemon is doing.
 
-    Versions, uptime and counts; that takes the token of an admin.
+    Versions, uptime and counts; this takes the token of an admin.
     """
     _show(run(server, _call(server, "server.status", None, deadline, None)), bool(as_json))
 
 
 async def _call(server: ServerChoice, method: str, params: Any, deadline: float, key: str | None, progress: Progress | None = None) -> Any:
-    # Without a key nobody has said that it may be made again; and who types wants to hear at once that there is no server.
+    # Without a key nobody has said that it may be repeated; and a person who types wants to hear at once that there is no server.
     limits = Limits(connect=deadline, deadline=deadline)
     async with server.client(limits=limits) as rpc:
         try:
@@ -135,7 +135,7 @@ async def _call(server: ServerChoice, method: str, params: Any, deadline: float,
 
 
 def _show(result: Any, as_json: bool | None) -> None:
-    """Print a result: as JSON, as a table, or as what suits where it goes."""
+    """Print a result: as JSON, as a table, or as suits where it goes."""
     terminal = sys.stdout.isatty()
     if as_json is False or (as_json is None and terminal):
         show_table(result)

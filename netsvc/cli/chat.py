@@ -13,7 +13,7 @@ from netsvc.client.events import parse_cursor
 __all__ = ["chat"]
 
 HISTORY = 50
-"""Messages of before, where somebody looks; a program gets those that it asks for."""
+"""How many earlier messages a person is shown; a program gets those that it asks for."""
 
 
 def _cursor(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -28,21 +28,21 @@ def _cursor(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.command(epilog=STATUSES)
 @click.argument("room")
 @server_options
-@click.option("--name", help="The name to have as a guest.")
-@click.option("--post", "posts", multiple=True, metavar="TEXT", help="Post this and end; may be repeated.")
-@click.option("--tail", "tailing", is_flag=True, help="Write what happens to standard output until SIGINT, and ask for nothing.")
-@click.option("--json", "as_json", is_flag=True, help="With --tail: one event a line, as JSON.")
-@click.option("--after", callback=_cursor, metavar="CURSOR", help="Begin behind this cursor, which every event has.")
-@click.option("--limit", type=click.IntRange(0, 200), help=f"Begin with so many events of before; by default {HISTORY}, with --tail 0.")
+@click.option("--name", help="The name to use as a guest.")
+@click.option("--post", "posts", multiple=True, metavar="TEXT", help="Post this and exit; may be repeated.")
+@click.option("--tail", "tailing", is_flag=True, help="Write what happens to standard output until SIGINT, and read no input.")
+@click.option("--json", "as_json", is_flag=True, help="With --tail: one event per line, as JSON.")
+@click.option("--after", callback=_cursor, metavar="CURSOR", help="Begin after this cursor; every event has one.")
+@click.option("--limit", type=click.IntRange(0, 200), help=f"Begin with this many earlier events; by default {HISTORY}, with --tail 0.")
 def chat(room: str, server: ServerChoice, name: str | None, posts: tuple[str, ...], tailing: bool, as_json: bool, after: str | None, limit: int | None) -> None:
     """Talk in a room.
 
-    In a terminal: its messages above, a line to write on below. Where standard input is no terminal, its lines are posted, each one once.
+    In a terminal: its messages above, a line to write on below. If standard input is not a terminal, its lines are posted, each exactly once.
     """
     if posts and tailing:
-        raise click.UsageError("--post and --tail exclude each other")
+        raise click.UsageError("--post and --tail cannot be used together")
     if as_json and not tailing:
-        raise click.UsageError("--json goes with --tail")
+        raise click.UsageError("--json can only be used with --tail")
     if tailing or (sys.stdin.isatty() and not sys.stdout.isatty() and not posts):
         run(server, tail(server, room, after, limit or 0, name, as_json))
     elif posts or not sys.stdin.isatty():
@@ -61,7 +61,7 @@ def _post(server: ServerChoice, room: str, posts: tuple[str, ...], name: str | N
 
 
 async def _talk(server: ServerChoice, room: str, after: str | None, history: int, name: str | None) -> None:
-    # As long as the terminal is open it is tried to be connected; messages are sent again as often.
+    # It tries to connect for as long as the terminal is open, and sends messages again each time.
     limits = Limits(attempts=1000, deadline=60.0)
     async with connected(server.client(name=name, transport="websocket", limits=limits)) as rpc:
         await Conversation(rpc, room, server.url, TerminalPrompt()).run(after, history)

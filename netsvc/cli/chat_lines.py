@@ -13,22 +13,22 @@ __all__ = ["ChatLines", "clean", "clean_name"]
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow", "bright_blue")
 
 _JOINERS = "\u200c\u200d"
-"""Characters that show nothing and yet belong to texts: in some languages' words, and in emoji."""
+"""Invisible characters that nevertheless belong in texts: in the words of some languages, and in emoji."""
 
 LONGEST_NAME = 64
-"""Characters of a name that are shown."""
+"""How many characters of a name are shown."""
 
 
 def clean(text: str) -> str:
-    """A text without anything that could give orders to a terminal: control characters become pictures, what turns the writing direction U+FFFD.
+    """A text without anything that could control a terminal: control characters become pictures, those that turn the writing direction U+FFFD.
 
-    Of line breaks of whatever kind ``\\n`` is left.
+    Line breaks of every kind become ``\\n``.
     """
     return "\n".join("".join(map(_shown, line)) for line in text.expandtabs(4).splitlines())
 
 
 def clean_name(name: str) -> str:
-    """A name in one line, likewise. Joiners are no part of names: two would look the same."""
+    """A name on one line, made safe in the same way. Joiners are not part of names: two would look the same."""
     shown = "".join("\ufffd" if character in _JOINERS else _shown(character) for character in name[:LONGEST_NAME])
     return shown if len(name) <= LONGEST_NAME else f"{shown}…"
 
@@ -41,9 +41,9 @@ def _shown(character: str) -> str:
 
 
 class ChatLines:
-    """Turns events into lines, a line of the day before the first of each day.
+    """Turns events into lines, with a line that gives the day before the first event of each day.
 
-    :param own: the name under which the reader is known: mentions of it stand out.
+    :param own: the reader's own name; mentions of it stand out.
     """
 
     def __init__(self, own: str = "") -> None:
@@ -64,7 +64,7 @@ class ChatLines:
 
     def _message(self, event: Event) -> Text:
         name = clean_name(event.sender)
-        # Further lines are indented: none can pass for another's message.
+        # Further lines are indented, so that none can pass for somebody else's message.
         body = Text("(deleted)", "dim") if event.data.get("deleted") else Text(clean(event.text).replace("\n", "\n      "))
         if self.own and event.sender != self.own:
             body.highlight_words([f"@{clean_name(self.own)}"], "bold reverse")
@@ -75,7 +75,7 @@ class ChatLines:
         return Text.assemble("<", (name, _colour(event.sender)), "> ", body)
 
     def presence(self, params: dict[str, object]) -> Iterator[Text]:
-        """The lines of a chat.presence notification; the reader knows of being here."""
+        """The lines of a chat.presence notification; the reader is left out."""
         for member, words in (("joined", "is here"), ("left", "has left")):
             told = params.get(member)
             names = [name for name in told if name != self.own] if isinstance(told, list) else []
@@ -86,7 +86,7 @@ class ChatLines:
 
     @staticmethod
     def state(state: State, before: str) -> Text | None:
-        """The line for a change of the connection, None for changes that are no news.
+        """The line for a change of the connection, None for changes that are not news.
 
         :param before: the name of the last state that was told.
         """
@@ -96,31 +96,31 @@ class ChatLines:
         if state.name == "online" and before == "waiting":
             return _aside("connected again", "green")
         if state.name == "refused":
-            return _aside(f"the server does not want us: {reason}", "red")
+            return _aside(f"the server refuses the connection: {reason}", "red")
         return None
 
 
 def _aside(text: str, style: str = "dim") -> Text:
-    """What no sender can imitate: a message starts with a time and ``<``."""
+    """A line that no sender can imitate: a message starts with a time and ``<``."""
     return Text(f"-- {text} --", style)
 
 
 def _gap(gap: Gap) -> Text:
     if gap.replaced:
-        return _aside("the server's log is another one than before", "yellow")
+        return _aside("the server's log is not the same as before", "yellow")
     return _aside(f"messages {gap.first} to {gap.last} are no longer kept", "yellow")
 
 
 def _other(event: Event) -> Text:
-    """An event that is no message."""
+    """An event that is not a message."""
     name, data = clean_name(event.sender), event.data
     target = f"#{data['target']}" if isinstance(data.get("target"), int) else "a message"
     text = clean(event.text).replace("\n", "\n      ")
     words = {
         "edit": f"changes {target}: {text}",
         "delete": f"deletes {target}",
-        "reaction": f"{'reacts' if data.get('on', True) else 'does not react any more'} {clean_name(str(data.get('emoji', '')))} to {target}",
-        "topic": f"sets the topic: {text}" if text else "takes the topic away",
+        "reaction": f"{'reacts with' if data.get('on', True) else 'no longer reacts with'} {clean_name(str(data.get('emoji', '')))} to {target}",
+        "topic": f"sets the topic: {text}" if text else "removes the topic",
         "file": f"shares {clean_name(str(data.get('name', 'a file')))}",
         "moderation": " ".join(clean_name(str(data[member])) for member in ("action", "name", "value") if data.get(member) is not None)
         + (f" ({text})" if text else ""),
@@ -129,12 +129,12 @@ def _other(event: Event) -> Text:
 
 
 def _colour(name: str) -> str:
-    """Each name has its colour, everywhere the same."""
+    """Each name has its own colour, the same everywhere."""
     return f"bold {_COLOURS[crc32(name.encode('utf-8', 'replace')) % len(_COLOURS)]}"
 
 
 def _local(at: str) -> datetime | None:
-    """A time as it is here."""
+    """A time in the local time zone, None if it is not a time."""
     try:
         return datetime.fromisoformat(at).astimezone()
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The commands of the console script, and what all of them do about errors."""
+"""The commands of the console script, and how all of them treat errors."""
 
 import sys
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
@@ -21,11 +21,11 @@ __all__ = ["main"]
 
 
 _UNWRITABLE = frozenset((ENOSPC, EDQUOT, EFBIG, EIO))
-"""What the system says of an output that takes no more: a full disk, a terminal that is gone. Of a pipe that is, click knows."""
+"""The system's errors for an output that takes no more: a full disk, a terminal that is gone. Click knows about closed pipes."""
 
 
 class Commands(click.Group):
-    """A group whose commands may raise what netsvc raises on purpose, or fail to write: it becomes a line on stderr and an exit status."""
+    """A group whose commands may raise what netsvc raises on purpose, or fail to write: either becomes a line on stderr and an exit status."""
 
     def invoke(self, context: click.Context) -> Any:
         """Click's hook."""
@@ -50,22 +50,22 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="netsvc")
 def main() -> None:
-    """Check settings, keep accounts, call procedures, talk in rooms. The daemon itself is started with: twistd -n netsvc"""
+    """Check settings, manage accounts, call procedures, talk in rooms. The daemon itself is started with: twistd -n netsvc"""
 
 
 @main.command()
 @click.option("--config", type=click.Path(readable=False, path_type=Path), help="The INI file; FILE.d/*.ini are read after it.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key, after the files; may be repeated.")
 def check(config: Path | None, overrides: tuple[str, ...]) -> None:
-    """Check the settings as the start does. Exit status 78, and a line for each fault, if something is wrong.
+    """Check the settings as the daemon does when it starts. Exit status 78, and a line for each fault, if something is wrong.
 
-    A file that you may not read is no fault, since the daemon, which runs as its own user, may be allowed to: that is said on stderr.
+    A file that you may not read is not a fault, since the daemon, which runs as its own user, may be allowed to: stderr tells you so.
     """
     doubts: list[Fault] = []
     read_settings(config, overrides, doubts)
     for doubt in doubts:
         note(str(doubt))
-    click.echo(f"the settings are right: {config if config is not None else 'the defaults'}")
+    click.echo(f"the settings are correct: {config if config is not None else 'the defaults'}")
 
 
 main.add_command(user)

@@ -21,15 +21,15 @@ __all__ = ["Conversation", "Prompt", "TerminalPrompt"]
 HELP = "/who, /me TEXT, /topic TEXT, /quit; //TEXT says /TEXT"
 
 POST_DEADLINE = 120.0
-"""Seconds for which a message is tried to be sent."""
+"""How many seconds it keeps trying to send a message."""
 
 
 LAST_WORDS = 2.0
-"""Seconds for which what was written right before the end is still sent."""
+"""How many seconds there are to send what was written right before the end."""
 
 
 class Prompt(Protocol):
-    """Where somebody writes, below what is shown."""
+    """Where a person writes, below what is shown."""
 
     async def line(self, prompt: str, toolbar: Callable[[], str]) -> str:
         """The next line. EOFError, KeyboardInterrupt: there will be none."""
@@ -42,11 +42,11 @@ class Prompt(Protocol):
 
 
 class Conversation:
-    """Somebody in a room.
+    """A person in a room.
 
     :param rpc: a client on a WebSocket.
     :param room: the room's name.
-    :param url: the server's, to be shown.
+    :param url: the server's, to be displayed.
     """
 
     def __init__(self, rpc: Client, room: str, url: str, prompt: Prompt) -> None:
@@ -61,7 +61,7 @@ class Conversation:
         self._posting = ""
 
     async def run(self, after: str | None, history: int) -> None:
-        """Talk, until the line ends or /quit.
+        """Talk until the input ends, or /quit.
 
         :raises ClientError: the room cannot be read (any more).
         """
@@ -75,7 +75,7 @@ class Conversation:
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 if self._rpc.state.name == "online":
-                    # Who writes a line and goes has said it.
+                    # A line that is written right before leaving is still sent.
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._unsent.join(), LAST_WORDS)
                 done = [task for task in tasks if task.done()]
@@ -127,7 +127,7 @@ class Conversation:
         self._aside(f"{present['count']} here: {names}{f' and {more} more' if more > 0 else ''}")
 
     async def _post(self) -> None:
-        """Post what was written, in order, each once."""
+        """Post what was written, in order, each message once."""
         while True:
             self._posting = await self._unsent.get()
             post = self._rpc.call("chat.post", {"room": self._room, "text": self._posting}, deadline=POST_DEADLINE, idempotent=True)
@@ -137,7 +137,7 @@ class Conversation:
             self._unsent.task_done()
 
     async def _try(self, call: Any) -> bool:
-        """Await a call; what fails is said."""
+        """Await a call, and show what goes wrong; False if something does."""
         try:
             await call
         except ClientError as error:
@@ -180,7 +180,7 @@ def _drained(queue: "asyncio.Queue[str]") -> list[str]:
 
 
 class TerminalPrompt:
-    """A line at the bottom of a terminal, with history and editing; what comes meanwhile scrolls above it."""
+    """A line at the bottom of a terminal, with history and editing; what arrives meanwhile scrolls above it."""
 
     def __init__(self) -> None:
         self._session: PromptSession[str] = PromptSession(erase_when_done=True)

@@ -10,7 +10,7 @@ __all__ = ["day", "note", "table", "visible"]
 
 
 def visible(text: str) -> str:
-    r"""The text with everything that could move a terminal's cursor as JSON would escape it (``\u001b``), newlines but excepted."""
+    r"""The text with everything that could move a terminal's cursor escaped as in JSON (``\u001b``), except newlines."""
     return "".join(character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text)
 
 

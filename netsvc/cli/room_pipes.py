@@ -23,7 +23,7 @@ LONGEST_LINE = 1 << 20
 
 
 def read_lines(source: BinaryIO) -> Iterable[str]:
-    """The lines of a stream, as UTF-8, without those that have nothing in them.
+    """The lines of a stream, as UTF-8, without the blank ones.
 
     :raises ValueError: a line is longer than a megabyte.
     """
@@ -38,11 +38,11 @@ def read_lines(source: BinaryIO) -> Iterable[str]:
 def post_all(server: ServerChoice, room: str, texts: Iterable[str], name: str | None) -> None:
     """Post one text after the other, each when the one before has been stored. Each is posted once, however often it has to be sent.
 
-    :param name: of a guest; None: as whoever the server takes us for.
-    :raises ClientError: one could not be posted; none behind it has been.
+    :param name: of a guest; None: the server decides who this is.
+    :raises ClientError: one could not be posted; none after it has been.
     """
     client = server.client(name=name, transport="websocket" if name is not None else None)
-    # Between the texts nothing runs: standard input may keep us waiting for long.
+    # Nothing runs between the texts: standard input may keep us waiting for a long time.
     with asyncio.Runner() as runner:
         try:
             for text in texts:
@@ -52,9 +52,9 @@ def post_all(server: ServerChoice, room: str, texts: Iterable[str], name: str | 
 
 
 async def tail(server: ServerChoice, room: str, after: str | None, limit: int, name: str | None, as_json: bool) -> None:
-    """Write a room's events until SIGINT, SIGTERM, or whoever reads has gone; over lost connections it goes on where it was.
+    """Write a room's events until SIGINT, SIGTERM, or the reader is gone; after a lost connection it continues where it was.
 
-    :param limit: without `after`, so many of before.
+    :param limit: without `after`, how many earlier events to begin with.
     :raises ClientError: the room cannot be read.
     """
     write = _json_writer() if as_json else _text_writer()

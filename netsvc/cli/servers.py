@@ -61,18 +61,18 @@ STATUSES = """
 \b
 Exit status:
   0  done
-  1  the server failed, or is no netsvc
+  1  the server failed, or is not netsvc
   2  wrong use: options, params, request too large
   3  not authenticated, or not allowed
   4  no such procedure, room, event or file
   5  conflict
   6  not now: rate limited, overloaded, no answer in time, provider gone
-  7  the server cannot be reached, or is not to be trusted
+  7  the server cannot be reached, or cannot be trusted
 """
 
 
 class ServerChoice(NamedTuple):
-    """A server, and as whom to call it.
+    """A server, and whom to call it as.
 
     :ivar url: as the user gave it.
     :ivar token: None for none.
@@ -84,7 +84,7 @@ class ServerChoice(NamedTuple):
     ca_file: Path | None
 
     def client(self, **options: Unpack[Options]) -> Client:
-        """A client of it; see netsvc.client.
+        """A client for it; see netsvc.client.
 
         :raises click.UsageError: the options do not go together.
         """
@@ -95,7 +95,7 @@ class ServerChoice(NamedTuple):
             raise click.UsageError(str(error)) from error
 
     def complaint(self, error: ClientError) -> tuple[str, int]:
-        """What to say of an error, and the exit status."""
+        """What to say about an error, and the exit status."""
         if isinstance(error, ConnectionLost):
             return f"cannot reach {self.url}: {error}", UNREACHABLE
         words = str(error)
@@ -118,7 +118,7 @@ def _url(context: click.Context, parameter: click.Parameter, value: str) -> str:
 def _token(context: click.Context, parameter: click.Parameter, file: BinaryIO | None) -> str | None:
     if file is None:
         return None
-    return _checked_token(file.read(4096).strip().decode("latin-1"), "this file has no token in it")
+    return _checked_token(file.read(4096).strip().decode("latin-1"), "there is no token in this file")
 
 
 def _checked_token(secret: str, complaint: str) -> str:
@@ -130,7 +130,7 @@ def _checked_token(secret: str, complaint: str) -> str:
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options for which server and as whom; it gets a ServerChoice as its parameter ``server``."""
+    """Give a command the options that say which server, and as whom; it gets a ServerChoice as its parameter ``server``."""
 
     @click.option("--url", default="http://127.0.0.1:8080", show_default=True, envvar="NETSVC_URL", show_envvar=True, callback=_url, help="The server.")
     @click.option(
@@ -140,7 +140,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="NETSVC_TOKEN_FILE",
         show_envvar=True,
         callback=_token,
-        help="A token; - is standard input. $NETSVC_TOKEN may have the token itself; arguments may not: others can see them.",
+        help="A file with a token; - is standard input. $NETSVC_TOKEN may hold the token itself; an argument may not, since others can see it.",
     )
     @click.option(
         "--ca-file", type=click.Path(path_type=Path), envvar="NETSVC_CA_FILE", show_envvar=True, help="Certificates (PEM) to trust instead of the system's."
@@ -149,7 +149,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     def with_server(context: click.Context, /, *args: Any, url: str, token: str | None, ca_file: Path | None, **kwargs: Any) -> Any:
         if token is None and (secret := os.environ.get("NETSVC_TOKEN")):
-            token = _checked_token(secret, "$NETSVC_TOKEN is no token")
+            token = _checked_token(secret, "$NETSVC_TOKEN is not a token")
         return context.invoke(command, *args, server=ServerChoice(url, token, ca_file), **kwargs)
 
     return with_server
@@ -157,7 +157,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @asynccontextmanager
 async def connected(rpc: Client) -> AsyncIterator[Client]:
-    """A client for as long as the block lasts. Who starts a program wants to hear at once that there is no server: only later losses are waited out.
+    """A client for the duration of the block. If there is no server at the start, it says so at once: only later losses are waited out.
 
     :raises ClientError: the first attempt to connect has failed.
     """

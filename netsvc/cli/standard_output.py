@@ -1,4 +1,4 @@
-"""Standard output, as long as somebody reads it (``netsvc call --parts … | head -1``), and where there is none."""
+"""Standard output, for as long as somebody reads it (``netsvc call --parts … | head -1``), and when there is none."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ __all__ = ["fill_in", "while_read", "write_no_more"]
 
 
 def fill_in() -> None:
-    """Have what is closed of standard input, output and error (``>&-``, some supervisors) be empty, or lead nowhere, as Python's None does not."""
+    """Replace what is closed of standard input, output and error (``>&-``, some supervisors), None in Python, by files that are empty or lead nowhere."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends
@@ -19,17 +19,17 @@ def fill_in() -> None:
 
 @asynccontextmanager
 async def while_read() -> AsyncIterator[Callable[[Exception], None]]:
-    """Run a block until it is done, or nobody reads standard output any more: then it is cancelled, and nothing is said of it.
+    """Run a block until it is done, or nobody reads standard output any more: then it is cancelled, without a word.
 
-    What the block has is to be called with an error of writing where raising it would be of no use, in a callback: the block is cancelled,
-    and the error raised in its place, unless it says that the reader has gone.
+    The block is given a function, to be called with a write error where raising it would be useless, in a callback: the block is cancelled,
+    and the error is raised in its place, unless the error says that the reader is gone.
     """
     task, loop, output = asyncio.current_task(), asyncio.get_running_loop(), _pipe()
     assert task is not None
     errors: list[Exception] = []
 
     def end(error: Exception) -> None:
-        # Once: what is done at the end must not be cancelled, too.
+        # Once: what is done at the end must not be cancelled as well.
         if not errors:
             errors.append(error)
             task.cancel()
@@ -40,7 +40,7 @@ async def while_read() -> AsyncIterator[Callable[[Exception], None]]:
             loop.remove_reader(output)
 
     if output is not None:
-        # The writing end of a pipe is never readable, but in error once nobody reads: so that is noticed before there is something to write.
+        # The writing end of a pipe is never readable, but in error once nobody reads: so this is noticed before there is anything to write.
         loop.add_reader(output, end, BrokenPipeError())
     try:
         yield end
@@ -61,7 +61,7 @@ async def while_read() -> AsyncIterator[Callable[[Exception], None]]:
 
 
 def write_no_more() -> None:
-    """Let what could not be written go; Python would complain at the end that it cannot flush."""
+    """Drop what could not be written; otherwise Python would complain at exit that it cannot flush."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""The state directory, as the account commands open it: beside a running daemon, and as the user to whom it belongs."""
+"""The state directory, as the account commands open it: beside a running daemon, and as the user who owns it."""
 
 import os
 import time
@@ -19,7 +19,7 @@ from netsvc.tap import SECTIONS, state_folder
 __all__ = ["StateChoice", "become_owner", "state_options"]
 
 
-# Whether it can be read shows when it is, and is said then in netsvc's own words.
+# Click does not check whether it can be read: that shows when it is, and is then said in netsvc's own words.
 _PLACE = click.Path(readable=False, path_type=Path)
 
 
@@ -36,13 +36,13 @@ class StateChoice(NamedTuple):
     def open(self, new: bool = False) -> Accounts:
         """Open the accounts, to be closed after use.
 
-        :param new: a directory that is not there is made; else a mistyped path is said, and nothing is left behind.
+        :param new: create a directory that is not there; otherwise a mistyped path is reported, and nothing is left behind.
         :raises StartError: they cannot be opened; the detail says why.
         """
         try:
             fresh = not self.folder.exists()
             if fresh and not new:
-                raise StartError(f"there is no state directory {self.folder}; --state or --config says which one is meant")
+                raise StartError(f"there is no state directory {self.folder}; say with --state or --config which one you mean")
             folder = self.folder if fresh else become_owner(self.folder)
         except OSError as error:
             raise StartError(f"cannot use the state directory {self.folder}: {error.strerror}") from error
@@ -61,7 +61,7 @@ def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options --state and --config, from which it gets a StateChoice as its parameter ``choice``."""
 
     @click.option("--config", type=_PLACE, help="The daemon's INI file, which says where its state is.")
-    @click.option("--state", type=_PLACE, help="The state directory; without it and --config: $STATE_DIRECTORY or ./netsvc-state.")
+    @click.option("--state", type=_PLACE, help="The state directory; without this and --config: $STATE_DIRECTORY or ./netsvc-state.")
     @wraps(command)
     def with_choice(*args: Any, state: Path | None, config: Path | None, **kwargs: Any) -> Any:
         settings = load(SECTIONS, config, [])
@@ -72,13 +72,13 @@ def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def become_owner(folder: Path) -> Path:
-    """As root, become the user to whom a state directory belongs, for good; gives the path by which that user reaches it.
+    """As root, become the user who owns a state directory, for good; returns the path by which that user reaches it.
 
-    What root creates there would be out of the daemon's reach; and SQLite, run by root, gives the files beside a database to the
-    database's owner, so a daemon that has been taken over could be given any file of the system by planting a link.
+    Files that root creates there would be out of the daemon's reach; and SQLite, run by root, gives the files beside a database to the
+    database's owner, so a daemon that has been taken over could obtain any file of the system by planting a link.
 
-    Where that user cannot go by itself (systemd keeps the directories of a DynamicUser inside one that is root's alone), the directory
-    becomes the root of the file system for this process.
+    If that user cannot reach the directory (systemd keeps the directories of a DynamicUser inside one that is root's alone), it becomes
+    the root of the file system for this process.
     """
     if os.geteuid() != 0:
         return folder

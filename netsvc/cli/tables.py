@@ -22,9 +22,9 @@ def show_table(value: Any) -> None:
 
 
 def as_table(value: Any) -> Iterator[RenderableType]:
-    """A list of objects has a row for each, an object a row for each member; lists of objects inside of it have tables of their own.
+    """A list of objects has a row for each, an object a row for each member; lists of objects inside it have tables of their own.
 
-    Nothing of it can give orders to a terminal.
+    Nothing in it can control a terminal.
     """
     if _is_rows(value):
         yield _rows(value)
@@ -83,5 +83,5 @@ def _words(value: Any) -> str:
 
 
 def _cell(text: str) -> Text:
-    # Text, not str: rich would take brackets for its markup.
+    # Text, not str: rich would take brackets as its markup.
     return Text(visible(text))

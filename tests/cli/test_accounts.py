@@ -102,7 +102,7 @@ class Users(AccountsCase):
         self.assertIn("a letter", self.bad(1, "user", "add", "a b", "--no-password", *config))
         self.assertIn("at least 8", self.bad(1, "user", "add", "bob", "--password-stdin", *config, input="short\n"))
         self.assertIn("UTF-8", self.bad(1, "user", "passwd", "alice", "--password-stdin", *config, input=b"\xff\xff\xff\xff\xff\xff\xff\xff\n"))
-        self.assertIn("exclude", self.bad(2, "user", "add", "bob", "--no-password", "--password-stdin", *config))
+        self.assertIn("together", self.bad(2, "user", "add", "bob", "--no-password", "--password-stdin", *config))
         self.bad(2, "user", "add", "bob", "--role", "king", *config)
 
     def test_bad_settings(self) -> None:
