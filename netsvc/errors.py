@@ -1,7 +1,7 @@
 """Everything that netsvc raises on purpose.
 
 An error here says what was wrong in words a client may read; each protocol has a table of its own that turns the class into
-a status or a code. Anything else that is raised is a bug: it is logged, and the client sees no more than its request id.
+a status or a code. Anything else that is raised is a bug: it is logged, and the client sees only its request id.
 """
 
 import re
@@ -28,10 +28,8 @@ __all__ = [
 ]
 
 
-# All up to the first escape of a surrogate that is not one of a pair, and that escape. Nothing is tried twice, so it takes no time.
-_LONE_SURROGATE = re.compile(
-    r"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+(\\u[0-9a-fA-F]{4})", re.DOTALL
-)
+# Everything up to the first escape of a surrogate that is not part of a pair, and that escape. Nothing is tried twice, so it is fast.
+_LONE_SURROGATE = re.compile(r"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+(\\u[0-9a-fA-F]{4})", re.DOTALL)
 
 
 class NetsvcError(Exception):
@@ -48,17 +46,17 @@ class NetsvcError(Exception):
 
 
 class InvalidRequest(NetsvcError):
-    """The request is not of the shape that its protocol asks for."""
+    """The request does not have the shape that its protocol asks for."""
 
 
 class Malformed(NetsvcError):
-    """The bytes are not of the syntax that they should have: no JSON, no UTF-8, nested too deeply."""
+    """The bytes do not have the syntax that they should have: not JSON, not UTF-8, nested too deeply."""
 
     @classmethod
     def json(cls, text: str, error: Exception) -> "Malformed":
         """What is wrong with a text that should be JSON.
 
-        :param error: what its decoder raised. It has no clear words for half a surrogate pair, which JavaScript makes of a text that is cut inside an emoji.
+        :param error: what its decoder raised. It has no clear words for half a surrogate pair, which JavaScript produces by cutting a text inside an emoji.
         """
         if isinstance(error, RecursionError):
             return cls("nested too deeply")
@@ -97,7 +95,7 @@ class _Retry(NetsvcError):
 
 
 class RateLimited(_Retry):
-    """The caller's budget is spent; ``retry_after`` (seconds) says when it suffices again."""
+    """The caller's budget is spent; ``retry_after`` (seconds) says when it will suffice again."""
 
 
 class TooLarge(NetsvcError):
@@ -105,11 +103,11 @@ class TooLarge(NetsvcError):
 
 
 class DeadlinePassed(NetsvcError):
-    """The call's deadline passed before its answer was there."""
+    """The call's deadline passed before there was an answer."""
 
 
 class Overloaded(_Retry):
-    """The server has more to do than its bounds allow; ``retry_after`` (seconds) says when to try again."""
+    """The server has more to do than its limits allow; ``retry_after`` (seconds) says when to try again."""
 
 
 class StoreUnavailable(Overloaded):
@@ -119,7 +117,7 @@ class StoreUnavailable(Overloaded):
 class ProviderGone(NetsvcError):
     """The program that served this procedure went away before it answered.
 
-    With ``retry_after`` (seconds) among the data if nothing speaks against calling again: the call had not begun, or may be repeated.
+    Its data has ``retry_after`` (seconds) if it is safe to call again: the call had not begun, or may be repeated.
     """
 
 
@@ -128,7 +126,7 @@ class ProviderError(NetsvcError):
 
     :param code: one that the JSON-RPC specification leaves to applications.
     :param message: one line.
-    :param content: the ``data`` of its error, JSON types; None without.
+    :param content: the ``data`` of its error, JSON types; None if it has none.
     """
 
     def __init__(self, code: int, message: str, content: Any = None) -> None:
@@ -141,7 +139,7 @@ class ProviderError(NetsvcError):
 class StartError(NetsvcError):
     """The daemon cannot start or a command cannot run here; the detail is one line for the operator.
 
-    :param status: the process' exit status (sysexits.h), 1 unless said.
+    :param status: the exit status of the process (sysexits.h).
     """
 
     def __init__(self, detail: str, status: int = 1) -> None:

@@ -28,13 +28,13 @@ class IStore(Interface):
 
     epoch: str = Attribute("The identity of this log: survives restarts, changes when a backup is restored. Known after start().")
     durable: str = Attribute('"fsync" if an append is on disk when its Deferred fires, else "memory".')
-    accesses: "IRoomAccesses" = Attribute("What is stored of the rooms besides their logs.")
+    accesses: "IRoomAccesses" = Attribute("What is stored about rooms besides their logs.")
 
     def start() -> "Deferred[None]":
-        """Open, creating what is missing. StartError: corrupt, of a newer schema, not writable; the detail says how to go on."""
+        """Open, creating what is missing. StartError: corrupt, of a newer schema, not writable; the detail says what to do."""
 
     def stop() -> "Deferred[None]":
-        """Finish what was asked for, close."""
+        """Finish what was asked for, then close."""
 
     def append(drafts: "list[Draft]") -> "Deferred[None]":
         """Append drafts in order, in one transaction, and fill in their outcomes.
@@ -56,9 +56,9 @@ class IStore(Interface):
         """The last `limit` events with seq < before, ascending. O(limit)."""
 
     def search(query: "Query", before: "tuple[str, int] | None", limit: int, hidden: "frozenset[str]") -> "Deferred[SearchPage]":
-        """Messages that a query asks for, newest first, as they are now; none of the rooms that are hidden. About O(limit).
+        """Messages that match a query, newest first, as they are now; none from hidden rooms. About O(limit).
 
-        :param before: what to go on behind, a SearchPage's position; of one room also epoch and seq. InvalidParams if it says nothing any more.
+        :param before: the position to continue after, from a SearchPage; for one room also epoch and seq. InvalidParams if it is no longer valid.
         """
 
     def recall(scope: str, key: str, now: int) -> "Deferred[StoredAnswer | None]":
@@ -68,18 +68,18 @@ class IStore(Interface):
         """Store the answer of a key until `expires` (ms)."""
 
     def mark_read(name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
-        """Note that a user has read a room up to `seq`, unless that is further already; where the mark stands then.
+        """Note that a user has read a room up to `seq`, unless the mark is further already; gives where the mark is then.
 
-        :param at: the time (ms). Beyond `most` marks of one user those made longest ago go.
+        :param at: the time (ms). If a user has more than `most` marks, the oldest are dropped.
         """
 
     def read_marks(name: str) -> "Deferred[dict[str, int]]":
-        """A user's marks, by room. They go with the user."""
+        """A user's marks, by room. They are removed with the user."""
 
     def outlines(after: "Mapping[str, int]", limit: int) -> "Deferred[dict[str, Outline]]":
-        """Of each of these rooms that there is: its head, and the newest `limit` events behind the seq given, without texts.
+        """For each of these rooms that exists: its head, and the newest `limit` events after the seq given, without texts.
 
-        One read, of as many events as that: ask for some rooms at a time.
+        All of that is one read: ask for a few rooms at a time.
         """
 
     def prune(now: int, max_age: int | None, max_events: int | None) -> "Deferred[list[RoomInfo]]":
@@ -94,19 +94,19 @@ class IStore(Interface):
 
 
 class IRoomAccesses(Interface):
-    """What is stored of rooms besides their logs: settings and places. It is changed by drafts (``change``, ``founds``).
+    """What is stored about rooms besides their logs: settings and places. It is changed by drafts (``change``, ``founds``).
 
     Every Deferred fires on the reactor's thread; a failure is StoreUnavailable.
     """
 
     def restricted() -> "Deferred[dict[str, str]]":
-        """The rooms in which somebody may be refused to read or write: not public, or somebody is muted or banned; each with its access."""
+        """The rooms in which somebody may not read or write: not public, or somebody is muted or banned; each with its access."""
 
     def access(room: str) -> "Deferred[RoomAccess]":
-        """All that is stored of a room; that of a room of which nothing is stored is empty."""
+        """Everything that is stored about a room; empty if nothing is."""
 
     def places(key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Place]]":
-        """Whoever has this key: their places in these rooms (None: in all), ``banned`` also where their network is (empty: none)."""
+        """The places of whoever has this key, in these rooms (None: in all); ``banned`` also where their network is (empty: none)."""
 
 
 class IAccounts(Interface):
@@ -116,10 +116,10 @@ class IAccounts(Interface):
         """A user by name (already folded)."""
 
     def find_token(digest: bytes) -> "Deferred[TokenRecord | None]":
-        """A token by the SHA-256 of its secret; None also if it or its user is gone. Expiry is the caller's to check."""
+        """A token by the SHA-256 of its secret; None also if it or its user is gone. The caller checks the expiry."""
 
     def find_session(digest: bytes) -> "Deferred[SessionRecord | None]":
-        """A session by the SHA-256 of its cookie; None also if its user is gone. Expiry is the caller's to check."""
+        """A session by the SHA-256 of its cookie; None also if its user is gone. The caller checks the expiry."""
 
     def add_session(digest: bytes, user: str, created: int, expires: int) -> "Deferred[None]":
         """Open a session."""
@@ -130,7 +130,7 @@ class IAccounts(Interface):
     def renew_password(name: str, old: str, new: str) -> "Deferred[bool]":
         """Replace a user's argon2id string by another of the same password (a rehash with newer parameters); True if that was done.
 
-        Nothing is done if the string is not the old one any more, or the user is gone. Does not raise the revision.
+        Nothing is done if the string is no longer the old one, or the user is gone. Does not raise the revision.
         """
 
     def revision() -> "Deferred[int]":
@@ -138,7 +138,7 @@ class IAccounts(Interface):
 
 
 class ISinkWatcher(Interface):
-    """Who wants to know when a sink fills up and drains: a follower of a room."""
+    """Something that wants to know when a sink fills up and drains: a follower of a room."""
 
     def sink_full() -> None:
         """Bytes wait in the sink: write no more until `sink_drained`."""
@@ -164,7 +164,7 @@ class ISink(Interface):
         """Send at once what the kernel takes and keep the rest; order is kept. The plain way for answers and single frames."""
 
     def rest(data: bytes, offset: int) -> None:
-        """Take over data[offset:] after raw_send took less than all. No copy is made: the bytes object is shared by all who hold it.
+        """Take over data[offset:] after raw_send took less than all. No copy is made: the bytes object is shared by everything that holds it.
 
         Becomes full; every watcher's sink_full is called, later sink_drained.
         """
@@ -177,7 +177,7 @@ class ISink(Interface):
 
 
 class IWebSocketApplication(Interface):
-    """What runs on one WebSocket, behind its handshake, frames and pings."""
+    """What runs on one WebSocket, above its handshake, frames and pings."""
 
     def connected(connection: Any) -> None:
         """The handshake is done; `connection` is the netsvc.http.websocket.WebSocketConnection to answer on."""
@@ -189,9 +189,9 @@ class IWebSocketApplication(Interface):
         """A whole binary message."""
 
     def draining(return_after: float, close: "Callable[[], None]") -> None:
-        """The server sends its clients away: tell this one to come back after so many seconds, and call `close` when all that it is owed is sent.
+        """The server is sending its clients away: tell this one to come back after so many seconds; once it has all its answers, call `close`.
 
-        Who does not is closed a little later all the same.
+        Without that it is closed a little later all the same.
         """
 
     def disconnected(code: int, reason: str) -> None:
@@ -199,13 +199,13 @@ class IWebSocketApplication(Interface):
 
 
 class IFormat(Interface):
-    """How one kind of client sees a room: ready wire bytes for each thing that happens in it. Bytes of length 0 mean: not shown."""
+    """How one kind of client sees a room: ready wire bytes for each thing that happens in it. Empty bytes mean: not shown."""
 
     def event(event: "Event") -> bytes:
         """An event of the log."""
 
     def gap(room: str, first: int, last: int) -> bytes:
-        """The events first..last cannot be delivered any more."""
+        """The events first..last can no longer be delivered."""
 
     def presence(room: str, joined: "Sequence[str]", left: "Sequence[str]", count: int) -> bytes:
         """Who came and went since the last time, and how many are there now."""

@@ -1,4 +1,4 @@
-"""``twistd netsvc``: from the settings to one service. The only place where everything meets."""
+"""``twistd netsvc``: from the settings to one service. The only place where all parts meet."""
 
 import os
 import sys
@@ -87,15 +87,15 @@ PAGE_HEADERS = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
 )
-"""What the chat page may do: nothing but talk to this very server."""
+"""What the chat page may do: talk to this server, and nothing else."""
 
 
 class NetsvcSettings(msgspec.Struct, frozen=True, kw_only=True):
     """[netsvc]: the daemon as a whole."""
 
-    state: Annotated[Path, Help("Folder of the database; $STATE_DIRECTORY, which systemd sets, wins over the default")] = Path("netsvc-state")
-    log_format: Annotated[LogFormat, Help("text for people, or json, one object a line")] = "text"
-    log_level: Annotated[LogLevelName, Help("Least level that is logged")] = "info"
+    state: Annotated[Path, Help("Folder of the database; $STATE_DIRECTORY, which systemd sets, takes the place of the default")] = Path("netsvc-state")
+    log_format: Annotated[LogFormat, Help("text for people, or json, one object per line")] = "text"
+    log_level: Annotated[LogLevelName, Help("Lowest level that is logged")] = "info"
     stop_timeout: Annotated[Duration, Meta(gt=0), Help("How long requests and WebSockets may take to finish when the daemon stops")] = 10.0
 
 
@@ -114,7 +114,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 """Every section of the INI file, in the order in which it is documented."""
 
 LISTENING = ("http", "lines", "amp")
-"""Those that say where to listen, in the order in which that is done."""
+"""The sections that say where to listen, in the order in which that is done."""
 
 _OWN = (
     AuthProcedures,
@@ -129,7 +129,7 @@ _OWN = (
 )
 
 OWN_PROCEDURES = frozenset[str]().union(*map(declared_names, _OWN))
-"""The procedures that are always there; no module of the operator's can take the place of one."""
+"""The procedures that are always there; no module of the operator's can replace one."""
 
 
 class Options(TwistedOptions):
@@ -154,16 +154,16 @@ class Options(TwistedOptions):
 
 
 def read_settings(config: str | Path | None, overrides: Sequence[str], doubts: list[Fault] | None = None) -> Settings:
-    """The settings, checked as the start checks them: what `netsvc check` runs, too.
+    """The settings, checked as they are when the daemon starts; `netsvc check` runs this as well.
 
-    :param doubts: is given what only the daemon can know, which runs as its own user; None if this is the daemon.
+    :param doubts: collects what only the daemon, which runs as its own user, can know; None if this is the daemon.
     :raises SettingsError: every fault that was found; its status is 78.
     """
     return load(SECTIONS, Path(config) if config is not None else None, overrides, partial(_check, doubts))
 
 
 def _check(doubts: list[Fault] | None, settings: Settings) -> None:
-    """Look for what the type of a key cannot say. SettingsError: every fault of this kind."""
+    """Check what the type of a key cannot express. SettingsError: every fault of this kind."""
     faults = endpoint_faults(settings, LISTENING, doubts)
     if not settings.section(HttpSettings).listen:
         faults += settings.fault("http", "listen", "empty; write where to listen, like tcp:8080:interface=127.0.0.1").faults
@@ -178,7 +178,7 @@ def _check(doubts: list[Fault] | None, settings: Settings) -> None:
 def read_registry(settings: Settings) -> Registry:
     """A registry with the procedures of ``[rpc] modules``.
 
-    :raises SettingsError: modules cannot be imported, what they declare is no procedure, or has the name of one of netsvc's own.
+    :raises SettingsError: modules cannot be imported, or declare what is not a procedure or has the name of one of netsvc's own.
     """
     registry = Registry()
     faults: list[Fault] = []
@@ -191,17 +191,17 @@ def read_registry(settings: Settings) -> Registry:
     return registry
 
 
-_WHERE_MODULES_ARE = "it is given by its name without .py, and has to be installed beside netsvc or in a folder that PYTHONPATH names"
+_WHERE_MODULES_ARE = "write its name without .py, and install it beside netsvc or in a folder that PYTHONPATH names"
 
 
 def _add_module(registry: Registry, name: str) -> str:
-    """Import a module and take its procedures; what is wrong with it, empty if nothing is."""
+    """Import a module and take its procedures; returns what is wrong with it, empty if nothing is."""
     try:
         module = import_module(name)
         names = {declaration.name for declaration, _ in declared(module)}
         reserved = sorted(each for each in names if each.startswith("rpc."))
         if reserved:
-            return f"{name}: procedure {reserved[0]}: JSON-RPC keeps names that begin with rpc. to itself; choose another name"
+            return f"{name}: procedure {reserved[0]}: JSON-RPC reserves names that begin with rpc.; choose another name"
         own = sorted(names & OWN_PROCEDURES)
         if own:
             return f"{name}: procedure {own[0]} is one of netsvc's own; choose another name"
@@ -217,7 +217,7 @@ def _add_module(registry: Registry, name: str) -> str:
 
 
 def state_folder(settings: Settings) -> Path:
-    """Where the state is: ``[netsvc] state`` if given, else ``$STATE_DIRECTORY``, else ``./netsvc-state``."""
+    """Where the state is: ``[netsvc] state`` if given, otherwise ``$STATE_DIRECTORY``, otherwise ``./netsvc-state``."""
     given = settings.origin("netsvc", "state") != "default"
     directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if directory and not given:
@@ -226,7 +226,7 @@ def state_folder(settings: Settings) -> Path:
 
 
 def guests_allowed(settings: Settings) -> bool:
-    """``[chat] guests`` if given; else only while every listener is loopback."""
+    """``[chat] guests`` if given; otherwise only if every listener is on loopback."""
     guests = settings.section(ChatSettings).guests
     section = settings.section
     endpoints = (*section(HttpSettings).listen, *section(LinesSettings).listen, *section(AmpSettings).listen)
@@ -234,7 +234,7 @@ def guests_allowed(settings: Settings) -> bool:
 
 
 class FunctionService(Service):
-    """A part of the daemon as a service: two functions."""
+    """A service made of two functions."""
 
     def __init__(self, start: Callable[[], object], stop: Callable[[], object]) -> None:
         self._start = start
@@ -246,13 +246,13 @@ class FunctionService(Service):
         return self._start()
 
     def stopService(self) -> Any:  # noqa: N802 - Twisted's name
-        """Stop it, likewise."""
+        """Stop it; what the function returns may be a Deferred."""
         Service.stopService(self)
         return self._stop()
 
 
 class Composition:
-    """Every object of the daemon, made from the settings and given to those who need it. Nothing is opened by making it.
+    """Every object of the daemon, made from the settings and given to those that need it. Making it opens nothing.
 
     :param settings: what `read_settings` returned.
     :param reactor: the reactor.
@@ -270,7 +270,7 @@ class Composition:
         passwords = Passwords(PasswordHashes(auth), self.password_threads)
         self.logins = Logins(self.store.accounts, passwords, reactor, auth, self.guests)
         self.arrivals = Arrivals(self.limits, reactor)
-        # A clock that is set back shall keep nobody out for as long as that.
+        # Setting the clock back must not keep anybody out for as long as that.
         self.budgets = Budgets(self.limits, monotonic, self.arrivals)
         self.authenticate = Authenticator(self.logins, self.budgets)
         self.rooms = Rooms(self.store, reactor, section(RoomsSettings), self.limits, section(ChatSettings).create)
@@ -284,7 +284,7 @@ class Composition:
         deflate = http.permessage_deflate()
         self.framings: tuple[Framing, ...] = (text_frame, *(deflate.framings if deflate is not None else ()))
         """How messages to WebSockets are framed: those that share one are sent the same bytes."""
-        # A long-poll shall be answered before the server loses its patience with it.
+        # A long poll must be answered before the server gives up on it.
         longest_wait = http.answer_timeout * 0.8
         self.events = EventsUrl(self.rooms, self.logins, self.budgets, reactor, section(ChatSettings).heartbeat, longest_wait)
         self.registry = self._procedures()
@@ -316,7 +316,7 @@ class Composition:
         return providers, RpcService(dispatcher, self.budgets, self.logins, self.rooms.appender, self.limits.in_flight, rpc.progress_backlog, rpc.login_timeout)
 
     def _in_thread(self, function: Callable[..., Any], call: Call, arguments: Any) -> "Deferred[Any]":
-        """Run a blocking procedure; its callers have their turns, whoever calls how much."""
+        """Run a blocking procedure; callers take turns, however much each of them calls."""
         return self.blocking_threads.run_for(call.budget, function, call, arguments)
 
     def _streams(self) -> dict[str, StreamFactory]:
@@ -363,7 +363,7 @@ class Composition:
         return routes
 
     def services(self) -> OrderedServices:
-        """The parts in the order in which they start; they stop the other way round."""
+        """The parts in the order in which they start; they stop in the opposite order."""
         patience = self.settings.section(NetsvcSettings).stop_timeout
         services = OrderedServices(self.reactor)
         services.add("store", FunctionService(self.store.start, self.store.stop), stop_deadline=30.0)
@@ -403,8 +403,8 @@ class Composition:
         for listeners in (self.listeners, *self.stream_listeners.values()):
             await listeners.stopService()
         http, patience = self.settings.section(HttpSettings), self.settings.section(NetsvcSettings).stop_timeout
-        # What is not finished is cut in time for its end to be seen, and a WebSocket's closing handshake has its own time. If that is not
-        # enough either, they are cancelled; the daemon says so by itself.
+        # What is not finished is cut off early enough for its end to be seen, and a WebSocket's closing handshake has its own time. If that
+        # is not enough either, they are cancelled; the daemon itself says so.
         calls = min(http.drain_timeout, max(patience - http.close_timeout - 2.0, patience * 0.3))
         websockets = self.websockets.drain(self.reactor, 1001, "the server is stopping", patience=calls)
         streams = [factory.drain(calls) for factory in self.streams.values()]
@@ -417,7 +417,7 @@ class Composition:
         return Deferred.fromCoroutine(self._drain())
 
     def counts(self) -> dict[str, Any]:
-        """What server.status tells of the parts."""
+        """What server.status reports about the parts."""
         appender = self.rooms.appender
         return {
             "connections": {"http": len(self.http), "websocket": len(self.websockets), **{name: len(each) for name, each in self.streams.items()}},
@@ -436,13 +436,13 @@ class Composition:
 
 
 def _pid_file_fault(twistd: Any) -> str:
-    """Why twistd cannot write its pid file, empty if nothing is known against it: twistd itself would end with a traceback."""
+    """Why twistd cannot write its pid file, empty if nothing seems to prevent it: twistd itself would end with a traceback."""
     if not twistd.get("pidfile") or twistd.get("chroot"):
         return ""
     path = os.path.abspath(os.path.join(twistd.get("rundir") or ".", twistd["pidfile"]))
     if os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK):
         return ""
-    return f"netsvc: cannot start: twistd cannot write its pid file {path}: start it in a folder that is yours, or without the file: twistd --pidfile= …"
+    return f"netsvc: cannot start: twistd cannot write its pid file {path}: start it in a folder you can write to, or without the file: twistd --pidfile= …"
 
 
 def makeService(options: Options) -> IService:  # noqa: N802 - the name that twistd's ServiceMaker calls

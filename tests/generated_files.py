@@ -18,11 +18,11 @@ ROOT = Path(__file__).parent.parent
 PREFACE = """\
 # Settings
 
-Every key with its default. `twistd -n netsvc --config FILE` reads FILE, then `FILE.d/*.ini` in the order of their names; what is given last holds.
+Every key with its default. `twistd -n netsvc --config FILE` reads FILE, then `FILE.d/*.ini` in the order of their names; the value given last applies.
 `--set section.key=value`, which may be repeated, comes after the files. `netsvc check --config FILE` says everything that is wrong, with file and line.
 
 A line that begins with `#` or `;` is a comment, and a comment needs a line of its own.
-A value of several lines goes on in lines that are indented deeper than its key.
+A value of several lines continues on lines that are indented deeper than its key.
 """
 
 

@@ -143,7 +143,7 @@ class MakeServiceTests(TestCase):
         options.parent = {"nodaemon": True, "pidfile": "gone/pid", "rundir": str(folder)}
         self.assertEqual(self.assertRaises(SystemExit, makeService, options).code, 1)
         self.assertEqual([line.partition(":")[0] for line in written], ["netsvc"])
-        self.assertIn(f"twistd cannot write its pid file {folder}/gone/pid: start it in a folder that is yours", written[0])
+        self.assertIn(f"twistd cannot write its pid file {folder}/gone/pid: start it in a folder you can write to", written[0])
 
     def test_bad_settings(self) -> None:
         """Every fault on stderr, status 78."""

@@ -1,4 +1,4 @@
-"""What makes ``twistd netsvc`` known. Installed as twisted/plugins/netsvc_plugin.py; netsvc itself is imported only when it is run."""
+"""Makes ``twistd netsvc`` known. Installed as twisted/plugins/netsvc_plugin.py; netsvc itself is imported only when it is run."""
 
 from twisted.application.service import ServiceMaker
 

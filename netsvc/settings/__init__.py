@@ -1,4 +1,4 @@
-"""The mechanics of the settings: INI files, drop-ins, overrides, the origin of each key.
+"""How settings are read: INI files, drop-ins, overrides, the origin of each key.
 
 Each package declares its own section beside the code that uses it, as a frozen struct whose fields all have defaults::
 

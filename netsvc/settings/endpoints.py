@@ -1,8 +1,8 @@
 r"""The syntax of Twisted's server endpoint strings, checked without opening anything.
 
-``serverFromString`` is of no use for that: it reads the certificates of an ``ssl:`` endpoint and looks for the descriptors of a
-``systemd:`` one, so ``netsvc check`` could only be run inside the unit. The text is cut by Twisted's own tokenizer, so that escapes
-(``interface=\:\:1``) mean what they will mean at the start; the arguments are compared with those that Twisted documents
+``serverFromString`` is of no use here: it reads the certificates of an ``ssl:`` endpoint and looks for the descriptors of a
+``systemd:`` one, so ``netsvc check`` could only be run inside the unit. The text is split by Twisted's own tokenizer, so escapes
+(``interface=\:\:1``) mean what they will mean when the daemon starts; the arguments are compared with those that Twisted documents
 ("Endpoint Types Included With Twisted").
 """
 
@@ -18,7 +18,7 @@ from netsvc.settings.faults import nearest, quoted
 
 __all__ = ["check_endpoint", "parse_endpoint"]
 
-# The arguments of each type in their positional order; the first is needed.
+# The arguments of each type, in order of position; the first is required.
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
@@ -39,7 +39,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "backlog": (re.compile(r"[0-9]{1,6}", re.ASCII).fullmatch, "a number"),
     "index": (re.compile(r"[0-9]{1,4}", re.ASCII).fullmatch, "a number"),
     "mode": (re.compile(r"[0-7]{3,4}", re.ASCII).fullmatch, "octal digits like 660"),
-    "sslmethod": (re.compile(r"(?:SSLv23|TLS|TLS_SERVER|TLSv1|TLSv1_1|TLSv1_2)_METHOD").fullmatch, "a name of pyOpenSSL's like TLS_METHOD"),
+    "sslmethod": (re.compile(r"(?:SSLv23|TLS|TLS_SERVER|TLSv1|TLSv1_1|TLSv1_2)_METHOD").fullmatch, "a pyOpenSSL name like TLS_METHOD"),
     "lockfile": (re.compile(r"[01]", re.ASCII).fullmatch, "0 or 1"),
     "domain": (re.compile(r"INET|INET6|UNIX").fullmatch, "INET, INET6 or UNIX"),
     "interface": (re.compile(r"[\w.:%-]*").fullmatch, "an address like 127.0.0.1"),
@@ -47,12 +47,12 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "path": (re.compile(r"(?![0-9]+$).+").fullmatch, "a folder of PEM files"),
 }
 
-# What people write who know other servers: 8080, :8080, 127.0.0.1:8080, [::1]:8080, http://localhost:8080/.
+# What people who know other servers write: 8080, :8080, 127.0.0.1:8080, [::1]:8080, http://localhost:8080/.
 _HABIT: Final = re.compile(r"(?:(?:tcp:|http://)?([0-9]+(?:\.[0-9]+){3}|localhost|\*|\[[0-9a-fA-F:.]+\])?:)?([0-9]{1,5})/?", re.ASCII)
 
 
 def _suggestion(text: str) -> str:
-    """What was probably meant, as an endpoint; else an example."""
+    """What was probably meant, as an endpoint; otherwise an example."""
     if text.startswith("/"):
         return f"unix:{text}"
     found = _HABIT.fullmatch(text)
@@ -84,9 +84,9 @@ def _arguments(kind: str, positional: list[str], named: dict[str, str]) -> dict[
 
 
 def parse_endpoint(text: str) -> tuple[str, Mapping[str, str]]:
-    """The type of an endpoint and its arguments by name, as they are written; of ``haproxy:`` those of the endpoint that it wraps.
+    """The type of an endpoint and its arguments by name, as they are written; for ``haproxy:`` those of the endpoint that it wraps.
 
-    Of a plugin's type no arguments are known. ValueError: the text is no endpoint.
+    The arguments of a plugin's type are not known. ValueError: the text is not an endpoint.
     """
     try:
         positional, named = tokenize(text)
@@ -111,11 +111,11 @@ def parse_endpoint(text: str) -> tuple[str, Mapping[str, str]]:
 
 
 def check_endpoint(text: str) -> None:
-    """ValueError if the text is no server endpoint; it says what to write instead."""
+    """Raise ValueError, saying what to write instead, if the text is not a server endpoint."""
     if _HABIT.fullmatch(text) or text.startswith("/") or ":" not in text:
         raise ValueError(f"not an endpoint: {quoted(text)}; write {_suggestion(text)}")
     try:
         parse_endpoint(text)
     except ValueError as error:
-        several = "; write one endpoint a line" if re.search(r"[,\s][a-z0-9]+:", text) else ""
+        several = "; write one endpoint per line" if re.search(r"[,\s][a-z0-9]+:", text) else ""
         raise ValueError(f"not an endpoint: {quoted(text)}: {error}{several}") from None

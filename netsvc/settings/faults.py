@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A piece of the operator's text in quotes, cut where it is longer than a line can show."""
+    """A piece of the operator's text in quotes, cut short if it is longer than a line can show."""
     return f'"{text}"' if len(text) <= _LONGEST_QUOTE else f'"{text[:_LONGEST_QUOTE]}..."'
 
 
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     """Where something was written.
 
     :ivar source: the file, as the operator named it, or ``--set section.key``.
-    :ivar line: counted from 1; 0 for what has no lines.
+    :ivar line: counted from 1; 0 if the source has no lines.
     """
 
     source: str
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 class Fault(NamedTuple):
     """One thing that is wrong.
 
-    :ivar place: where it is written; None if it is a default that does not work here.
+    :ivar place: where it was written; None if it is a default that does not work here.
     :ivar section: empty if it is not about one.
     :ivar key: empty if it is about the section, or the file.
     :ivar problem: what is wrong and what would be right.
@@ -73,7 +73,7 @@ class Fault(NamedTuple):
 class SettingsError(StartError):
     """The settings are wrong. Its detail is one line for each fault; the exit status is 78 (EX_CONFIG).
 
-    :param faults: all that was found, in the order of files and lines.
+    :param faults: every fault that was found, in the order of files and lines.
     """
 
     def __init__(self, faults: Sequence[Fault]) -> None:

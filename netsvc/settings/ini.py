@@ -1,12 +1,12 @@
 """The lines of an INI file: which keys it gives, and where.
 
 A line is a comment (``#`` or ``;`` first), a header (``[section]``), ``key = value``, or, if it is indented deeper than the key
-above it, a further line of that key's value. All after the first ``=`` is the value, less the blanks around it: percent
+above it, a further line of that key's value. Everything after the first ``=`` is the value, without the blanks around it: percent
 signs, further ``=``, quotes, ``#`` and ``;`` are part of it, so a comment needs a line of its own. A section may be opened again; a key
-may be given once in a file.
+may be given only once in a file.
 
-``configparser`` is not used: it keeps no line numbers, takes ``:`` as well as ``=`` (endpoints are full of them), and ends at some faults
-where others would follow.
+``configparser`` is not used: it keeps no line numbers, takes ``:`` as well as ``=`` (endpoints are full of colons), and stops at some
+faults even if there are others.
 """
 
 import re
@@ -47,7 +47,7 @@ class Entry(msgspec.Struct):
 
 
 class IniFile(msgspec.Struct):
-    """What a file says, and what of it cannot be read."""
+    """What a file says, and which parts of it cannot be read."""
 
     headers: list[Header]
     entries: list[Entry]
@@ -69,7 +69,7 @@ class _Reader:
     """Reads line after line.
 
     `section` is "" before the first header and None after a faulty one, whose keys belong nowhere. `entry` is the key that a deeper
-    line continues, and `indent` its depth; after a faulty line it is an entry that nobody sees, so that one mistake is one fault.
+    line continues, and `indent` its depth; after a faulty line it is an entry that is dropped, so that one mistake is one fault.
     """
 
     def __init__(self) -> None:
@@ -122,9 +122,9 @@ class _Reader:
         elif not key:
             self._fault(place, "", f"no key before the =: {quoted(text)}")
         elif not self.section:
-            self._fault(place, key, "stands before the first [section] header")
+            self._fault(place, key, "comes before the first [section] header")
         elif (first := self.first.setdefault((self.section, key), self.entry)) is not self.entry:
-            self._fault(place, key, f"given twice, first in line {first.place.line}")
+            self._fault(place, key, f"given twice, first on line {first.place.line}")
         else:
             self.file.entries.append(self.entry)
 
@@ -136,7 +136,7 @@ def parse_ini(source: str, data: bytes) -> IniFile:
     """
     reader = _Reader()
     if b"\0" in data:
-        # One fault says more than one for each line of a UTF-16 or binary file.
+        # One fault says more than a fault for each line of a UTF-16 or binary file.
         place = Place(source, data.count(b"\n", 0, data.index(b"\0")) + 1)
         reader.file.faults.append(Fault(place, "", "", "not a text file in UTF-8 (it has zero bytes: is it UTF-16?)"))
         return reader.file

@@ -13,7 +13,7 @@ from netsvc.settings.sections import keys_of
 __all__ = ["LARGEST_FILE", "Settings", "load"]
 
 LARGEST_FILE: Final = 1 << 20
-"""Bytes of one file; what is larger is no settings file and is not read whole."""
+"""How many bytes one file may have; a larger one is not a settings file, and is not read whole."""
 
 _Section = TypeVar("_Section", bound=msgspec.Struct)
 _OVERRIDE: Final = "--set"
@@ -30,7 +30,7 @@ class Settings:
         self._faulty = {(fault.section, fault.key) for fault in faults}
 
     def section(self, struct: type[_Section]) -> _Section:
-        """The section that a struct declares. KeyError, for the author: it was not among those loaded."""
+        """The section that a struct declares. KeyError, a mistake in the code: it was not among those loaded."""
         for value in self._structs.values():
             if type(value) is struct:
                 return value
@@ -44,7 +44,7 @@ class Settings:
         return str(place) if place.line else _OVERRIDE
 
     def written(self, section: str, key: str) -> list[tuple[Place | None, str]]:
-        """The items of a list that has one a line, with where each is written, None for the default; nothing if there is a fault in it."""
+        """The items of a list that has one per line, each with where it was written (None for the default); empty if the list has a fault."""
         if (section, key) in self._faulty:
             return []
         values = getattr(self._structs[section], key)
@@ -54,7 +54,7 @@ class Settings:
     def fault(self, section: str, key: str, problem: str, item: str = "") -> SettingsError:
         """An error to raise for a value that turned out wrong only when it was used; it names the place like any other.
 
-        :param item: of a list, the item that is wrong, so that its own line is named.
+        :param item: the item of a list that is wrong, so that its own line is named.
         """
         return SettingsError([Fault(self._place(section, key, item), section, key, problem)])
 
@@ -157,7 +157,7 @@ class _Loading:
         return ()
 
     def _likely(self, entry: Entry) -> str:
-        """Which key was meant: one of this name in another section, else the nearest in this one."""
+        """Which key was probably meant: one of this name in another section, otherwise the nearest in this one."""
         for section, keys in self.keys.items():
             if entry.key in keys:
                 return f' (did you mean "{entry.key}" in [{section}]?)'
@@ -172,11 +172,11 @@ def load(
 ) -> Settings:
     """Read the settings.
 
-    :param sections: each section's struct. Its defaults hold for what nobody gives.
+    :param sections: each section's struct. Its defaults apply to keys that are not given.
     :param path: the INI file; then its drop-ins are read, FILE.d/*.ini by name. A later file's value replaces an earlier one's, lists
         as a whole. None reads no file.
-    :param overrides: ``section.key=value``, after the files, the last one wins.
-    :param check: looks for what a type cannot say, and raises a SettingsError for it. Where something is wrong already, it is given
+    :param overrides: ``section.key=value``, applied after the files; the last one wins.
+    :param check: checks what a type cannot express, and raises a SettingsError for it. If something is wrong already, it is given
         what could be read, so that the operator sees every fault at once.
 
     SettingsError: with every fault of every file and override, whether or not another one replaces it.

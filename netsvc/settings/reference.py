@@ -1,4 +1,4 @@
-"""Every key in words: what etc/netsvc.ini and the documentation are made of."""
+"""Every key in words: what etc/netsvc.ini and the documentation are made from."""
 
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
@@ -14,9 +14,9 @@ _WIDTH: Final = 110
 _INDENT: Final = "    "
 _PREFACE: Final = """\
 # Every key with its default. Lines that begin with # or ; are comments, and a comment needs a line of its own:
-# all after the first = is the value, also # and %. A value of several lines goes on in lines that are indented
-# deeper than its key. The files FILE.d/*.ini are read after FILE, in the order of their names; what is given last
-# holds, lists as a whole.
+# everything after the first = is the value, even # and %. A value of several lines continues on lines that are
+# indented deeper than its key. The files FILE.d/*.ini are read after FILE, in the order of their names; the value
+# given last applies, and replaces a list as a whole.
 """
 
 
@@ -69,8 +69,8 @@ def _key_lines(reference: KeyReference, active: bool) -> Iterator[str]:
 def render(sections: Mapping[str, type[msgspec.Struct]], *, active: bool = False) -> str:
     """A whole INI file: every section with the first line of its docstring, every key with its help and its default.
 
-    :param active: write the keys as they are. Otherwise each is commented out, ``#key = default``, so that a file that was copied
-        from this one does not pin the defaults of its day.
+    :param active: write the keys as they are. Otherwise each is commented out, ``#key = default``, so that a copy of this file
+        does not pin the defaults of its day.
     """
     lines = [_PREFACE.rstrip()]
     for section, struct in sections.items():

@@ -16,7 +16,7 @@ __all__ = ["Bound", "Key", "keys_of"]
 
 
 class Bound(NamedTuple):
-    """What a value must be besides of its type: ``at least 1s``."""
+    """What a value must be besides having its type: ``at least 1s``."""
 
     words: str
     holds: Callable[[Any], object]
@@ -85,7 +85,7 @@ _COMMENT: Final = "a comment needs a line of its own"
 
 
 def _with_hint(error: ValueError, text: str) -> str:
-    """What is wrong with a text, and why that may be: signs of a comment behind it are part of it."""
+    """What is wrong with a text, and a likely reason: what looks like a comment after it is part of it."""
     problem = str(error)
     return f"{problem}; {_COMMENT}" if (" #" in text or " ;" in text) and _COMMENT not in problem else problem
 
@@ -148,7 +148,7 @@ def _form(base: Any, metadata: tuple[Any, ...]) -> Form:
 def keys_of(section: str, struct: type[msgspec.Struct]) -> dict[str, Key]:
     """The keys that a struct declares, by name, in its order.
 
-    TypeError, for its author: a field has no default or a type that has no form.
+    TypeError, a mistake in the code: a field has no default, or a type that has no form.
     """
     hints = get_type_hints(struct, include_extras=True)
     keys = {}

@@ -22,11 +22,11 @@ class Help(str):
 
 
 class Form(msgspec.Struct, frozen=True):
-    """The form in which the values of a type are written; a marker in ``Annotated`` for types that are not their base type's.
+    """The form in which the values of a type are written; a marker in ``Annotated`` for types that are not written like their base type.
 
     :ivar words: what to write, for documentation and for faults: "a number of bytes: 512, 16KiB, 10MB".
     :ivar read: one line of text to the value; of a list, to a tuple of items. ValueError says what is wrong with it.
-    :ivar write: the value to text that reads back as the same; of a list, one line for each item where one line does not suffice.
+    :ivar write: the value to text that reads back as the same; of a list, one line for each item if one line does not suffice.
     :ivar listed: the value is a tuple, its text may have any number of lines.
     """
 
@@ -50,7 +50,7 @@ def _write_boolean(value: bool) -> str:
     return "yes" if value else "no"
 
 
-# Digits are counted, so that no text is long to convert, and only ASCII ones are meant.
+# The digits are limited, so that no text takes long to convert, and must be ASCII.
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 
@@ -160,11 +160,11 @@ def choice(values: Iterable[Any]) -> Form:
     return Form(words, read, str)
 
 
-_LINES: Final = Form("a list: one item a line, or single words with commas between", _read_lines, _write_lines, listed=True)
+_LINES: Final = Form("a list: one item per line, or single words separated by commas", _read_lines, _write_lines, listed=True)
 
 
 def items(check: Callable[[str], object]) -> Form:
-    """The form of `Lines` whose items are looked at one by one.
+    """The form of `Lines` whose items are checked one by one.
 
     :param check: raises ValueError with what is wrong with an item.
     """
@@ -183,7 +183,7 @@ FORMS: Final[dict[Any, Form]] = {
     int: Form("a whole number", _read_integer, str),
     float: Form("a number", _read_number, _write_number),
     str: Form("text", str, str),
-    Path: Form("a path; a relative one starts at the process' folder", _read_path, str),
+    Path: Form("a path; a relative one starts from the daemon's working directory", _read_path, str),
     tuple[str, ...]: _LINES,
 }
 """The forms of base types."""
@@ -195,7 +195,7 @@ Size = Annotated[int, Form("a size: 512 (bytes), 16KiB, 1MiB, 10MB", _read_size,
 """Bytes. In a file with a unit, KiB MiB GiB (of 1024) or KB MB GB (of 1000), in upper or lower case; a bare number is bytes."""
 
 Lines = Annotated[tuple[str, ...], _LINES]
-"""Items, one a line. A line of single words with commas between is several items."""
+"""Items, one per line. A line of single words separated by commas is several items."""
 
-Endpoints = Annotated[tuple[str, ...], Form("Twisted endpoints, one a line", _read_endpoints, "\n".join, listed=True)]
-"""Twisted server endpoint strings, one a line, each of known type and with the arguments of that type."""
+Endpoints = Annotated[tuple[str, ...], Form("Twisted endpoints, one per line", _read_endpoints, "\n".join, listed=True)]
+"""Twisted server endpoint strings, one per line, each of a known type and with the arguments of that type."""

@@ -111,4 +111,4 @@ class EndpointTests(TestCase):
     def test_several_in_a_line(self) -> None:
         """Two endpoints in one line are told apart."""
         for text in ("tcp:80, tcp:81", "tcp:80 tcp:81", "tcp:80,tcp:81"):
-            self.assertIn("write one endpoint a line", self.fault(text))
+            self.assertIn("write one endpoint per line", self.fault(text))

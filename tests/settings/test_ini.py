@@ -54,7 +54,7 @@ class IniTests(TestCase):
 
     def test_duplicate(self) -> None:
         """A key given twice in one file is a fault at the second place."""
-        self.assertEqual(self.faults("[a]\nx = 1\n[b]\nx = 1\n[a]\nx = 2\n"), ["f:6: [a] x: given twice, first in line 2"])
+        self.assertEqual(self.faults("[a]\nx = 1\n[b]\nx = 1\n[a]\nx = 2\n"), ["f:6: [a] x: given twice, first on line 2"])
 
     def test_not_a_key(self) -> None:
         """A line that is none of the known is one fault, with its continuation."""
@@ -69,7 +69,7 @@ class IniTests(TestCase):
 
     def test_outside(self) -> None:
         """A key before the first header belongs nowhere."""
-        self.assertEqual(self.faults("x = 1\n[a]\n"), ["f:1: x: stands before the first [section] header"])
+        self.assertEqual(self.faults("x = 1\n[a]\n"), ["f:1: x: comes before the first [section] header"])
 
     def test_bad_header(self) -> None:
         """A faulty header is one fault: the keys below it are not blamed."""
