@@ -53,7 +53,7 @@ class EventsUrl:
         :raises InvalidParams: a bad room name, cursor or number.
         :raises NotFound: the room has no event, and the client does not want to wait for one.
         :raises RateLimited: the caller's budget is spent.
-        :raises Overloaded: too many come in at once.
+        :raises Overloaded: too many clients at once.
         """
         identity = request.identity
         assert isinstance(identity, Identity)

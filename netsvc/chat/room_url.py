@@ -58,7 +58,7 @@ class RoomUrl:
         :raises InvalidParams: a bad room name, guest name or cursor.
         :raises Conflict: a user has that name.
         :raises RateLimited: the caller's budget is spent.
-        :raises Overloaded: too many come in at once.
+        :raises Overloaded: too many clients at once.
         """
         room = fold_room_name(request.variables["room"])
         if not request.wants_websocket():

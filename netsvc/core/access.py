@@ -1,7 +1,7 @@
-"""Who may do what in a room: the rules, as pure functions of what is stored of the room and of who asks.
+"""Who may do what in a room: the rules, as pure functions of what is stored about the room and of who asks.
 
 A room is `public`, for `members`, or `secret`. A user may be its owner, moderator or member; anybody may be muted or banned in it.
-Most rooms have nothing of this stored: everybody may read and write in them.
+For most rooms none of this is stored: everybody may read and write in them.
 """
 
 from collections.abc import Iterable
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 ACCESS = ("public", "members", "secret")
-"""Who may read and write: everybody; members, while all may know of the room; members, and it does not exist for others."""
+"""Who may read and write: everybody; members, while everybody may know of the room; members, and for others it does not exist."""
 
 ROOM_ROLES = ("member", "moderator", "owner")
-"""What a user can be in a room, least first; each may all that those before it may. An admin is above an owner, in every room."""
+"""What a user can be in a room, lowest first; each may do all that those before it may. An admin ranks above an owner, in every room."""
 
 GUEST_MARK = "?"
-"""Begins the key of a guest, which no user's name does."""
+"""The first character of a guest's key; no user's name begins with it."""
 
 EVERYWHERE = RANKS["admin"]
 """The rank that acts as an owner in every room."""
@@ -55,17 +55,17 @@ _ADMIN_LEVEL = len(_LEVELS)
 
 
 def guest_key(name: str) -> str:
-    """The key of a guest's place. Whatever the case of the name, it is the same guest."""
+    """The key of a guest's place. The case of the name makes no difference."""
     return GUEST_MARK + name.casefold()
 
 
 def who_of(identity: Identity) -> str:
-    """The key of somebody's place in a room: a user's name, or that of a guest with a mark."""
+    """The key of somebody's place in a room: a user's name, or a guest's name with GUEST_MARK before it."""
     return guest_key(identity.name) if identity.guest else identity.name
 
 
 class RoomAccess:
-    """All that is stored of a room besides its log. Never changed: `changed` makes another.
+    """All that is stored about a room besides its log. Immutable: `changed` makes a new one.
 
     :ivar settings: what room.set has set.
     :ivar places: by key.
@@ -83,7 +83,7 @@ class RoomAccess:
                 self.networks[network] = max(place.banned, self.networks.get(network, 0))
 
     def changed(self, change: AccessChange) -> "RoomAccess":
-        """What there is after a change."""
+        """The state after a change."""
         places = {**self.places, **change.places}
         settings = self.settings if change.settings is None else change.settings
         return RoomAccess(settings, ((key, place) for key, place in places.items() if place != NOWHERE))
@@ -97,25 +97,25 @@ class RoomAccess:
         return sorted(key for key, place in self.places.items() if place.role == "owner")
 
     def restricts(self) -> bool:
-        """Whether anybody who is no admin may be refused to read or write."""
+        """Whether anybody but an admin can be refused to read or write."""
         return self.settings.access != "public" or any(place.muted or place.banned for place in self.places.values())
 
     def level(self, identity: Identity) -> int:
-        """How much somebody may do to others: 0 nothing, then as ROOM_ROLES, admins most. One may act on those of a lower level."""
+        """How much somebody may do to others: 0 nothing, then as in ROOM_ROLES, admins highest. One may act on those of a lower level."""
         return _ADMIN_LEVEL if identity.rank >= EVERYWHERE else _LEVELS[self.place(who_of(identity)).role]
 
     def level_of(self, key: str) -> int:
-        """The level of whoever has this key, who is no admin."""
+        """The level of whoever has this key and is not an admin."""
         return _LEVELS[self.place(key).role]
 
 
 def absent(room: str) -> NotFound:
-    """What those are told for whom a room does not exist, be it so or not."""
+    """The error for a room that does not exist, or that the caller may not know of."""
     return NotFound(f"there is no room {room!r}")
 
 
 def taken(room: str) -> Conflict:
-    """What those are told who want to start a room that is there already."""
+    """The error for starting a room that exists already."""
     return Conflict(f"there is a room {room!r} already")
 
 
@@ -145,10 +145,10 @@ def refusal(access: RoomAccess, room: str, identity: Identity, right: Right, now
 
 
 def may_read(access: str, place: Place, now: int) -> bool:
-    """Whether one who is no admin may read a room; `refusal` says the same of Right.READ.
+    """Whether somebody who is not an admin may read a room; `refusal` says the same of Right.READ.
 
     :param access: one of ACCESS.
-    :param place: theirs, ``banned`` also if it is their network that is.
+    :param place: their place; ``banned`` also counts a ban of their network.
     """
     return place.banned <= now and (access == "public" or bool(place.role))
 

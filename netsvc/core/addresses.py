@@ -1,4 +1,4 @@
-"""Whose an IP address is."""
+"""Which network an IP address belongs to."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -8,10 +8,10 @@ __all__ = ["is_this_host", "network_of"]
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
-    """What one client can choose its address from: IPv6 providers give each customer a /64 at the least. An IPv4 address is itself.
+    """The network within which one client can choose its address: IPv6 providers give each customer at least a /64. For IPv4, the address itself.
 
     :param address: as text; a zone (``%eth0``) does not count.
-    :return: a network or an address, "" for what is no IP address ("unix").
+    :return: a network or an address, "" for anything that is not an IP address ("unix").
     """
     try:
         parsed = ip_address(address.partition("%")[0])
@@ -26,7 +26,7 @@ def network_of(address: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_this_host(address: str) -> bool:
-    """Whether an address is loopback: a client of this machine, or a proxy that speaks for clients of anywhere."""
+    """Whether an address is loopback: a client on this machine, or a proxy that speaks for clients anywhere."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""How many connections there may be, over all protocols."""
+"""How many connections may be open, across all protocols."""
 
 from collections import Counter
 
@@ -8,9 +8,9 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """Counts connections, in all and by address (IPv6: by /64 network).
+    """Counts connections, in total and by address (IPv6: by /64 network).
 
-    :param most: in all; 0 is no cap.
+    :param most: in total; 0 is no cap.
     :param most_per_address: from one address; 0 is no cap. UNIX sockets have none.
     """
 
@@ -21,11 +21,11 @@ class Admission:
         self._addresses: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """The connections that are open."""
+        """How many connections are open."""
         return self._open
 
     def admit(self, peer: str) -> bool:
-        """Count a new connection; False if there are as many as there may be.
+        """Count a new connection; False if the maximum is reached.
 
         :param peer: its IP address, or ``unix``.
         """
@@ -39,7 +39,7 @@ class Admission:
         return True
 
     def left(self, peer: str) -> None:
-        """One that was admitted is gone."""
+        """A connection that was admitted has closed."""
         address = _place(peer)
         self._open -= 1
         self._addresses[address] -= 1

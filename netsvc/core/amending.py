@@ -1,11 +1,11 @@
-"""What an edit, a deletion, a reaction or a reply does to what is there already: pure functions, called in the store's transaction.
+"""What an edit, a deletion, a reaction or a reply does to earlier events: pure functions, called in the store's transaction.
 
-What they keep of a message is in its row's ``extra``, a JSON object: what clients see of it (see Event), and besides
+What they keep about a message is in its row's ``extra``, a JSON object: what clients see of it (see Event), and also
 
-- ``guest``: a guest has sent it;
+- ``guest``: a guest sent it;
 - ``edits``, ``last_edit``: how often it was edited, and the seq of the newest edit, whose ``previous`` is the seq of the one before;
 - ``deletion``: the seq of its deletion;
-- ``reactions``: of each emoji, by name, the seq of the newest word; negative if that took the reaction back.
+- ``reactions``: for each emoji, by name, the seq of the newest reaction event; negative if that took the reaction back.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _DELETABLE = ("message", "file")
 
 
 class Limits(NamedTuple):
-    """The bounds of what can be done to one message.
+    """The limits on what can be done to one message.
 
     :ivar edits: how often it can be edited.
     :ivar emoji: different reactions to it; `reactions`: all of them together.
@@ -42,7 +42,7 @@ def _extra(row: Row) -> Extra:
 
 def _found(draft: Draft, row: Row | None, parameter: str, types: Sequence[str] = ("message",)) -> Row:
     if row is None and draft.seq == 1:
-        # As who asks for the room: for whom a room is secret learns nothing by another wording.
+        # The same error as for the room itself: other words would tell those from whom it is secret that it exists.
         raise absent(draft.room)
     if row is None or row.type not in types:
         raise NotFound(f"{parameter}: there is no message {draft.target} in {draft.room}", parameter=parameter)
@@ -57,16 +57,16 @@ def first(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
 
 
 def reply(draft: Draft, row: Row | None, load: Load) -> Sequence[Row]:
-    """An Amendment: the message that is answered must exist, be it deleted or not."""
+    """An Amendment: the message that is answered must exist, deleted or not."""
     _found(draft, row, "reply_to", _DELETABLE)
     return ()
 
 
 def _own(identity: Identity, draft: Draft, row: Row, extra: Extra, limits: Limits) -> str:
-    """Why a message is not somebody's to change, empty if it is.
+    """Why somebody may not change a message, empty if they may.
 
-    Nobody has vouched for a guest's name: so whoever has it now may change what was sent under it, but not for long. What is older than
-    a user's account is that of somebody who had the name before.
+    Nobody has vouched for a guest's name, so whoever has it now may change what was sent under it, but not for long. A message older than
+    a user's account is by somebody who had the name before.
     """
     if row.sender != identity.name or extra.guest != identity.guest or row.at < identity.since:
         return f"message {row.seq} is not yours"
@@ -76,7 +76,7 @@ def _own(identity: Identity, draft: Draft, row: Row, extra: Extra, limits: Limit
 
 
 def edit(identity: Identity, limits: Limits, mentions: list[str]) -> Amendment:
-    """Give a message another text, that of the draft.
+    """Replace a message's text by that of the draft.
 
     :param mentions: who is named in the new text.
     """
@@ -101,9 +101,9 @@ def edit(identity: Identity, limits: Limits, mentions: list[str]) -> Amendment:
 
 
 def deletion(identity: Identity, limits: Limits, moderates: bool) -> Amendment:
-    """Remove the text of a message, and of all its edits; what is left says that there was one.
+    """Remove the text of a message and of all its edits; what is left says that there was a message.
 
-    :param moderates: it may be anybody's message.
+    :param moderates: the caller may delete anybody's message.
     """
 
     def amend(draft: Draft, row: Row | None, load: Load) -> Sequence[Row] | int:
@@ -136,7 +136,7 @@ def _blanked(seq: int | None, load: Load) -> list[Row]:
 
 
 def reaction(emoji: str, on: bool, limits: Limits) -> Amendment:
-    """Put a reaction to a message, or take it back."""
+    """Add a reaction to a message, or take it back."""
 
     def amend(draft: Draft, row: Row | None, load: Load) -> Sequence[Row] | int:
         row = _found(draft, row, "seq", _DELETABLE)
@@ -163,7 +163,7 @@ def reaction(emoji: str, on: bool, limits: Limits) -> Amendment:
 
 
 def _standing(reactions: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Without those that were taken back."""
+    """The reactions without those that were taken back."""
     standing = {emoji: {name: seq for name, seq in words.items() if seq > 0} for emoji, words in reactions.items()}
     return {emoji: words for emoji, words in standing.items() if words}
 

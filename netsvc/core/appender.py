@@ -1,4 +1,4 @@
-"""The way of posts into the store: group commit, one transaction under way at a time."""
+"""How posts get into the store: group commit, one transaction at a time."""
 
 from collections import deque
 from collections.abc import Callable
@@ -16,16 +16,16 @@ __all__ = ["Appender"]
 
 
 class Appender:
-    """Collects drafts and hands them to the store in batches: a batch is what arrived while the last one was committed.
+    """Collects drafts and hands them to the store in batches: a batch is what arrived while the previous one was being committed.
 
     :param store: the store.
     :param clock: its `callLater` hands over at the end of a reactor turn, so that all posts of a turn share a transaction.
     :param committed: called with each batch whose outcomes are known.
-    :param most: drafts in one batch at the most.
-    :param bound: drafts waiting at which it is full.
-    :ivar full: as many drafts wait as may: who posts should not read on before `when_room`.
+    :param most: drafts in one batch, at most.
+    :param bound: how many waiting drafts make it full.
+    :ivar full: as many drafts wait as may: connections that post should not read on before `when_room`.
     :ivar busy: a commit is under way.
-    :ivar batches: how many were handed over, `drafts`: with how many drafts.
+    :ivar batches: how many were handed over; `drafts`: how many drafts were in them.
     """
 
     log = Logger()
@@ -46,7 +46,7 @@ class Appender:
         self.drafts = 0
 
     def when_room(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once when fewer drafts wait than half the bound."""
+        """Call `resume` once, when fewer drafts than half the bound are waiting."""
         self._paused.append(resume)
 
     def append(self, draft: Draft) -> None:
@@ -83,7 +83,7 @@ class Appender:
         self._store.append(batch).addErrback(self._not_stored, batch).addCallback(self._done, batch)
 
     def _not_stored(self, failure: Failure, batch: list[Draft]) -> None:
-        # A store says in the drafts what is wrong: this is a bug, and must neither be silent nor leave those waiting who post.
+        # A store reports errors in the drafts, so this is a bug: it must neither be silent nor leave the callers waiting.
         self.log.failure("a store has failed", failure)
         for draft in batch:
             draft.error = StoreUnavailable("the store has failed")
@@ -97,7 +97,7 @@ class Appender:
         try:
             self._committed(batch)
         except Exception:
-            self.log.failure("a batch of posts was not followed up")
+            self.log.failure("following up a batch of stored posts failed")
         while self._paused and len(self._waiting) * 2 < self._bound:
             self._paused.popleft()()
         if not self.busy and not self._waiting:

@@ -1,4 +1,4 @@
-"""Coming in when everybody comes at once: at what pace, and who shall come again when."""
+"""Admission when many clients arrive at once: how fast they are let in, and when the others should retry."""
 
 from collections.abc import Iterator
 from math import exp
@@ -12,32 +12,32 @@ from netsvc.errors import Overloaded
 __all__ = ["LONGEST", "Arrivals"]
 
 LONGEST = 300.0
-"""Seconds after which anybody is told to come again at the latest."""
+"""The longest that anybody is told to wait before retrying, seconds."""
 
 _SOONEST = 0.5
-"""Seconds before which nobody is."""
+"""The shortest, seconds."""
 
 _LOOK = 0.1
 """Seconds between two looks at how far the reactor is behind, while clients come in."""
 
 _ASSUMED = 500.0
-"""Clients a second that can surely come in, as long as nothing else was measured."""
+"""Clients a second that are assumed to be manageable until something else has been measured."""
 
 _ROUNDING = 1e-6
 
 _LEAST = 10.0
-"""The pace that is reckoned with at the least, in clients a second."""
+"""The lowest pace that is assumed, in clients a second."""
 
 
 class Arrivals:
-    """Lets clients come in, WebSockets and followers of rooms, as long as the server keeps up with it.
+    """Lets clients come in, WebSockets and followers of rooms, as long as the server keeps up.
 
-    Whoever is refused is given a time of its own to come again. These times are as far apart as clients come in at present, so that
-    they come no faster than they can be let in, and none is told to come at the same time as another.
+    Each client that is refused is given its own time to retry. These times are spaced at the pace at which clients come in at present:
+    they come back no faster than they can be let in, and no two at the same time.
 
     :param settings: [limits].
-    :param clock: measures how far the reactor is behind: by how much later than asked it makes a call.
-    :param random: of the jitter.
+    :param clock: measures how far the reactor is behind: by how much its delayed calls are late.
+    :param random: the source of the jitter.
     :ivar refused: how many were refused so far.
     """
 
@@ -47,20 +47,20 @@ class Arrivals:
         self._interval = 1 / settings.arrivals if settings.arrivals else 0.0
         self._lag = settings.arrivals_lag
         self._within = settings.return_within
-        self._full_at = 0.0  # of the set pace, as in a Budget that holds a second's worth
-        self._slot = 0.0  # the last time that anybody was told to come again
-        self._due = 0.0  # the look that is awaited, 0 for none
+        self._full_at = 0.0  # for the set pace, as in a Budget that holds a second's worth
+        self._slot = 0.0  # the latest retry time given to anybody
+        self._due = 0.0  # when the next look is due, 0 for none
         self._awaited: IDelayedCall | None = None
         self._behind = False
         self._since = 0.0
         self._admitted = 0
         self._measured = 0.0
         self.pace = settings.arrivals or _ASSUMED
-        """Clients a second that come in under load: as was measured when some had to be refused."""
+        """Clients a second that come in under load, as measured when some had to be refused."""
         self.refused = 0
 
     def admit(self) -> None:
-        """Let one come in.
+        """Let one client in.
 
         :raises Overloaded: not now; ``retry_after`` is when.
         """
@@ -78,7 +78,7 @@ class Arrivals:
         self._full_at = min(self._full_at, now + 1.0)
         full_at = max(self._full_at, now) + self._interval
         if full_at - now > 1.0 + _ROUNDING:
-            raise self._refusal(now, "too many come in at once")
+            raise self._refusal(now, "too many clients at once")
         self._full_at = full_at
         self._admitted += 1
 
@@ -93,7 +93,7 @@ class Arrivals:
         self._awaited = self._clock.callLater(_LOOK, self._look)
 
     def _set_back(self, now: float) -> None:
-        """The clock was set back: what is awaited shall not wait until it is as late again."""
+        """The clock was set back: the next look must not wait until the old time comes round again."""
         assert self._awaited is not None
         self._awaited.reset(_LOOK)
         self._due, self._since = now + _LOOK, now
@@ -114,9 +114,9 @@ class Arrivals:
             self._due = 0.0
 
     def return_times(self, count: int) -> Iterator[float]:
-        """A time of its own for each of so many who are sent away together, in seconds from now, in no order.
+        """A separate time to return for each of `count` clients sent away together, in seconds from now, in random order.
 
-        They are spread over ``[limits] return_within``, or over as long as so many need to come in if that is more.
+        They are spread over ``[limits] return_within``, or over as long as that many need to come in if that is longer.
         """
         window = min(max(self._within, count / self.pace), LONGEST)
         places = list(range(count))

@@ -1,4 +1,4 @@
-"""A call on its way: where it comes from, what it knows, and where it is heard of while it is under way."""
+"""A call under way: where it comes from, what it knows, and where its progress is reported."""
 
 from collections.abc import Callable
 from math import inf
@@ -15,28 +15,28 @@ __all__ = ["Call", "Caller", "Listener", "fallen_behind"]
 
 
 def fallen_behind() -> Overloaded:
-    """The error of a call whose caller does not take what it gives. It names no time to call again, since the call may have had an effect."""
-    error = Overloaded("the caller does not keep up with what the call gives; [rpc] progress_backlog sets the bound")
+    """The error of a call whose caller does not take its output. It has no retry_after, since the call may have had an effect."""
+    error = Overloaded("the caller does not keep up with the call's output; [rpc] progress_backlog sets the bound")
     del error.data["retry_after"]
     return error
 
 
 class Listener(Protocol):
-    """Where a caller hears of its calls while they are under way."""
+    """Where the progress of a caller's calls is reported."""
 
     def send_progress(self, message: bytes, essential: bool) -> None:
         """Send a notification, the text of one JSON-RPC message.
 
         :param essential: it must not be dropped.
-        :raises Overloaded: more of those wait for the caller than may.
+        :raises Overloaded: too many essential ones wait for the caller.
         """
 
     @property
     def gone(self) -> bool:
-        """Nobody hears any more."""
+        """The caller is no longer there."""
 
     def caught_up(self) -> "Deferred[None]":
-        """Fires when the caller takes more without anything having to wait; fails with ConnectionDone if it is gone."""
+        """Fires when the caller can take more without anything having to wait; fails with ConnectionDone if it is gone."""
 
 
 class Caller(Protocol):
@@ -45,7 +45,7 @@ class Caller(Protocol):
     :ivar identity: who calls; None before a login.
     :ivar peer: the address as text.
     :ivar budget: what may still be spent.
-    :ivar key: the Idempotency-Key of the request, None without.
+    :ivar key: the Idempotency-Key of the request, None if it has none.
     """
 
     peer: str
@@ -61,33 +61,33 @@ class Caller(Protocol):
 
     @property
     def connection(self) -> Any:
-        """The WebSocket with its notifications, None for HTTP."""
+        """The connection for notifications, a WebSocket or one of [lines] or [amp]; None for HTTP."""
 
     @property
     def listener(self) -> Listener | None:
-        """Where progress goes, None if there is no way for it."""
+        """Where progress goes, None if it cannot be sent."""
 
     def after_answer(self, then: Callable[[], None]) -> None:
-        """Call `then` when the answer is written to the connection; never if there is none."""
+        """Call `then` once the answer is written to the connection; never if there is no connection."""
 
 
 class Call:
-    """One call: who makes it, and by what.
+    """One call: who makes it, and over which connection.
 
     :ivar identity: who calls; None before a login where guests are not allowed.
     :ivar peer: the caller's address as text.
     :ivar budget: what the caller may still spend.
-    :ivar connection: the WebSocket it came by, for notifications and clean-up; None for a call over plain HTTP.
-    :ivar key: the Idempotency-Key header, None without.
-    :ivar joint: it is one of several calls whose answers come together, when all are done: one of a batch.
-    :ivar stored: its answer is stored under a key before it is given.
+    :ivar connection: what it came by, a WebSocket or one of [lines] or [amp], for notifications and clean-up; None for plain HTTP.
+    :ivar key: the Idempotency-Key header, None if there is none.
+    :ivar joint: it is one of several calls whose answers are sent together when all are done: one of a batch.
+    :ivar stored: its answer is stored under a key before it is sent.
     """
 
     __slots__ = ("budget", "connection", "identity", "key", "peer")
 
     joint = stored = False
     listener: Listener | None = None
-    """See Caller: calls that are made within this one are not heard of."""
+    """See Caller; None for calls made within another call: they report no progress."""
 
     def __init__(self, identity: Identity | None, peer: str, budget: Budget, connection: Any = None, key: str | None = None) -> None:
         self.identity = identity
@@ -107,31 +107,31 @@ class Call:
         return self.identity
 
     def after_answer(self, then: Callable[[], None]) -> None:
-        """Call `then` when the answer to this call is written to its connection; a call over plain HTTP has none, and `then` is not called."""
+        """Call `then` once the answer to this call is written to its connection; never for a call over plain HTTP, which has none."""
 
     @property
     def heard(self) -> bool:
-        """Somebody hears of progress."""
+        """Progress reaches the caller."""
         return False
 
     def remaining(self) -> float:
-        """The seconds that the caller still waits."""
+        """How many more seconds the caller will wait."""
         return inf
 
     def progress(self, data: Any = None, *, done: float | None = None, total: float | None = None) -> None:
-        """Send the caller ``rpc.progress``; nothing happens where it could not get it: over plain HTTP unless it asked
+        """Send the caller ``rpc.progress``; nothing happens if it cannot get it, as over plain HTTP unless it asked
         for lines. Not from a blocking procedure.
 
-        :param data: a part of what the call gives, JSON types. It is delivered, in order and before the answer; what has none is dropped for
+        :param data: a part of the result, JSON types. It is delivered, in order and before the answer; progress without data is dropped for
             a caller that does not keep up.
-        :param done: how far the call is; `total`: when it is through.
+        :param done: how far the call is; `total`: the value at which it is complete.
         :raises Overloaded: the caller does not keep up with the data.
         """
         given = {"data": data, "done": done, "total": total}
         self.report({name: value for name, value in given.items() if value is not None})
 
     def caught_up(self) -> "Deferred[None]":
-        """Await it between the parts of a long result: others have their turn, and it goes on when the caller has taken what was sent.
+        """Await this between the parts of a long result: other work gets its turn, and the call continues once the caller has taken what was sent.
 
         :return: fires in a later turn of the reactor; fails with CancelledError, which ends the call, if the caller is gone.
         """

@@ -1,6 +1,6 @@
-"""What proves who acts: passwords, tokens, sessions, and the lack of any of them.
+"""What proves who a caller is: passwords, tokens, sessions, or none of them.
 
-A secret is turned into its SHA-256 digest as soon as it comes in; 32 random bytes need no slower hash.
+A secret is turned into its SHA-256 digest as soon as it arrives; 32 random bytes need no slower hash.
 """
 
 from base64 import urlsafe_b64encode
@@ -40,7 +40,7 @@ def _random_text() -> str:
 
 
 def new_token_secret() -> str:
-    """A secret for a new token: ``nst_``, by which scanners for leaked secrets know it, and 32 random bytes in base64url."""
+    """A secret for a new token: ``nst_``, by which scanners for leaked secrets recognise it, and 32 random bytes in base64url."""
     return "nst_" + _random_text()
 
 
@@ -50,22 +50,22 @@ def new_session_secret() -> str:
 
 
 def digest_of(secret: str) -> bytes:
-    """The SHA-256 digest by which a token or session is stored and found."""
+    """The SHA-256 digest under which a token or session is stored and found."""
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 class IPassword(ICredentials):
     """A user's name and password."""
 
-    name: str = Attribute("The user's name, folded; empty if no user can have it.")
+    name: str = Attribute("The user's name, folded; empty if no user can have this name.")
     password: str = Attribute("The password as it was typed.")
 
 
 class IKnownUser(ICredentials):
-    """A user who has proved to be one by password before."""
+    """A user who has logged in by password before."""
 
     name: str = Attribute("The user's name, folded.")
-    fingerprint: str = Attribute("That of the argon2id string that the password was compared with.")
+    fingerprint: str = Attribute("The fingerprint of the argon2id string that the password was compared with.")
 
 
 class IToken(ICredentials):
@@ -102,14 +102,14 @@ class Password:
         self.password = password
 
     def mark(self, key: bytes) -> str:
-        """What tells this pair from others without keeping it; `key` is a secret of the process."""
+        """Identifies this pair without containing it; `key` is a secret of the process."""
         text = f"{self.name}\0{self.password}"
         return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=32).hexdigest()
 
 
 @implementer(IKnownUser)
 class KnownUser:
-    """A user who has proved to be one by password before. It holds until the password changes.
+    """A user who has logged in by password before. Valid until the password changes.
 
     :ivar id: the id of this credential, as Identity.credential has it.
     """
@@ -122,7 +122,7 @@ class KnownUser:
 
     @classmethod
     def of(cls, name: str, kept: str) -> Self:
-        """The user whose password has been found to be the one behind the argon2id string `kept`."""
+        """The user whose password matched the argon2id string `kept`."""
         return cls(name, blake2b(kept.encode(), digest_size=16).hexdigest())
 
     @property
@@ -132,7 +132,7 @@ class KnownUser:
 
     @property
     def fingerprint(self) -> str:
-        """What tells the argon2id string from others."""
+        """Identifies the argon2id string."""
         return self.id.split(":")[2]
 
 
@@ -184,7 +184,7 @@ class Session(_Secret):
 class Guest:
     """Somebody without credentials.
 
-    :param name: the name asked for; None to be given one that nobody else has.
+    :param name: the name asked for; None for a generated one that nobody else has.
     """
 
     __slots__ = ("name",)
@@ -195,7 +195,7 @@ class Guest:
 
     @property
     def id(self) -> str:
-        """What `recalled` makes the same guest of; no Identity.credential, for it proves nothing."""
+        """From this `recalled` makes the same guest; not an Identity.credential, since it proves nothing."""
         return f"guest:{self.name}"
 
 
@@ -203,7 +203,7 @@ Credentials = Password | KnownUser | Token | Session | Guest
 
 
 def recalled(id: str) -> KnownUser | Token | Session | Guest:
-    """The credentials that have this id, which is what Identity.credential says."""
+    """The credentials with this id, as in Identity.credential."""
     kind, _, rest = id.partition(":")
     if kind == "user":
         return KnownUser(*rest.split(":"))

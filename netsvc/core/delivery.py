@@ -1,11 +1,11 @@
-"""From a room's log to its followers, without a queue for each of them.
+"""From a room's log to its followers, without a queue for each follower.
 
-A `Room` keeps a ring of its newest events. For each format that somebody follows in there is a `Fanout` with those events as ready
-bytes. Its followers stand in `Cohort`s: all members of a cohort are at the same cursor, so the cohort has the cursor and the members
-have none. A flush sends each cohort what it lacks, the same bytes object to everybody.
+A `Room` keeps a ring of its newest events. For each format in which somebody follows there is a `Fanout` with those events as ready
+bytes. Its followers are grouped in `Cohort`s: all members of a cohort are at the same cursor, so the cohort has the cursor and the
+members have none. A flush sends each cohort what it lacks, the same bytes object to every member.
 
-A follower whose sink fills up leaves its cohort with a cursor of its own and keeps nothing else. When the sink has drained it enters
-the cohort at its cursor if the ring still reaches back that far, and reads on from the store if not.
+A follower whose sink fills up leaves its cohort with a cursor of its own and keeps nothing else. When the sink has drained, it enters
+the cohort at its cursor if the ring still reaches back that far; if not, it reads on from the store.
 """
 
 from collections import OrderedDict
@@ -26,23 +26,23 @@ from netsvc.interfaces import IFormat, ISink, ISinkWatcher, IStore
 __all__ = ["Cohort", "Delivery", "Fanout", "Follower"]
 
 STORE_READ = 200
-"""Events read from the store at once, at the most, for a follower that the ring has left behind."""
+"""Events read from the store at once, at most, for a follower that the ring has left behind."""
 
 FIRST_READ = 32
-"""Events in its first such read; each further one follows from what its sink took of the last."""
+"""Events in its first such read; the size of each further read depends on how much of the last one its sink took."""
 
 RETRY = 1.0
 """Seconds until a failed store read is tried again."""
 
 SAY_AGAIN = 60.0
-"""Seconds until it is said again that reads fail: there may be thousands of followers who try each second."""
+"""Seconds between log messages about failing reads: thousands of followers may retry every second."""
 
 
 class Cohort:
     """Followers at one cursor.
 
     :ivar members: each with its sink's bare send.
-    :ivar signals: what else they are to be sent, once: bytes that are not of the log.
+    :ivar signals: what else to send them, once: bytes that are not from the log.
     """
 
     __slots__ = ("cursor", "members", "signals")
@@ -53,10 +53,10 @@ class Cohort:
         self.signals = b""
 
     def write(self, data: bytes) -> None:
-        """The same bytes to every member; one whose sink does not take all of them leaves with the rest."""
+        """Send the same bytes to every member; one whose sink does not take all of them leaves, with the rest."""
         size = len(data)
         stuck: list[tuple[Follower, int]] = []
-        # A copy, since a sink that is no bare socket may call sink_full from within its send.
+        # A copy, since a sink that is not a bare socket may call sink_full from within its send.
         for follower, send in tuple(self.members.items()):
             try:
                 sent = send(data)
@@ -93,7 +93,7 @@ class Fanout:
         return min((cohort.cursor for cohort in self.cohorts), default=head)
 
     def admit(self, follower: "Follower") -> None:
-        """Put a follower, at whose cursor the ring can serve, into a cohort."""
+        """Put a follower whose cursor is within the ring into a cohort."""
         cursor = follower.cursor
         largest = self.delivery.slice
         for cohort in self.cohorts:
@@ -109,7 +109,7 @@ class Fanout:
             self.delivery.mark(self)
 
     def release(self, follower: "Follower") -> None:
-        """Take a follower out of its cohort; it goes on with the cohort's cursor as its own."""
+        """Take a follower out of its cohort; the cohort's cursor becomes its own."""
         cohort = follower.cohort
         if cohort is None:
             return
@@ -125,7 +125,7 @@ class Fanout:
         return all(cohort.cursor >= head and not cohort.signals for cohort in self.cohorts)
 
     def flush(self, writes: int) -> int:
-        """Send cohorts what they lack until `writes` are made; returns the writes left. If it is 0 or less, `level` says whether that was all."""
+        """Send cohorts what they lack, in at most `writes` writes; returns the writes left. If that is 0 or less, `level` says whether all was sent."""
         head = self.room.head
         if len(self.cohorts) > 1:
             self.cohorts = self._in_turn()
@@ -135,7 +135,7 @@ class Fanout:
                 if writes <= 0:
                     return writes
                 data, cursor = self._piece(cohort.cursor)
-                # Before the writes: whoever leaves because of them has them.
+                # Before the writes: a member that leaves because of them has them already.
                 cohort.cursor = cursor
                 writes -= len(cohort.members)
                 if data:
@@ -151,9 +151,9 @@ class Fanout:
         return writes
 
     def _in_turn(self) -> list[Cohort]:
-        """The cohorts, those that are furthest behind first, or a busy room would never get to its last ones.
+        """The cohorts, those furthest behind first, or a busy room would never get to the last of them.
 
-        Empty ones are left out; those that lack the same are joined as far as a slice allows.
+        Empty ones are left out; those at the same cursor are merged as far as a slice allows.
         """
         largest = self.delivery.slice
         joined: dict[tuple[int, bytes], Cohort] = {}
@@ -174,7 +174,7 @@ class Fanout:
         return result
 
     def _piece(self, cursor: int) -> tuple[bytes, int]:
-        """The joined frames behind `cursor`, as many as a chunk holds but at least one, and the cursor behind them."""
+        """The joined frames after `cursor`, as many as a chunk holds but at least one, and the cursor after them."""
         self._encode(cursor)
         start = cursor - self.base
         frames = self.frames
@@ -201,13 +201,13 @@ class Fanout:
             self.frames.extend([encode(event) for event in room.events[done - room.base :]])
 
     def trim(self, base: int) -> None:
-        """The ring starts behind `base` now."""
+        """The ring now starts after `base`."""
         if self.base < base:
             del self.frames[: base - self.base]
             self.base = base
 
     def signal(self, data: bytes) -> None:
-        """Something that is not in the log, to those who are ready for it, in the next turn."""
+        """Send something that is not in the log to those who are ready for it, in the next turn."""
         if data:
             for cohort in self.cohorts:
                 cohort.signals += data
@@ -225,18 +225,18 @@ class Follower:
         self.sink = sink
         self.cursor = cursor
         self.cohort: Cohort | None = None
-        self.waits = 1  # for its start, a read of the store, whoever holds it
+        self.waits = 1  # for its start, a read of the store, or a `hold`
         self.ahead = FIRST_READ
         fanout.away += 1
 
     def start(self) -> None:
-        """Begin to deliver what is behind the cursor. Call it once, when the answer that gave the cursor to the client is written."""
+        """Begin to deliver what comes after the cursor. Call this once, when the answer that gave the client the cursor is written."""
         if self.fanout is not None:
             self.sink.watch(self)
             self.go_on()
 
     def stop(self) -> None:
-        """Deliver no more. May be called twice."""
+        """Stop delivering. May be called twice."""
         fanout = self.fanout
         if fanout is not None:
             self.sink.unwatch(self)
@@ -246,12 +246,12 @@ class Follower:
             fanout.delivery.left(fanout)
 
     def hold(self) -> None:
-        """Deliver nothing until `go_on`, which is to be called as often as this."""
+        """Deliver nothing until `go_on` has been called as often as this."""
         self.waits += 1
         self.sink_full()
 
     def go_on(self) -> None:
-        """One thing less to wait for."""
+        """Undo one `hold`."""
         self.waits -= 1
         self.sink_drained()
 
@@ -261,7 +261,7 @@ class Follower:
             self.fanout.release(self)
 
     def sink_drained(self) -> None:
-        """Go on from the cursor, from the ring if it reaches back that far."""
+        """Continue from the cursor, from the ring if it reaches back that far."""
         fanout = self.fanout
         if fanout is None or self.waits or self.cohort is not None or self.sink.full:
             return
@@ -277,12 +277,12 @@ class Follower:
         fanout = self.fanout
         if fanout is None:
             return
-        # In a further turn, for others have theirs first.
+        # In another turn: other work comes first.
         fanout.delivery.clock.callLater(0, self.go_on)
         if self.waits > 1 or self.sink.full:
             return
         if not rows:
-            # Retention has removed all that was asked for.
+            # Retention has removed everything that was asked for.
             self._send([fanout.format.gap(fanout.room.name, self.cursor + 1, head)], head)
             return
         epoch, name, chunk = fanout.delivery.store.epoch, fanout.room.name, fanout.delivery.chunk
@@ -298,7 +298,7 @@ class Follower:
                 if self.sink.full:
                     break
                 pieces, size = [], 0
-        # Not much more than the sink takes, whatever the length of the messages.
+        # Not much more than the sink takes, however long the messages.
         self.ahead = min(2 * (rows.index(row) + 1), STORE_READ)
 
     def _send(self, pieces: list[bytes], cursor: int) -> None:
@@ -313,15 +313,15 @@ class Follower:
             fanout.delivery.clock.callLater(RETRY, self.go_on)
 
     def _broken(self, failure: Failure) -> None:
-        Delivery.log.failure("a follower cannot read on", failure)
+        Delivery.log.failure("a follower failed to read on", failure)
 
 
 class Delivery:
     """Flushes rooms in slices and keeps their rings within one budget.
 
-    :param store: where followers read on that the ring has left behind.
-    :param clock: its `callLater` gives other work its turn between slices.
-    :param slice: writes in one reactor turn, and members of a cohort at the most.
+    :param store: where followers that the ring has left behind read on.
+    :param clock: its `callLater` lets other work run between slices.
+    :param slice: writes in one reactor turn; also the most members of a cohort.
     :param chunk: bytes of joined frames in one write (one frame may be longer).
     :param ring_events: events that a ring keeps.
     :param ring_bytes: bytes that all rings together may cost.
@@ -337,28 +337,28 @@ class Delivery:
         self.ring_events = ring_events
         self.ring_bytes = ring_bytes
         self.cost = 0
-        """What all rings cost now."""
+        """The present cost of all rings."""
         self._dirty: dict[Fanout, None] = {}
         self._rings: OrderedDict[Room, None] = OrderedDict()
         self._scheduled = False
         self._said: float | None = None
 
     def read_failed(self, room: str, failure: Failure) -> None:
-        """The store could not be read for a follower, who tries again."""
+        """The store could not be read for a follower, which will try again."""
         now = self.clock.seconds()
         if self._said is None or not 0 <= now - self._said < SAY_AGAIN:
             self._said = now
-            self.log.warn("cannot read on for the followers of {room}, trying on: {reason}", room=room, reason=failure.getErrorMessage())
+            self.log.warn("cannot read on for the followers of {room}, will try again: {reason}", room=room, reason=failure.getErrorMessage())
 
     def follow(self, room: Room, format: IFormat, sink: ISink, cursor: int) -> Follower:
-        """A follower of `room` from `cursor` on, to be started."""
+        """A new follower of `room`, from `cursor` on; call its `start`."""
         fanout = room.fanouts.get(format)
         if fanout is None:
             fanout = room.fanouts[format] = Fanout(self, room, format)
         return Follower(fanout, sink, cursor)
 
     def left(self, fanout: Fanout) -> None:
-        """A follower has gone; a fan-out without any is forgotten, and a room without any keeps no ring."""
+        """A follower has gone; a fan-out without followers is dropped, and a room without any keeps no ring."""
         if not fanout:
             room = fanout.room
             if room.fanouts.get(fanout.format) is fanout:
@@ -369,7 +369,7 @@ class Delivery:
                 room.clear(room.head)
                 self._rings.pop(room, None)
             else:
-                # It may have been furthest behind.
+                # It may have been the furthest behind.
                 self.cost -= room.trim(self.ring_events)
 
     def append(self, room: Room, event: Event) -> None:
@@ -384,14 +384,14 @@ class Delivery:
                 self._dirty[fanout] = None
 
     def prepend(self, room: Room, events: list[Event]) -> None:
-        """Older events of a room that is followed, those right before its ring, as far as they fit: who comes back later finds them there."""
+        """Older events of a followed room, those right before its ring, as many as fit: clients that come back later find them there."""
         before = room.cost
         room.prepend(events[max(0, len(events) + len(room.events) - self.ring_events) :])
         self.cost += room.cost - before
         self._rings[room] = None
 
     def replace(self, room: Room, event: Event) -> None:
-        """An older event of a room in memory is another now: whoever has not had it yet gets it as it is now."""
+        """An older event of a room in memory has changed: followers that have not had it yet get its new form."""
         index = event.seq - room.base - 1
         if 0 <= index < len(room.events):
             growth = cost_of(event) - cost_of(room.events[index])
@@ -424,7 +424,7 @@ class Delivery:
                 self._later()
                 break
             fanout = next(iter(dirty))
-            # Taken off first: what is marked meanwhile counts for a further round.
+            # Taken off first: what is marked meanwhile belongs to the next round.
             del dirty[fanout]
             writes = fanout.flush(writes)
             self.cost -= fanout.room.trim(self.ring_events)

@@ -1,4 +1,4 @@
-"""What the docstring of a procedure says: words, fields and examples.
+"""Reads the docstring of a procedure: text, fields and examples.
 
     Divide one number by another.
 
@@ -38,10 +38,10 @@ class CallExample(NamedTuple):
 class Documentation(NamedTuple):
     """A docstring, taken apart.
 
-    :ivar words: all but the fields and the examples; the first line is the summary.
-    :ivar params: what it says of each param.
-    :ivar returns: what it says of the result, empty if nothing.
-    :ivar raises: what it says of each error, by the name of its class.
+    :ivar words: everything but the fields and the examples; the first line is the summary.
+    :ivar params: what it says about each param.
+    :ivar returns: what it says about the result, empty if nothing.
+    :ivar raises: what it says about each error, by the name of its class.
     """
 
     words: str
@@ -57,14 +57,14 @@ class Documentation(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The paragraphs behind the first."""
+        """The paragraphs after the first."""
         return self.words.partition("\n\n")[2]
 
 
 def read_docstring(name: str, docstring: str) -> Documentation:
     """Take apart the docstring of the procedure `name`.
 
-    :raises ValueError: an example is no call of this procedure with literals.
+    :raises ValueError: an example is not a call of this procedure with literals.
     """
     text = inspect.cleandoc(docstring)
     examples = tuple(_example(name, each) for each in _parse_examples(text))

@@ -12,7 +12,7 @@ __all__ = ["GUEST", "Event", "Extra", "cursor_of", "decode_extra", "encode_extra
 
 
 GUEST = '{"guest":true}'
-"""What a row says of a plain message that a guest has sent. Clients are not told."""
+"""What the row of a plain message by a guest contains. Clients are not told."""
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={"sender": "from"}):
@@ -24,8 +24,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={
     :ivar type: message, edit, delete, reaction, topic, moderation or file.
     :ivar sender: the name of who did it; the member is called ``from``.
     :ivar at: RFC 3339, UTC, milliseconds.
-    :ivar mentions: who is named in the text, casefolded names, ``@room`` for all.
-    :ivar reactions: of a message: by emoji the names of those who react so.
+    :ivar mentions: who is named in the text: casefolded names, ``@room`` for everybody.
+    :ivar reactions: of a message: for each emoji the names of those who reacted with it.
     """
 
     room: str
@@ -83,7 +83,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_extra(extra: Extra) -> str:
-    """As it is stored."""
+    """The JSON that is stored."""
     return _encode(extra).decode()
 
 
@@ -99,7 +99,7 @@ def timestamp(milliseconds: int) -> str:
 
 
 def cursor_of(epoch: str, seq: int) -> str:
-    """The cursor behind event `seq`; 0 is before the first."""
+    """The cursor after event `seq`; 0 is before the first."""
     return f"{epoch}:{seq}"
 
 
@@ -110,20 +110,20 @@ _FAR = 10**_DIGITS
 def parse_cursor(cursor: str) -> tuple[str, int]:
     """Epoch and seq of a cursor.
 
-    An integer of more than 18 digits is far behind every event; it is cut, since neither a store nor `int` takes any length.
+    An integer of more than 18 digits is far beyond every event; it is cut, since neither a store nor `int` takes arbitrary lengths.
 
     :raises ValueError: not of the form ``text:integer``.
     """
     epoch, colon, seq = cursor.rpartition(":")
     digits = seq.removeprefix("-")
     if not colon or not digits.isascii() or not digits.isdigit():
-        raise ValueError(f"{cursor[:80]!r} is no cursor: write it as it was given, like 'x7k2:41'")
+        raise ValueError(f"{cursor[:80]!r} is not a cursor: give it exactly as you got it, like 'x7k2:41'")
     number = int(digits) if len(digits) <= _DIGITS else _FAR
     return epoch, -number if seq.startswith("-") else number
 
 
 def event_of(epoch: str, room: str, row: Row) -> Event:
-    """The event that a row of `room`'s log is."""
+    """The event of a row in `room`'s log."""
     seq, at, type_, sender, text, extra = row
     event = Event(room=room, seq=seq, cursor=f"{epoch}:{seq}", type=type_, sender=sender, at=timestamp(at), text=text)
     if extra is not None and extra != GUEST:
@@ -136,6 +136,6 @@ def event_of(epoch: str, room: str, row: Row) -> Event:
 
 
 def _standing(reactions: Any) -> dict[str, list[str]] | None:
-    """Those of a row's reactions that were not taken back."""
+    """A row's reactions without those that were taken back."""
     standing = {emoji: [name for name, seq in words.items() if seq > 0] for emoji, words in reactions.items()}
     return {emoji: names for emoji, names in standing.items() if names} or None

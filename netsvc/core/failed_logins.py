@@ -11,7 +11,7 @@ __all__ = ["FailedLogins"]
 
 
 class _Allowance:
-    """So many failures at once for each key, one more after each `recovery` seconds. One float a key: when all is forgiven."""
+    """Up to `failures` at once for each key, one more every `recovery` seconds. One float for each key: when all is forgiven."""
 
     def __init__(self, seconds: Callable[[], float], failures: int, recovery: float, most: int) -> None:
         self._seconds = seconds
@@ -33,7 +33,7 @@ class _Allowance:
 
     def _known(self, key: str, now: float) -> float:
         forgiven_at = self._forgiven_at.get(key) or 0.0
-        # More than a whole allowance is never taken. The clock has been set back then: nobody is kept out for as long as that.
+        # Nobody can owe more than a whole allowance: if it looks so, the clock was set back, and nobody is kept out for that.
         return forgiven_at if forgiven_at <= now + self._span + 1e-6 else 0.0
 
     def give_back(self, key: str) -> None:
@@ -43,10 +43,10 @@ class _Allowance:
 
 
 class FailedLogins:
-    """Failures by password, counted for each user's name and for each address.
+    """Failed passwords, counted for each user's name and for each address.
 
-    An attempt is paid for before it is made and paid back if it succeeds, so that a thousand at once get no further than one after the
-    other. A name that is guessed at from everywhere is thus closed to its owner's password too; tokens and sessions still work.
+    An attempt is paid for before it is made and paid back if it succeeds, so a thousand at once get no further than a thousand
+    in turn. A name that is under attack from everywhere is thus closed to its owner's password too; tokens and sessions still work.
 
     :param settings: [auth].
     :param seconds: the clock's time, seconds.
@@ -60,9 +60,9 @@ class FailedLogins:
     def take(self, name: str, address: str) -> None:
         """Pay for an attempt.
 
-        :param name: folded; empty for one that no user can have.
+        :param name: folded; empty if no user can have the name.
         :param address: IP address as text; anything else ("unix") is not counted, since all clients behind a proxy would be one.
-        :raises RateLimited: there were too many failures. Nothing is taken then.
+        :raises RateLimited: there were too many failures; nothing is charged.
         """
         network = network_of(address)
         if network:
@@ -75,10 +75,10 @@ class FailedLogins:
                 raise
 
     def closed(self, name: str) -> bool:
-        """Whether the next attempt as this user would be refused unheard."""
+        """Whether the next attempt as this user would be refused without looking at the password."""
         return bool(name) and self._names.spent(name)
 
     def give_back(self, name: str, address: str) -> None:
-        """The attempt was none, or it succeeded."""
+        """The attempt was not made after all, or it succeeded."""
         self._addresses.give_back(network_of(address))
         self._names.give_back(name)

@@ -1,4 +1,4 @@
-"""Whose turn it is, where several callers want the same thing."""
+"""Whose turn it is when several callers want the same thing."""
 
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -14,9 +14,9 @@ T = TypeVar("T", bound=Hashable)
 
 
 class FairQueue(Generic[T]):
-    """A queue that takes one item of each owner in turn, so that who asks for much waits for himself and not others for him.
+    """A queue that takes one item of each owner in turn, so that a heavy caller delays only itself.
 
-    All operations are O(1), save `discard`, which is O(items of that owner).
+    All operations are O(1), except `discard`, which is O(items of that owner).
     """
 
     __slots__ = ("_items", "_size")
@@ -29,12 +29,12 @@ class FairQueue(Generic[T]):
         return self._size
 
     def add(self, owner: Hashable, item: T) -> None:
-        """Append an item to those of its owner."""
+        """Append an item for its owner."""
         self._items.setdefault(owner, deque()).append(item)
         self._size += 1
 
     def pop(self) -> T:
-        """Take the first item of the owner who has waited longest since his last one.
+        """Take the first item of the owner whose last turn was longest ago.
 
         :raises IndexError: nothing waits.
         """
@@ -49,7 +49,7 @@ class FairQueue(Generic[T]):
         return item
 
     def discard(self, owner: Hashable, item: T) -> bool:
-        """Take an item out; False if it does not wait."""
+        """Remove an item; False if it is not waiting."""
         items = self._items.get(owner)
         if items is None or item not in items:
             return False
@@ -63,8 +63,8 @@ class FairQueue(Generic[T]):
 class _Turn:
     """Something to be called when its owner has a turn.
 
-    :ivar outcome: what it comes to.
-    :ivar work: what it gave when it was called, None before.
+    :ivar outcome: fires with its outcome.
+    :ivar work: what it returned when it was called, None before.
     """
 
     __slots__ = ("function", "outcome", "owner", "work")
@@ -77,11 +77,11 @@ class _Turn:
 
 
 class Turns:
-    """What takes long, and may be done only a few times at once: of those who wait for it one of each owner has the next turn.
+    """Long work of which only a few may run at once: of those waiting, owners take turns, one piece each.
 
-    How many wait is for their owners' other bounds to say.
+    How many may wait is limited elsewhere, by each owner's other bounds.
 
-    :param at_once: how many may be under way.
+    :param at_once: how many may run at once.
     """
 
     __slots__ = ("_at_once", "_beginning", "_under_way", "_waiting")
@@ -93,7 +93,7 @@ class Turns:
         self._waiting: FairQueue[_Turn] = FairQueue()
 
     def take(self, owner: Hashable, function: "Callable[[], Deferred[R]]") -> "Deferred[R]":
-        """What a function gives that is called when it is its owner's turn; one that is cancelled before that is not called."""
+        """Call a function when it is its owner's turn; the Deferred has its result. If cancelled before that, it is not called."""
         turn = _Turn(owner, function)
         outcome: Deferred[R] = Deferred(partial(self._cancel, turn))
         turn.outcome = outcome
@@ -108,7 +108,7 @@ class Turns:
             turn.work.cancel()
 
     def _begin(self) -> None:
-        """Have as many begin as may. (Those that are done at once come back here: not one within the other.)"""
+        """Start as many as may run. (Those that finish at once come back here: they must not nest.)"""
         if self._beginning:
             return
         self._beginning = True
@@ -122,5 +122,5 @@ class Turns:
     def _done(self, outcome: Any, turn: _Turn) -> None:
         self._under_way -= 1
         self._begin()
-        if not turn.outcome.called:  # cancelled, and it went on
+        if not turn.outcome.called:  # cancelled, but it continued
             turn.outcome.callback(outcome)

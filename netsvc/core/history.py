@@ -12,7 +12,7 @@ from netsvc.interfaces import IStore
 __all__ = ["MOST", "Histories", "History", "check_limit", "position"]
 
 MOST = 200
-"""Events in one answer at the most."""
+"""Events in one answer, at most."""
 
 
 class History(msgspec.Struct):
@@ -27,7 +27,7 @@ class History(msgspec.Struct):
 def position(parameter: str, cursor: str | None) -> tuple[str, int] | None:
     """Epoch and seq of the cursor that was given as `parameter`, None if none was.
 
-    :raises InvalidParams: it is no cursor.
+    :raises InvalidParams: it is not a cursor.
     """
     if cursor is None:
         return None
@@ -38,9 +38,9 @@ def position(parameter: str, cursor: str | None) -> tuple[str, int] | None:
 
 
 def check_limit(limit: int, least: int = 0) -> None:
-    """The bounds of `limit`.
+    """Check `limit`.
 
-    :raises InvalidParams: it is not within.
+    :raises InvalidParams: it is out of range.
     """
     if not least <= limit <= MOST:
         raise InvalidParams(f"limit: expected {least} to {MOST}", parameter="limit")
@@ -56,9 +56,9 @@ class Histories:
         self._store = store
 
     def read(self, room: Room, after: tuple[str, int] | None, before: tuple[str, int] | None, limit: int) -> "Deferred[History]":
-        """Up to `limit` events behind `after`, or the last ones before `before`, or the newest.
+        """Up to `limit` events after `after`, or the last ones before `before`, or the newest.
 
-        The newest, too, if the position is none of this room's; for `after` that is not ``recovered`` then.
+        The newest also if the position is not one of this room; with `after`, ``recovered`` is then false.
         """
         head = room.head
         if after is not None:
@@ -85,7 +85,7 @@ class Histories:
         def unbroken(events: list[Event]) -> "History | Deferred[History]":
             if events and events[0].seq == seq + 1:
                 return made(events)
-            # Retention has passed the cursor while we were asking.
+            # Retention passed the cursor in the meantime.
             room.first = max(room.first, events[0].seq if events else head + 1)
             return self._backward(room, head + 1, head, limit, False)
 
@@ -104,7 +104,7 @@ class Histories:
             return succeed(made(ready, start >= room.first))
 
         def read(events: list[Event]) -> History:
-            # Fewer than asked for: retention has removed the others while we were asking.
+            # Fewer than asked for: retention removed the others in the meantime.
             return made(events, len(events) == limit and events[0].seq > room.first)
 
         return self._store.read_before(room.name, below, limit).addCallback(self._events, room.name).addCallback(read)

@@ -1,6 +1,6 @@
 """Idempotency keys of calls: the same key gives the same answer, and the call takes effect once.
 
-This is for procedures whose effect is their own. A post keeps its key in the transaction that appends it (netsvc.core.rooms).
+This is for procedures with effects outside the log. A post keeps its key in the transaction that appends it (netsvc.core.posting).
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ __all__ = ["Answers", "digest_of", "scope_of"]
 
 
 def scope_of(procedure: str, room: str, identity: Identity) -> str:
-    """What a key is unique within. All guests are one scope: a guest who reconnects has another name."""
+    """The scope in which a key is unique. All guests share one: a guest who reconnects has another name."""
     return f"{procedure}\0{room}\0{'' if identity.guest else identity.name}"
 
 
 def digest_of(params: bytes) -> bytes:
-    """What tells the same params from others."""
+    """Identifies the params."""
     return blake2b(params, digest_size=16).digest()
 
 
 class Answers:
     """Answers by key.
 
-    :param store: where they outlive the process.
+    :param store: keeps them across restarts.
     :param clock: for their age.
     :param keep: how long they are kept, seconds.
     :param longest: how long a call may run, seconds, whether or not anybody waits for it.
@@ -50,11 +50,11 @@ class Answers:
     def once(self, scope: str, key: str, digest: bytes, run: "Callable[[], Deferred[bytes]]") -> "Deferred[bytes]":
         """The stored answer of a key, or that of `run`, which is then stored; a failure is not.
 
-        Who comes while the first is under way waits for its outcome. The call itself is nobody's to cancel: whoever lost the connection,
-        or the patience, sends the same key again and gets the answer to that same call.
+        A caller that comes while the first call is under way waits for its outcome. Nobody can cancel the call itself: a client that lost
+        the connection, or timed out, sends the same key again and gets the answer to that same call.
 
         :raises Conflict: by way of the Deferred: the key was used with other params.
-        :raises StoreUnavailable: likewise.
+        :raises StoreUnavailable: by way of the Deferred.
         """
         known = self._under_way.get((scope, key))
         if known is not None and known[0] != digest:
@@ -96,7 +96,7 @@ def _conflict() -> Conflict:
 
 
 def _too_long(outcome: "bytes | Failure", seconds: float) -> bytes:
-    """What a call gives that was cancelled because it took too long."""
+    """The outcome of a call; DeadlinePassed for one that was cancelled because it took too long."""
     if isinstance(outcome, Failure):
         outcome.trap(CancelledError)
         raise DeadlinePassed(f"the call took longer than {seconds:g} s")

@@ -8,14 +8,14 @@ from zope.interface import Interface, implementer
 __all__ = ["RANKS", "ROLES", "IIdentity", "Identity"]
 
 ROLES = ("guest", "member", "admin")
-"""The roles, least first; a role holds every right of those before it."""
+"""The roles, lowest first; a role has every right of those before it."""
 
 RANKS = {role: rank for rank, role in enumerate(ROLES)}
 
 
 @lru_cache(maxsize=64)
 def _rank(roles: tuple[str, ...]) -> int:
-    # Every call of a procedure asks for it, and there are few sets of roles.
+    # Every procedure call asks for it, and there are few sets of roles.
     return max((RANKS.get(role, 0) for role in roles), default=0)
 
 
@@ -30,10 +30,10 @@ class Identity(msgspec.Struct, frozen=True):
     :ivar name: what others see; unique among users, not among guests.
     :ivar roles: the granted roles, for instance ``("member",)``.
     :ivar guest: nobody has vouched for the name.
-    :ivar credential: an opaque id of what proved it (never the secret), by which a revocation finds it; empty for guests.
+    :ivar credential: an opaque id of what proved it (never the secret), by which a revocation finds this identity; empty for guests.
     :ivar expires: when what proved it expires, milliseconds since the Unix epoch; 0 is never.
-    :ivar network: of a guest: the network it comes from, by which a room's ban finds it; empty where that says nothing (loopback).
-    :ivar since: of a user: when the account was made, milliseconds since the Unix epoch. Who had the name before was somebody else.
+    :ivar network: of a guest: its network, by which a room's ban finds it; empty where that identifies nobody (loopback).
+    :ivar since: of a user: when the account was made, milliseconds since the Unix epoch. Whoever had the name before was somebody else.
     """
 
     name: str

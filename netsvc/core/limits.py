@@ -1,4 +1,4 @@
-"""Rate budgets: one for each identity (guests: each address), whatever protocol its calls come by."""
+"""Rate budgets: one for each identity (guests: each address), whichever protocol its calls use."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat
@@ -13,10 +13,10 @@ from netsvc.errors import RateLimited
 __all__ = ["FAULT_COST", "REFUSALS", "Budget", "Budgets"]
 
 FAULT_COST = 1.0
-"""What a message costs that is no call of any procedure; a call costs what its procedure does, whatever comes of it."""
+"""The cost of a message that calls no known procedure; a call costs what its procedure declares, whatever the outcome."""
 
 REFUSALS = 200
-"""Refusals that one caller is told of in a second; whoever goes on all the same is read from no faster than that."""
+"""Refusals a second that one caller is told of; a caller that continues regardless is read from no faster than that."""
 
 _LOOKED_AT = 64
 """Budgets looked at when there are too many."""
@@ -28,7 +28,7 @@ class Budget:
     """What one caller may still spend, as a virtual scheduling time (GCRA): one float, no timer.
 
     :ivar full_at: when the budget is full again, seconds of the clock.
-    :ivar slow_calls: the caller's calls under way that take up a thread or a provider.
+    :ivar slow_calls: how many of the caller's calls under way occupy a thread or a provider.
     """
 
     __slots__ = ("_budgets", "_patient_at", "full_at", "slow_calls")
@@ -37,12 +37,12 @@ class Budget:
         self._budgets = budgets
         self.full_at = 0.0
         self.slow_calls = 0
-        self._patient_at = 0.0  # the same for refusals, which cost the server something, too
+        self._patient_at = 0.0  # the same for refusals, which cost the server something too
 
     def charge(self, cost: float) -> None:
-        """Spend `cost`; more than the budget can hold is let through once it is full, and owed.
+        """Spend `cost`; a cost beyond what the budget can hold is allowed once it is full, and the rest is owed.
 
-        :raises RateLimited: it is not there; ``retry_after`` says when it will be, and the data what there is. Nothing is spent then.
+        :raises RateLimited: there is not enough; ``retry_after`` says when there will be, and the data how much there is. Nothing is spent.
         """
         budgets = self._budgets
         now = budgets.seconds()
@@ -60,9 +60,9 @@ class Budget:
         return RateLimited(f"too many calls: try again in {wait:g} s", retry_after=wait, **known)
 
     def admit(self) -> None:
-        """Let the caller come in: open a WebSocket, join a room.
+        """Let the caller in: open a WebSocket, join a room.
 
-        :raises Overloaded: too many do; ``retry_after`` says when it may.
+        :raises Overloaded: too many come at once; ``retry_after`` says when to retry.
         """
         arrivals = self._budgets.arrivals
         if arrivals is not None:
@@ -70,18 +70,18 @@ class Budget:
 
     @property
     def pause(self) -> float:
-        """Seconds for which the caller had better not be read from: 0 but for one who takes no heed of refusals."""
+        """Seconds for which the caller should not be read from; 0 unless the caller ignores refusals."""
         pause = self._patient_at - self._budgets.seconds() - 1.0
         return pause if pause > _ROUNDING else 0.0
 
     @property
     def limited(self) -> bool:
-        """Whether it has any bound."""
+        """Whether it is limited at all."""
         return self._budgets.limited
 
     @property
     def quota(self) -> int:
-        """What it holds at the most, in plain calls."""
+        """What it holds when full, in plain calls."""
         return self._budgets.quota
 
     @property
@@ -95,7 +95,7 @@ class Budget:
         return self.rest()[0]
 
     def rest(self) -> tuple[int, int]:
-        """`remaining`, and the seconds until it is more, rounded up; 0 if it is all there is."""
+        """`remaining`, and the seconds until there is more, rounded up; 0 if the budget is full."""
         budgets = self._budgets
         interval = budgets.interval
         left = (budgets.span - self.full_at + budgets.seconds()) / interval if interval else budgets.burst
@@ -110,7 +110,7 @@ class Budgets:
 
     :param settings: [limits].
     :param seconds: the clock's time, seconds.
-    :param arrivals: lets callers come in; None: all of them.
+    :param arrivals: decides whether callers may come in; None lets all in.
     """
 
     def __init__(self, settings: LimitsSettings, seconds: Callable[[], float], arrivals: Arrivals | None = None) -> None:
@@ -118,11 +118,11 @@ class Budgets:
         self.arrivals = arrivals
         self.burst = settings.burst
         self.interval = 1 / settings.calls_per_second if settings.rate else 0.0
-        """Seconds that earn a cost of 1; 0 where budgets are endless."""
+        """Seconds in which a cost of 1 is earned; 0 if budgets are unlimited."""
         self.span = settings.burst / settings.calls_per_second
         """Seconds that fill an empty budget."""
         self.limited = settings.rate
-        """Whether there is any bound."""
+        """Whether budgets are limited."""
         self.quota = int(settings.burst)
         self.window = max(1, ceil(self.span - _ROUNDING))
         """`burst` and `span` in the whole numbers that clients are told."""
@@ -136,7 +136,7 @@ class Budgets:
     def of(self, identity: Identity | None, address: str) -> Budget:
         """The budget of a caller: a user's by name, a guest's by address (IPv6: by /64 network). Hold on to it while the caller is connected.
 
-        Beyond the set number those at rest are forgotten, the oldest first, since a full budget is like a new one.
+        Above the limit, idle budgets are dropped, the oldest first, since a full budget is the same as a new one.
         """
         if identity is not None and not identity.guest:
             budgets, key = self._users, identity.name
@@ -154,7 +154,7 @@ class Budgets:
         return repeat(0.0, count) if self.arrivals is None else self.arrivals.return_times(count)
 
     def _forget(self, budgets: dict[str, Budget]) -> None:
-        """Make place: drop what is at rest among the oldest, at least one."""
+        """Make room: drop idle ones among the oldest, at least one."""
         now = self.seconds()
         oldest = list(islice(budgets, _LOOKED_AT))
         resting = [key for key in oldest if budgets[key].full_at <= now]

@@ -1,8 +1,8 @@
-"""The front of the portal that every protocol uses: logins remembered while they hold, live connections closed when they do not.
+"""What every protocol logs in through: remembers logins while they are valid, and closes live connections when they are not.
 
-A login that has been proved is answered at once, without the portal, until the accounts change: their revision is looked at every
+A login that has been proved is answered at once, without the portal, until the accounts change: their revision is checked every
 2 s (`[auth] revocation`). A new revision means that every remembered login is proved again at its next use, and that of every watched
-connection right away.
+connection at once.
 """
 
 from collections.abc import Callable, Coroutine, Iterator
@@ -34,7 +34,7 @@ from netsvc.interfaces import IAccounts
 __all__ = ["Close", "Logins"]
 
 Close = Callable[[str], None]
-"""Closes a live connection; told why, in words for its client."""
+"""Closes a live connection; given the reason, in words for its client."""
 
 _RECHECKS = 16
 """Watched credentials looked up at once after a change."""
@@ -48,9 +48,9 @@ class Logins:
     :param clock: its seconds are those of the Unix epoch, as the reactor's are.
     :param settings: [auth].
     :param guests: whether guests are allowed.
-    :ivar portal: the portal that does it.
+    :ivar portal: the portal that proves them.
     :ivar guests: as given.
-    :ivar changed: called when accounts have changed, some time behind the change: what is remembered of them may not hold any more.
+    :ivar changed: called when accounts have changed, some time after the change: what is remembered about them may be out of date.
     """
 
     _log = Logger()
@@ -66,28 +66,28 @@ class Logins:
         self._secret = urandom(32)
         self._proved: Recent[str, Identity] = Recent(settings.remembered)
         self._marks: Recent[str, str] = Recent(settings.remembered)
-        """Of a name and password to the credential they proved: the password need not be hashed again."""
+        """From a name and password to the credential that they proved: the password need not be hashed again."""
         self._visitors: Recent[str, Identity] = Recent(settings.remembered)
         self._under_way: dict[str, list[Deferred[Identity]]] = {}
         self._watched: dict[str, dict[Close, Identity]] = {}
         self._unproved: set[str] = set()
         """Watched credentials to prove again at the next look."""
         self._expiry = float("inf")
-        """No watched credential expires before, milliseconds since the Unix epoch."""
+        """No watched credential expires before this time, milliseconds since the Unix epoch."""
         self._revision: int | None = None
         self._generation = 0
         """Counts the changes seen: what was looked up before a change is not remembered after it."""
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
         self._blind = False
-        """The last look failed, and that has been said."""
+        """The last look failed, and that has been logged."""
 
     def start(self) -> None:
-        """Look for revocations from now on."""
+        """Begin to look for revocations."""
         self._looking.start(self._settings.revocation)
 
     def stop(self) -> None:
-        """Look no more. No error if it has not been started."""
+        """Stop looking. No error if it has not been started."""
         if self._looking.running:
             self._looking.stop()
 
@@ -97,10 +97,10 @@ class Logins:
         """Who these credentials are; at once if that is known.
 
         :param peer: the IP address they came from, as text; "unix" for a local socket.
-        :raises NotAuthenticated: at once or by way of the Deferred, like all: they prove nothing, or guests are not allowed.
+        :raises NotAuthenticated: at once or by way of the Deferred, like all below: they prove nothing, or guests are not allowed.
         :raises RateLimited: too many wrong passwords for this name or from this address.
         :raises Conflict: a guest asks for the name of a user.
-        :raises InvalidParams: a guest asks for a name that is none.
+        :raises InvalidParams: a guest asks for a name that is not valid.
         :raises Overloaded: too many passwords are being compared, or the store cannot be read.
         :raises DeadlinePassed: it took longer than ``[auth] timeout``.
         """
@@ -125,7 +125,7 @@ class Logins:
         return visitor
 
     def networks_of_visitor(self, name: str) -> list[str]:
-        """Where the visitor of this name comes from, as far as that is remembered; looks through all visitors."""
+        """The networks of the visitor of this name, as far as they are remembered; looks through all visitors."""
         return [visitor.network for _, visitor in self._visitors.items() if visitor.name == name and visitor.network]
 
     def _login_known(self, credentials: KnownUser | Token | Session) -> "Identity | Deferred[Identity]":
@@ -180,10 +180,10 @@ class Logins:
         return identity
 
     def _log_failure(self, name: str, peer: str) -> None:
-        """What blocks guessers, like fail2ban, reads. A name is said only once it was tried often: before, it may be a password in the wrong field."""
+        """For programs that block guessers, like fail2ban. A name is logged only after many attempts: before that it may be a password in the wrong field."""
         self._log.warn("a login failed: wrong name or password", peer=peer)
         if self._failures.closed(name):
-            self._log.warn("no password is tried for some time: too many were wrong", identity=name, peer=peer)
+            self._log.warn("passwords are refused for a while: too many were wrong", identity=name, peer=peer)
 
     async def _prove_guest(self, credentials: Guest, peer: str) -> Identity:
         identity = await self._prove(credentials)
@@ -191,7 +191,7 @@ class Logins:
         return structs.replace(identity, network=network) if network else identity
 
     async def _prove(self, credentials: Credentials) -> Identity:
-        """Ask the portal, no longer than the timeout, and remember the answer if nothing has changed meanwhile."""
+        """Ask the portal, for at most the timeout, and remember the answer if nothing has changed meanwhile."""
         generation = self._generation
         asking = self.portal.login(credentials, None, IIdentity)
         try:
@@ -208,20 +208,20 @@ class Logins:
     # Sessions
 
     def open_session(self, identity: Identity) -> "Deferred[str]":
-        """Begin a browser's session; the Deferred has the value for its cookie.
+        """Open a browser's session; the Deferred has the value for its cookie.
 
         :raises Forbidden: guests have none.
         :raises StoreUnavailable: by way of the Deferred.
         """
         if identity.guest:
-            raise Forbidden("a session is for users")
+            raise Forbidden("only users can have a session")
         secret = new_session_secret()
         now = int(self._clock.seconds() * 1000)
         opened = self._accounts.add_session(Session(secret).digest, identity.name, now, now + int(self._settings.session * 1000))
         return opened.addCallback(lambda _: secret)
 
     def close_session(self, cookie: str) -> "Deferred[None]":
-        """End a session: its cookie is worth nothing and its live connections are closed. No error if there is none.
+        """End a session: its cookie becomes invalid and its live connections are closed. No error if there is none.
 
         :raises StoreUnavailable: by way of the Deferred.
         """
@@ -229,7 +229,7 @@ class Logins:
 
         def closed(revision: int | None) -> None:
             if revision is not None and self._revision == revision - 1:
-                # Nothing else has changed: not every live login has to be proved again whenever somebody logs out.
+                # Nothing else has changed: somebody logging out must not make every live login be proved again.
                 self._revision = revision
             self._generation += 1
             self._proved.forget(session.id)
@@ -242,8 +242,8 @@ class Logins:
     def watch(self, identity: Identity, close: Close) -> None:
         """Close a live connection when its credential expires or is revoked, or its user is removed or gets a lesser role.
 
-        A guest's is closed when somebody registers the guest's name. All that 5 s later at the latest. `close` is called once at most,
-        and no `unwatch` is needed then.
+        A guest's is closed when somebody registers the guest's name. This happens within 5 s. `close` is called at most once,
+        and no `unwatch` is needed after it.
         """
         credential = _watched_as(identity)
         if not credential:
@@ -273,16 +273,16 @@ class Logins:
                 try:
                     close(reason)
                 except Exception:
-                    # One connection's fault must not keep the others open.
+                    # A failure in one connection must not keep the others open.
                     self._log.failure("closing a connection failed")
 
     async def _look(self) -> None:
         try:
             revision = await self._accounts.revision().addTimeout(self._settings.timeout, self._clock)
         except Exception as error:
-            # Whatever it is, it must not end the looking.
+            # Whatever went wrong, it must not end the looking.
             if not self._blind:
-                self._log.warn("cannot look for revocations, trying on: {error!r}", error=error)
+                self._log.warn("cannot look for revocations, will try again: {error!r}", error=error)
             self._blind = True
             return
         if revision != self._revision:
@@ -320,14 +320,14 @@ class Logins:
         except Exception:
             self._unproved.add(credential)
             if not self._blind:
-                self._log.failure("cannot prove a live login again, trying on")
+                self._log.failure("cannot prove a live login again, will retry")
             self._blind = True
         else:
             self._close(credential, lambda identity: "your role has changed: log in again" if present.rank < identity.rank else "")
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Does nothing."""
 
 
 def _watched_as(identity: Identity) -> str:
@@ -339,7 +339,7 @@ def _watched_as(identity: Identity) -> str:
 
 
 def _at_once(deferred: "Deferred[Identity]") -> "Identity | Deferred[Identity]":
-    """The Deferred's result if it is there already (an error is raised), else the Deferred."""
+    """The Deferred's result if it has one already (an error is raised), else the Deferred."""
     outcome: list[Identity | Failure] = []
 
     def keep(result: "Identity | Failure") -> "Identity | Failure":

@@ -6,9 +6,9 @@ from unicodedata import normalize
 __all__ = ["EVERYBODY", "mentions_of"]
 
 EVERYBODY = "@room"
-"""Stands among mentions for all who are in the room; no name has an ``@``."""
+"""Stands for everybody in the room; no name contains an ``@``."""
 
-# Not behind a letter or a further @: that is an address. The marks are those of names that are written with them (see netsvc.core.names).
+# Not after a letter or another @: that is an address. The marks are those used in writing some names (see netsvc.core.names).
 _MENTION = re.compile(r"(?<![\w@])@(\w[\w.\-\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e]*)")
 
 _LONGEST = 32
@@ -18,11 +18,11 @@ _LONGEST = 32
 def mentions_of(text: str, most: int) -> list[str]:
     """The names that a text mentions, casefolded, each once, the first `most` of them; ``@room`` as EVERYBODY.
 
-    Whether somebody has that name is not looked at. A dot or a dash at the end belongs to the sentence.
+    Whether anybody has the name is not checked. A dot or a dash at the end belongs to the sentence.
     """
     found: dict[str, None] = {}
     for match in _MENTION.finditer(text):
-        # In the form that names have: some keyboards write letters and their accents apart.
+        # In the form used for names: some keyboards produce letters and their accents separately.
         name = normalize("NFKC", match[1].rstrip(".-")).casefold()
         if len(name) <= _LONGEST:
             found[EVERYBODY if name == EVERYBODY[1:] else name] = None

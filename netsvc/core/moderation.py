@@ -1,7 +1,7 @@
-"""Moderation: who is what in a room, what the room is like, and an event in its log for each change of that.
+"""Moderation: who has which role in a room, the room's settings, and an event in its log for each change.
 
-A change is stored in the transaction that appends its event, so that neither is ever without the other. The changes of one room are
-made one after the other; each is seen by whoever asks from its commit on, and whoever may not read any more loses the room then.
+A change is stored in the transaction that appends its event, so neither exists without the other. The changes of one room are
+made one at a time; each takes effect at its commit, when anybody who may no longer read the room loses it.
 """
 
 from collections.abc import Callable, Coroutine
@@ -31,19 +31,19 @@ from netsvc.interfaces import IAccounts
 __all__ = ["LONGEST", "Moderated", "Moderation", "Target"]
 
 LONGEST = 10 * 366 * 86400.0
-"""Seconds that a ban, or that somebody is muted, may be limited to."""
+"""The longest limited ban or mute, in seconds."""
 
 _NETWORKS = 4
-"""Networks that are banned with one guest at the most."""
+"""Networks banned with one guest, at most."""
 
 R = TypeVar("R")
 
 _Append = Callable[[Identity, Draft, Callable[[], None]], "Deferred[Posted]"]
-"""One of those ways of Posting to append that tell right before it."""
+"""A Posting method that calls back just before it appends."""
 
 
 class Moderated(msgspec.Struct, omit_defaults=True):
-    """The outcome of a moderation: whether it changed anything, and then the cursor of its event."""
+    """The outcome of a moderation: whether it changed anything, and if so the cursor of its event."""
 
     room: str
     changed: bool
@@ -51,7 +51,7 @@ class Moderated(msgspec.Struct, omit_defaults=True):
 
 
 class Target(NamedTuple):
-    """Whom a moderation is about.
+    """The person whom a moderation is about.
 
     :ivar key: see netsvc.core.access.who_of.
     :ivar name: as shown in the event.
@@ -64,7 +64,7 @@ class Target(NamedTuple):
 
 
 class _Deed(NamedTuple):
-    """What is done to somebody, as its event tells it.
+    """What is done to somebody, as the event reports it.
 
     :ivar until: when it ends, milliseconds since the Unix epoch; 0 if it has no end.
     """
@@ -79,10 +79,10 @@ class Moderation:
     """What owners and moderators do.
 
     :param rooms: the rooms.
-    :param accounts: tells users from guests.
+    :param accounts: tells which names belong to users.
     :param clock: its seconds are those of the Unix epoch.
     :param settings: [rooms].
-    :param visitors: the networks of the guest of a name who sends requests without logging in.
+    :param visitors: gives the networks of the guest of a name who sends requests without logging in.
     """
 
     log = Logger()
@@ -103,12 +103,12 @@ class Moderation:
     def invite(self, identity: Identity, room: str, name: str) -> "Deferred[Moderated]":
         """Make a user a member.
 
-        Each of these methods raises InvalidParams for a bad name at once, and by way of its Deferred:
+        Each of these methods raises InvalidParams for a bad name at once, and these by way of its Deferred:
 
-        :raises NotFound: no such room, or no such user where it takes one.
-        :raises Forbidden: the caller is not moderator or owner enough, or not above whom it is about.
-        :raises Conflict: see each.
-        :raises TooLarge: as many people have a place in the room as may; at once: a topic or a reason is too long.
+        :raises NotFound: no such room, or no such user where one is needed.
+        :raises Forbidden: the caller's role in the room is too low for this, or not above that of the person it is about.
+        :raises Conflict: see each method.
+        :raises TooLarge: the room has as many people with a place as it may have; at once: a topic or a reason is too long.
         """
 
         async def work(room: str) -> Moderated:
@@ -124,9 +124,9 @@ class Moderation:
         return self._alone(room, work)
 
     def kick(self, identity: Identity, room: str, name: str, reason: str) -> "Deferred[Moderated]":
-        """Take somebody's role, and the room from their connections. They may come back where everybody may.
+        """Take away somebody's role, and remove their connections from the room. They may come back if everybody may.
 
-        NotFound also: they are neither in the room nor have a role in it.
+        NotFound also if they are neither in the room nor have a role in it.
         """
         self._check_length("reason", reason)
 
@@ -139,9 +139,9 @@ class Moderation:
         return self._alone(room, work)
 
     def ban(self, identity: Identity, room: str, name: str, reason: str, duration: float | None) -> "Deferred[Moderated]":
-        """Keep somebody out for `duration` seconds, None for ever, and take their role.
+        """Keep somebody out for `duration` seconds, None for ever, and take away their role.
 
-        A guest who is in the room at the moment, or a visitor, is banned with its network, unless that is this host.
+        A guest who is in the room at the moment, or a visitor, is banned together with its network, unless that is this host.
         """
         self._check_length("reason", reason)
         until = self._until(duration)
@@ -158,7 +158,7 @@ class Moderation:
         return self._alone(room, work)
 
     def unban(self, identity: Identity, room: str, name: str) -> "Deferred[Moderated]":
-        """End a ban; whoever was a member is to be invited again."""
+        """End a ban; a former member has to be invited again."""
 
         async def work(room: str) -> Moderated:
             access, target, place = await self._below(identity, room, name)
@@ -173,7 +173,7 @@ class Moderation:
         return self._alone(room, work)
 
     def mute(self, identity: Identity, room: str, name: str, reason: str, duration: float | None) -> "Deferred[Moderated]":
-        """Let somebody read only, for `duration` seconds, None for ever; roles stay."""
+        """Let somebody only read, for `duration` seconds, None for ever; their role stays."""
         self._check_length("reason", reason)
         until = self._until(duration)
 
@@ -238,7 +238,7 @@ class Moderation:
     # What the room is like
 
     def info(self, identity: Identity, room: str) -> "Deferred[RoomDescription]":
-        """A room, for who may read it. NotFound, Forbidden as above."""
+        """A room, for anybody who may read it. NotFound, Forbidden as above."""
         return Deferred.fromCoroutine(self._info(identity, fold_room_name(room)))
 
     async def _info(self, identity: Identity, room: str) -> RoomDescription:
@@ -246,7 +246,7 @@ class Moderation:
         return described(access, room, identity, self._now, int(self._settings.guest_edits * 1000))
 
     def members(self, identity: Identity, room: str, after: str, limit: int) -> "Deferred[Roster]":
-        """Who has a place in a room, for who may read it. NotFound, Forbidden as above."""
+        """Who has a place in a room, for anybody who may read it. NotFound, Forbidden as above."""
         check_limit(limit)
         return Deferred.fromCoroutine(self._members(identity, fold_room_name(room), after, limit))
 
@@ -263,13 +263,13 @@ class Moderation:
         retention_events: int | None,
         create: bool = False,
     ) -> "Deferred[Moderated]":
-        """Change what is given: each change is an event of its own.
+        """Change what is given; each change is a separate event.
 
         :param topic: takes a moderator; the rest takes an owner.
-        :param retention_age: milliseconds, 0 for ever, -1 as [rooms] says; `retention_events` likewise.
-        :param create: start the room. Its first event is that of its access, which it has from there on.
-        :raises Forbidden: also: an owner wants events to be kept longer than [rooms] says; the caller may not start rooms.
-        :raises Conflict: with `create`: there is such a room.
+        :param retention_age: milliseconds, 0 for ever, -1 as [rooms] says; the same for `retention_events`.
+        :param create: start the room. Its first event sets its access, which holds from there on.
+        :raises Forbidden: also if an owner wants events kept longer than [rooms] says, or the caller may not start rooms.
+        :raises Conflict: with `create`: the room exists.
         """
         self._check_length("topic", topic or "")
         wanted = {"topic": topic, "access": access, "retention_age": retention_age, "retention_events": retention_events}
@@ -304,12 +304,12 @@ class Moderation:
         limits = (("retention_age", age, int(self._settings.retention_age * 1000)), ("retention_events", events, self._settings.retention_events))
         for key, value, most in limits:
             if value is not None and most and identity.rank < EVERYWHERE and (value == 0 or value > most):
-                raise Forbidden(f"{key}: only an admin may have more kept than [rooms] {key} says", parameter=key)
+                raise Forbidden(f"{key}: only an admin may keep more than [rooms] {key} says", parameter=key)
 
     # How
 
     def _alone(self, room: str, work: "Callable[[str], Coroutine[Deferred[Any], Any, R]]") -> "Deferred[R]":
-        """Run `work` with the folded name of a room, behind what is under way in that room; whoever asked may lose patience, the work does not."""
+        """Run `work` with the folded name of a room, after what is under way there; cancelling the returned Deferred does not cancel the work."""
         return _seen_through(Deferred.fromCoroutine(self._in_turn(fold_room_name(room), work)))
 
     async def _in_turn(self, room: str, work: "Callable[[str], Coroutine[Deferred[Any], Any, R]]") -> R:
@@ -323,7 +323,7 @@ class Moderation:
                 self._locks.pop(room, None)
 
     async def _entitled(self, identity: Identity, room: str, right: Right) -> RoomAccess:
-        """What is stored of a room, for one who may do this there."""
+        """What is stored about a room, if somebody may do this there."""
         await self._may_read(identity, room)
         if not await self._rooms.exists(room):
             raise absent(room)
@@ -339,17 +339,17 @@ class Moderation:
             await checking
 
     async def _below(self, identity: Identity, room: str, name: str) -> tuple[RoomAccess, Target, Place]:
-        """A moderator's access, and somebody below them with the present place."""
+        """The room's access for a moderator, and somebody below them with their present place."""
         access = await self._entitled(identity, room, Right.MODERATE)
         target, admin = await self._somebody(name)
         if admin:
             raise Forbidden(f"{target.name} is an admin: nobody can shut an admin out")
         if access.level_of(target.key) >= access.level(identity):
-            raise Forbidden(f"{target.name} is {access.place(target.key).role} of {room}: that takes somebody above")
+            raise Forbidden(f"{target.name} is {access.place(target.key).role} of {room}: only somebody above may do that")
         return access, target, access.place(target.key)
 
     async def _somebody(self, name: str) -> tuple[Target, bool]:
-        """The user of a name or else the guest, and whether it is an admin."""
+        """The user of this name, or else the guest, and whether it is an admin."""
         tidy = tidy_guest_name(name)
         folded = registered_form(tidy)
         user = await self._accounts.find_user(folded) if folded is not None else None
@@ -397,7 +397,7 @@ class Moderation:
         return outcome
 
     async def _start(self, identity: Identity, room: str, access: str) -> tuple[Moderated, RoomAccess]:
-        """Start a room that has this access from its first event on: between the store and here nobody finds it public either."""
+        """Start a room that has this access from its first event on: at no moment does anybody find it public."""
         await self._may_read(identity, room)
         if await self._rooms.exists(room):
             raise taken(room)
@@ -414,12 +414,12 @@ class Moderation:
         """Append the event and store the change."""
         draft.change = change
         changed = access.changed(change)
-        # Who may do this has been settled, and stays so: nobody else changes anything in this room meanwhile.
+        # The right to do this has been checked and cannot change: nobody else changes anything in this room meanwhile.
         posted = await self._stored(self._rooms.posting.change, identity, draft, access, changed)
         return self._effect(identity, draft, posted, changed, action, about, key), changed
 
     async def _stored(self, append: _Append, identity: Identity, draft: Draft, before: RoomAccess, after: RoomAccess) -> Posted:
-        """Append an event that changes who may do what. Who asks meanwhile hears the outcome: nothing that it forbids comes behind it."""
+        """Append an event that changes who may do what. Whoever asks meanwhile waits for the outcome: nothing that it forbids comes after it."""
         room = draft.room
         try:
             posted = await append(identity, draft, partial(self._permissions.hold, room, after))
@@ -430,9 +430,9 @@ class Moderation:
         return posted
 
     def _effect(self, identity: Identity, draft: Draft, posted: Posted, changed: RoomAccess, action: str, about: str, key: str = "") -> Moderated:
-        """From here on a change holds: it is logged, and those who may not read any more are gone.
+        """A change has taken effect: it is logged, and those who may no longer read are removed.
 
-        :param about: a name or a value, as the log shows it; `key`: of whom it is about.
+        :param about: a name or a value, as the log shows it; `key`: that of the person it is about.
         """
         room = draft.room
         self.log.info(
@@ -460,7 +460,7 @@ def _extra(action: str, name: str | None = None, value: str | None = None, until
 
 
 def _seen_through(work: "Deferred[R]") -> "Deferred[R]":
-    """What `work` gives; to cancel this does not cancel that."""
+    """The outcome of `work`; cancelling this does not cancel the work."""
     outcome: Deferred[R] = Deferred()
 
     def tell(result: "R | Failure") -> None:

@@ -10,7 +10,7 @@ from netsvc.errors import InvalidParams
 __all__ = ["GUEST_PREFIX", "fold_room_name", "fold_user_name", "generated_guest_name", "registered_form", "tidy_guest_name"]
 
 GUEST_PREFIX = "guest-"
-"""Begins every generated guest name and no user's, so that generated names never need a look-up."""
+"""The start of every generated guest name and of no user's, so generated names never need a look-up."""
 
 LONGEST_NAME = 32
 """Characters of a user's or a guest's name."""
@@ -18,16 +18,16 @@ LONGEST_NAME = 32
 _ROOM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 _USER = re.compile(rf"(?!{GUEST_PREFIX})[a-z0-9][a-z0-9_.-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
 
-# Letters and marks that show nothing (Default_Ignorable_Code_Point of UAX 44), by which two names would look the same.
+# Invisible letters and marks (Default_Ignorable_Code_Point of UAX 44), which would make two names look the same.
 _INVISIBLE = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0" + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 )
 
-# Scripts with many letters alike: a name may have letters of one of them, else Cyrillic
+# Scripts with many similar letters: a name may have letters of one of them, else Cyrillic
 # U+0430 passes for a.
 _ALIKE = frozenset(("ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK", "LATIN"))
 
-# So many marks on one letter are written by some languages (Vietnamese has none left after NFKC, Hebrew has two); more deface other lines.
+# As many marks on one letter as some languages write (Vietnamese has none left after NFKC, Hebrew has two); more of them deface other lines.
 _MOST_MARKS = 2
 
 
@@ -48,7 +48,7 @@ def fold_room_name(room: str) -> str:
 def fold_user_name(name: str) -> str:
     """A user's name in lower case: 1 to 32 of a-z, digits, ``.``, ``-`` and ``_``, the first a letter or a digit.
 
-    :raises InvalidParams: it is none, or begins like a generated guest name.
+    :raises InvalidParams: it is not such a name, or begins like a generated guest name.
     """
     folded = name.lower() if name.isascii() else ""
     if _USER.fullmatch(folded):
@@ -61,12 +61,12 @@ def fold_user_name(name: str) -> str:
 def tidy_guest_name(name: str) -> str:
     """A name that a guest asks for, in Unicode's form NFKC: 1 to 32 letters and digits of any language, ``.``, ``-`` and ``_``.
 
-    There is no blank, no ``<`` or ``>``, nothing invisible and nothing that turns the writing direction, so a line that begins with a
-    name cannot be taken for another's. Letters of scripts that look alike (Latin, Cyrillic, Greek …) are not mixed.
+    It has no blank, no ``<`` or ``>``, nothing invisible and nothing that changes the writing direction, so a line that begins with a
+    name cannot be taken for somebody else's. Letters of scripts that look alike (Latin, Cyrillic, Greek …) are not mixed.
 
-    :raises InvalidParams: the name is none of these.
+    :raises InvalidParams: the name is not like this.
     """
-    # NFKC can make one character 18: cut before, so that no text is long to fold.
+    # NFKC can turn one character into 18: cut first, so that folding is never slow.
     tidy = normalize("NFKC", name) if len(name) <= 2 * LONGEST_NAME else ""
     if not 1 <= len(tidy) <= LONGEST_NAME:
         raise InvalidParams(f"name: 1 to {LONGEST_NAME} characters", parameter="name")
@@ -90,7 +90,7 @@ def _scripts(text: str) -> set[str]:
 
 
 def registered_form(guest: str) -> str | None:
-    """The user for whom a guest of this (tidy) name would be taken, None if no user can be called so."""
+    """The user's name for which this (tidy) guest name could be mistaken, None if no user can have such a name."""
     folded = guest.casefold()
     return folded if _USER.fullmatch(folded) else None
 

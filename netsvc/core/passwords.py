@@ -1,4 +1,4 @@
-"""Passwords: kept as argon2id strings, compared in threads, at the same cost whether or not there is such a user."""
+"""Passwords: kept as argon2id strings, compared in threads, at the same cost whether or not the user exists."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _HASH_BYTES = 32
 class Verdict(NamedTuple):
     """The outcome of a comparison.
 
-    :ivar right: the password is the one.
+    :ivar right: the password is correct.
     :ivar renewed: the string to keep from now on, because the old one was made with other costs; empty if it is fine.
     """
 
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
 
 
 class PasswordHashes:
-    """Makes and compares argon2id strings. Everything here blocks for the time that the settings make it cost.
+    """Makes and compares argon2id strings. Everything here blocks, for as long as the settings make it take.
 
     Memory and passes are those of RFC 9106 section 4, second recommended option, unless set otherwise; with one lane, since a thread
     does the work of one login. A password is compared in Unicode's form NFC (RFC 8265 section 4.2): keyboards differ in how they
@@ -51,7 +51,7 @@ class PasswordHashes:
         self._shortest = settings.password_shortest
         self._longest = settings.password_longest
         self._hasher = PasswordHasher(settings.hash_passes, memory, 1, hash_len=_HASH_BYTES, salt_len=_SALT_BYTES)
-        # A string that no password gives, at the cost of a real one, for those who have none.
+        # A string that no password matches, as costly as a real one, for those who have none.
         salt, digest = (b64encode(urandom(size)).rstrip(b"=").decode("ascii") for size in (_SALT_BYTES, _HASH_BYTES))
         self._nobody = f"$argon2id$v=19$m={memory},t={settings.hash_passes},p=1${salt}${digest}"
 
@@ -68,9 +68,9 @@ class PasswordHashes:
         return self._hasher.hash(data)
 
     def compare(self, kept: str, password: str) -> Verdict:
-        """Whether this is the password behind a kept string; never for an empty one (a user without password, no user).
+        """Whether this is the password behind a kept string; never for an empty one (a user without a password, or no such user).
 
-        That answer takes as long as a true one: time does not tell who is registered.
+        That answer takes as long as any other: the time does not reveal who is registered.
         """
         data = _encoded(password)
         if len(data) > self._longest:
@@ -80,13 +80,13 @@ class PasswordHashes:
         except VerificationError:
             return Verdict(False)
         except InvalidHashError:
-            self._log.error("a user's password is kept in a form that is not argon2; set it anew with netsvc user passwd")
+            self._log.error("a user's password is stored in a form that is not argon2; set it again with netsvc user passwd")
             return Verdict(False)
         return Verdict(True, self._hasher.hash(data) if self._hasher.check_needs_rehash(kept) else "")
 
 
 def _encoded(password: str) -> bytes:
-    # A lone surrogate (from a JSON escape) is no character, but no reason to fail either: it is no one's password.
+    # A lone surrogate (from a JSON escape) is not a character, but no reason to fail either: it is nobody's password.
     return normalize("NFC", password).encode("utf-8", "surrogatepass")
 
 
@@ -94,7 +94,7 @@ class Threads(Protocol):
     """Where the work is done: netsvc.core.threads.BoundedThreads, or at once in tests."""
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Deferred[R]":
-        """Call the function there. Overloaded: not now."""
+        """Call the function there. Overloaded: too many are waiting."""
 
 
 class Passwords:

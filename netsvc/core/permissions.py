@@ -1,7 +1,7 @@
 """Who may do what in which room, asked for by everything that reads or writes in rooms.
 
-Of most rooms nothing is stored that could refuse anybody to read or write: they are not in `Permissions.restricted`, and that is all
-that is looked at. What is stored of the others is kept in memory as far as a bound allows, and asked for where it is not.
+For most rooms nothing is stored that could stop anybody from reading or writing: they are not in `Permissions.restricted`, and nothing
+else is checked. What is stored about the others is kept in memory up to a limit, and looked up in the store beyond that.
 """
 
 from collections import OrderedDict
@@ -17,7 +17,7 @@ from netsvc.interfaces import IRoomAccesses
 
 __all__ = ["Permissions"]
 
-_WRITE = Right.WRITE  # every post looks at it, and a member of an enum takes a while to be found
+_WRITE = Right.WRITE  # every post uses it, and enum member access is slow
 
 
 class Permissions:
@@ -32,7 +32,7 @@ class Permissions:
     def __init__(self, accesses: IRoomAccesses, seconds: Callable[[], float], most: int) -> None:
         self.restricted: dict[str, str] = {}
         self._closed: dict[str, str] = {}
-        """Of these the ones that are not public."""
+        """Those of them that are not public."""
         self._accesses = accesses
         self._seconds = seconds
         self._most = most
@@ -40,9 +40,9 @@ class Permissions:
         self._held = 0
         self._loading: dict[str, list[Deferred[RoomAccess]]] = {}
         self._stale: set[str] = set()
-        """Rooms that have changed while they were being looked up."""
+        """Rooms that changed while they were being looked up."""
         self._held_back: dict[str, bool] = {}
-        """Rooms that are about to change, and whether somebody waits to know of them."""
+        """Rooms that are about to change, and whether somebody is waiting for the outcome."""
 
     def start(self) -> "Deferred[None]":
         """Learn which rooms are restricted. StoreUnavailable, by way of the Deferred: it cannot be read."""
@@ -58,13 +58,13 @@ class Permissions:
         return int(self._seconds() * 1000)
 
     def check(self, identity: Identity, room: str, right: Right) -> "Deferred[None] | None":
-        """Nothing if somebody may do something in a room, as far as that is known; else a Deferred that waits for it.
+        """None if it is known that somebody may do something in a room; else a Deferred that fires when that is known.
 
         Those who ask about the same room are answered in the order in which they asked.
 
-        :param room: a folded name; whether there is such a room is not looked at.
+        :param room: a folded name; whether the room exists is not checked.
         :raises NotFound: at once or by way of the Deferred: the room is secret and not for them.
-        :raises Forbidden: likewise: they may not.
+        :raises Forbidden: the same way: they may not.
         """
         if room not in self.restricted and right <= _WRITE:
             return None
@@ -80,7 +80,7 @@ class Permissions:
             raise error
 
     def access(self, room: str) -> "Deferred[RoomAccess]":
-        """All that is stored of a room."""
+        """All that is stored about a room."""
         access = self._recall(room)
         if access is not None:
             return succeed(access)
@@ -93,7 +93,7 @@ class Permissions:
         return waiting
 
     def _recall(self, room: str) -> RoomAccess | None:
-        # Not while others wait for it, who have asked before.
+        # Not while others wait for it who asked earlier.
         access = self._known.get(room) if room not in self._loading else None
         if access is not None:
             self._known.move_to_end(room)
@@ -120,7 +120,7 @@ class Permissions:
             done.errback(failure)
 
     def changed(self, room: str, access: RoomAccess) -> None:
-        """Something of a room was stored anew: `access` is what there is now. It is looked up at its next use, like all that is kept."""
+        """A room's access has been stored: `access` is the present state. It is looked up again at its next use, like everything cached."""
         self._note(room, access)
         self._outdate(room)
 
@@ -137,25 +137,25 @@ class Permissions:
         self._drop(room)
 
     def founded(self, room: str) -> None:
-        """A room has its first event, and with it perhaps an owner: what was known of it before, for who asked too early, is no more so."""
+        """A room has its first event, and with it perhaps an owner: anything cached about it before is out of date."""
         self._outdate(room)
 
     def hold(self, room: str, access: RoomAccess) -> None:
-        """An event is about to be stored, and this access with it. Who could be refused something before or after it, and asks, waits for `release`."""
+        """An event is about to be stored, and this access with it. Anybody who asks and could be refused something before or after it waits for `release`."""
         self._held_back[room] = False
-        # What is taken from somebody is so at once, what is given is not before it is stored.
+        # What is taken away holds at once, what is granted only once it is stored.
         if access.restricts() and room not in self._closed:
             self._note(room, access)
         self._outdate(room)
 
     def release(self, room: str, access: RoomAccess) -> None:
-        """It has happened, or not: `access` is what there is now. No error if the room was not held."""
+        """It has been stored, or not: `access` is the present state. No error if the room was not held."""
         self.changed(room, access)
         if self._held_back.pop(room, False):
             self._load(room)
 
     def forget(self) -> None:
-        """Ask anew from now on: users may have been removed, and their places with them."""
+        """Forget what is cached: users may have been removed, and their places with them."""
         self._stale.update(self._loading)
         self._known.clear()
         self._held = 0
@@ -173,7 +173,7 @@ class Permissions:
             self._held -= 1 + len(access.places)
 
     def unreadable(self, identity: Identity, rooms: list[str] | None = None) -> "Deferred[dict[str, str]]":
-        """Of these rooms (None: of all) those that somebody may not read, each with its access: of those that are secret not even the name."""
+        """Those of these rooms (None: of all) that somebody may not read, each with its access: of secret rooms they may not know even the name."""
         if identity.rank >= EVERYWHERE or not self.restricted:
             return succeed({})
         asked = None if rooms is None else [room for room in rooms if room in self.restricted]
@@ -182,7 +182,7 @@ class Permissions:
 
         def judged(places: dict[str, Place]) -> dict[str, str]:
             now, restricted, closed = self.now, self.restricted, self._closed
-            # There may be very many rooms and few places.
+            # There may be a great many rooms but few places.
             unreadable = dict(closed) if asked is None else {room: closed[room] for room in asked if room in closed}
             for room, place in places.items():
                 access = restricted.get(room, "public")

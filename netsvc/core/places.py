@@ -1,4 +1,4 @@
-"""What is stored of a room besides its log: its settings, and who has which place in it."""
+"""What is stored about a room besides its log: its settings, and who has which place in it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class RoomSettings(NamedTuple):
 
 
 DEFAULTS = RoomSettings()
-"""Those of a room of which nothing is stored."""
+"""The settings of a room for which nothing is stored."""
 
 
 class Place(NamedTuple):
@@ -33,8 +33,8 @@ class Place(NamedTuple):
 
     :ivar role: member, moderator or owner, empty for none.
     :ivar muted: until when, milliseconds since the Unix epoch; 0 is not muted.
-    :ivar banned: likewise.
-    :ivar networks: of a banned guest: the networks whose guests are banned with it.
+    :ivar banned: the same for a ban.
+    :ivar networks: of a banned guest: the networks whose guests are banned along with it.
     """
 
     role: str = ""
@@ -48,10 +48,10 @@ NOWHERE = Place()
 
 
 class AccessChange(NamedTuple):
-    """What a moderation changes of what is stored of its room.
+    """What a moderation changes in the stored state of its room.
 
     :ivar settings: the new ones, None to leave them.
-    :ivar places: by key (netsvc.core.access.who_of) the new places; an empty place is none.
+    :ivar places: by key (netsvc.core.access.who_of) the new places; an empty place removes one.
     """
 
     settings: RoomSettings | None = None

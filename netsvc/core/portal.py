@@ -1,7 +1,7 @@
-"""The one portal of twisted.cred by which every protocol logs in.
+"""The one twisted.cred portal through which every protocol logs in.
 
-Checkers find out who it is and what proves it; the realm makes that an Identity. Whatever is wrong with credentials is UnauthorizedLogin
-without details: which part of them was wrong is nobody's business.
+Checkers find out who it is and what proves it; the realm makes that an Identity. Whatever is wrong with credentials raises UnauthorizedLogin
+without details: which part was wrong is nobody's business.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ __all__ = ["IdentityRealm", "Proof", "build_portal"]
 
 
 class Proof(NamedTuple):
-    """What a checker has found out: cred's avatar id. The fields are those of Identity."""
+    """What a checker found out: cred's avatar id. The fields are those of Identity."""
 
     name: str
     role: str
@@ -48,7 +48,7 @@ class IdentityRealm:
         mind: object,
         *interfaces: type[Interface],
     ) -> tuple[type[Interface], object, Callable[[], None]]:
-        """The Identity for the interface IIdentity; nothing is to be done at logout.
+        """The Identity for the interface IIdentity; logout does nothing.
 
         :raises NotImplementedError: another interface was asked for.
         """
@@ -59,7 +59,7 @@ class IdentityRealm:
 
 
 def _nothing() -> None:
-    """Logging out takes nothing."""
+    """Logging out does nothing."""
 
 
 @implementer(ICredentialsChecker)
@@ -97,7 +97,7 @@ class SecretChecker:
 
 @implementer(ICredentialsChecker)
 class UserChecker:
-    """Users by password, and users who came by password before."""
+    """Users by password, and users who logged in by password before."""
 
     credentialInterfaces = (IPassword, IKnownUser)  # noqa: N815 - cred's name
 
@@ -106,7 +106,7 @@ class UserChecker:
     def __init__(self, accounts: IAccounts, passwords: Passwords) -> None:
         self._accounts = accounts
         self._passwords = passwords
-        # Fingerprint before a rehash to that after it: who logged in before is still in. At most one for each user and start.
+        # Fingerprint before a rehash to that after it, so that earlier logins stay valid. At most one for each user and start.
         self._renewed: dict[str, str] = {}
 
     def requestAvatarId(self, credentials: Password | KnownUser) -> "Deferred[Any]":  # noqa: N802 - cred's name
@@ -125,9 +125,9 @@ class UserChecker:
         return Proof(user.name, user.role, credential=KnownUser.of(user.name, kept).id, since=user.created)
 
     async def _renew(self, name: str, old: str, new: str) -> bool:
-        """Keep the same password at today's cost. A failure is no reason to refuse the login."""
+        """Store the same password hashed at today's cost. A failure is no reason to refuse the login."""
         try:
-            # It took a while to hash: another process may have set another password meanwhile.
+            # Hashing took a while: another process may have set another password meanwhile.
             if not await self._accounts.renew_password(name, old, new):
                 return False
         except NetsvcError as error:
@@ -161,7 +161,7 @@ class GuestChecker:
         self._allowed = allowed
 
     def requestAvatarId(self, credentials: Guest) -> "Deferred[Any]":  # noqa: N802 - cred's name
-        """UnauthorizedLogin: guests are not allowed. InvalidParams: no name for a guest. Conflict: a user has this name."""
+        """UnauthorizedLogin: guests are not allowed. InvalidParams: not a valid name for a guest. Conflict: a user has this name."""
         return Deferred.fromCoroutine(self._check(credentials))
 
     async def _check(self, credentials: Guest) -> Proof:

@@ -1,4 +1,4 @@
-"""What is appended to rooms: every rule about it is here."""
+"""Appending to rooms: the rules for posts and for the other events."""
 
 from collections.abc import Callable
 from unicodedata import category
@@ -26,28 +26,28 @@ from netsvc.interfaces import IStore
 __all__ = ["Check", "Posted", "Posting", "open_to_all"]
 
 KEY_LENGTH = 200
-"""Characters of an idempotency key at the most."""
+"""Characters of an idempotency key, at most."""
 
 LAST_SEQ = 2**53 - 1
-"""No seq is higher: the highest integer that every JSON parser reads as it is written (RFC 8259 section 6)."""
+"""No seq is higher: the highest integer that every JSON parser reads exactly (RFC 8259 section 6)."""
 
 FLUSH_DEFERRALS = 2
-"""Commits for which a flush may be held while a further one is under way (measured: a third more throughput, PERFORMANCE)."""
+"""Commits for which a flush may be delayed while another one is under way (measured: a third more throughput, docs/performance.md)."""
 
 FLUSH_HOLD = 0.005
-"""Seconds for which it may be held at the most: a disk may take long for the next commit."""
+"""Seconds for which it may be delayed, at most: a disk may be slow with the next commit."""
 
 _NO_EMOJI = frozenset(("Cc", "Cf", "Cs", "Zs", "Zl", "Zp"))
-"""Unicode's categories of what moves a terminal's cursor, turns the direction of writing or shows nothing."""
+"""Unicode's categories for what moves a terminal's cursor, changes the writing direction or is invisible."""
 
 _MARKS = frozenset(("Mn", "Me"))
-"""Those of what stands on another character, which an emoji may have (Unicode Technical Standard 51)."""
+"""The categories for marks on another character, which an emoji may contain (Unicode Technical Standard 51)."""
 
 _JOINS = frozenset(map(chr, (0x200D, *range(0xE0020, 0xE0080))))
-"""What shows nothing itself, but is inside of emoji: the joiner of several, and the tags of regions' flags (the same)."""
+"""Invisible characters within emoji: the joiner, and the tags in flags of regions (same standard)."""
 
 Check = Callable[[Identity, str, Right], "Deferred[None] | None"]
-"""Asked whether somebody may do something in a room (its folded name): None or a Deferred of None if so, else it raises, at once or by way
+"""Asked whether somebody may do something in a room (its folded name): None or a Deferred of None if they may, else it raises, at once or by way
 of the Deferred. Those who ask about the same room are answered in the order in which they asked."""
 
 
@@ -58,7 +58,7 @@ def open_to_all(identity: Identity, room: str, right: Right) -> None:
 
 
 class Posted(msgspec.Struct, gc=False):
-    """The answer to a post: where it stands, and ``durable``, "fsync" or "memory"."""
+    """The answer to a post: its position, and ``durable``, "fsync" or "memory"."""
 
     room: str
     seq: int
@@ -68,16 +68,16 @@ class Posted(msgspec.Struct, gc=False):
 
 
 class Posting:
-    """Takes what is to be appended, and gives what was appended to those who answer and deliver.
+    """Takes what is to be appended, and passes on what was appended to be answered and delivered.
 
     :param store: the log.
     :param clock: time and later calls.
     :param rooms: [rooms]; `limits`: [limits].
     :param states: the rooms in memory.
     :param delivery: is told what was appended to them.
-    :param create: the least role that may start a room.
+    :param create: the lowest role that may start a room.
     :ivar check: asked before anything is appended (see Check).
-    :ivar founded: told of rooms that have their first event.
+    :ivar founded: told of rooms that got their first event.
     :ivar appender: the way into the store.
     """
 
@@ -104,7 +104,7 @@ class Posting:
     def post(self, identity: Identity, room: str, text: str, key: str | None = None, reply_to: int | None = None) -> "Deferred[Posted]":
         """Append a message; the Deferred fires after its commit, and before it is delivered to anybody.
 
-        :raises InvalidParams: by way of the Deferred or at once, like all: a bad room name, text or key.
+        :raises InvalidParams: by way of the Deferred or at once, like all below: a bad room name, text or key.
         :raises TooLarge: the text is longer than ``[rooms] text``.
         :raises Forbidden: the room has no event yet and the identity may not start one, or it may not write in it.
         :raises NotFound: there is no message `reply_to` in this room, or the room is secret.
@@ -112,7 +112,7 @@ class Posting:
         :raises StoreUnavailable: it could not be stored; nothing was.
         """
         name = fold_room_name(room)
-        # A character is at most four bytes: most texts need no encoding to be known as short enough.
+        # A character is at most four bytes: most texts are known to be short enough without encoding them.
         if not text or len(text) * 4 > self._settings.text:
             self._check_text(text)
         draft = Draft(name, "message", identity.name, int(self._clock.seconds() * 1000), text)
@@ -133,7 +133,7 @@ class Posting:
 
     def _key(self, identity: Identity, draft: Draft, key: str, reply_to: int | None) -> Key:
         if not key or len(key) > KEY_LENGTH:
-            raise InvalidParams(f"key: expected 1 to {KEY_LENGTH} characters, a UUID for one", parameter="key")
+            raise InvalidParams(f"key: expected 1 to {KEY_LENGTH} characters, for example a UUID", parameter="key")
         digest = digest_of(f"{'' if reply_to is None else reply_to}\0{draft.text}".encode())
         return Key(scope_of("chat.post", draft.room, identity), key, digest, draft.at + self._keys)
 
@@ -150,7 +150,7 @@ class Posting:
         return self._mentioning(identity, draft, text, write)
 
     def _mentioning(self, identity: Identity, draft: Draft, text: str, write: Callable[[list[str]], None]) -> "Deferred[Posted]":
-        """Append a draft once `write` has been told whom its text mentions. All of a room can be mentioned by its moderators only."""
+        """Append a draft once `write` has been told whom its text mentions. Only moderators can mention everybody in a room."""
         mentions = mentions_of(text, self._settings.mentions)
         if EVERYBODY not in mentions:
             write(mentions)
@@ -159,13 +159,13 @@ class Posting:
         return self._append_after(identity, draft, Right.WRITE, None, lambda moderates: write(mentions if moderates else others))
 
     def edit(self, identity: Identity, room: str, seq: int, text: str) -> "Deferred[Posted]":
-        """Give one's own message another text. The answer is that of the event; the same text again appends none.
+        """Change the text of one's own message. The answer is that of the edit event; the same text again appends none.
 
-        :raises InvalidParams: by way of the Deferred or at once, like all, also of the next two: a bad room name, seq or text.
+        :raises InvalidParams: by way of the Deferred or at once, like all below and those of the next two methods: a bad room name, seq or text.
         :raises TooLarge: the text is longer than ``[rooms] text``.
         :raises NotFound: there is no such message, or the room is secret.
         :raises Forbidden: it is somebody else's, or the identity may not write in the room.
-        :raises Conflict: it is deleted, or was edited as often as can be.
+        :raises Conflict: it is deleted, or was edited as often as it can be.
         :raises StoreUnavailable: it could not be stored; nothing was.
         """
         draft = self._about(identity, "edit", room, seq)
@@ -178,7 +178,7 @@ class Posting:
         return self._mentioning(identity, draft, text, write)
 
     def delete(self, identity: Identity, room: str, seq: int) -> "Deferred[Posted]":
-        """Remove the text of one's own message for good, of any message for a moderator. Once more is no error: the answer is the same.
+        """Remove the text of one's own message for good, or as a moderator of any message. Repeating it is no error: the answer is the same.
 
         Forbidden: it is somebody else's.
         """
@@ -194,11 +194,11 @@ class Posting:
                 self.log.info("{identity} in {room}: delete message {target} of {about}", action="delete", target=seq, seq=posted.seq, **who)
             return posted
 
-        # Whoever may read may take back what they said, also while they are muted.
+        # Anybody who may read may take back what they said, even while muted.
         return self._append_after(identity, draft, Right.READ, None, decide).addCallback(done)
 
     def react(self, identity: Identity, room: str, seq: int, emoji: str, on: bool) -> "Deferred[Posted]":
-        """Put a reaction to a message, or take it back; the same once more appends nothing and has the same answer.
+        """Add a reaction to a message, or take it back; repeating it appends nothing and has the same answer.
 
         :raises TooLarge: the emoji is too long. :raises Conflict: the message is deleted, or has as many reactions as it can have.
         """
@@ -207,12 +207,12 @@ class Posting:
             raise TooLarge(f"emoji: {len(emoji.encode())} bytes are more than the {self._settings.emoji} that [rooms] emoji allows", parameter="emoji")
         kinds = {category(character) for character in emoji if character not in _JOINS}
         if not kinds - _MARKS or kinds & _NO_EMOJI:
-            raise InvalidParams("emoji: expected an emoji, without blanks and controls", parameter="emoji")
+            raise InvalidParams("emoji: expected an emoji, without blanks or control characters", parameter="emoji")
         draft.amend = reaction(emoji, on, self._bounds)
         return self.append(identity, draft)
 
     def _about(self, identity: Identity, type: str, room: str, seq: int) -> Draft:
-        """An event that is about another."""
+        """A draft of an event about another event."""
         draft = Draft(fold_room_name(room), type, identity.name, int(self._clock.seconds() * 1000))
         draft.target = _check_seq(seq, "seq")
         return draft
@@ -220,8 +220,8 @@ class Posting:
     def found(self, identity: Identity, draft: Draft, before: Callable[[], None]) -> "Deferred[Posted]":
         """Append a draft as the first event of its room, which its sender then owns.
 
-        :param before: called right before that, behind those who had to wait to post there.
-        :raises Forbidden: at once: it may not start a room; a guest may not, who could not own it.
+        :param before: called right before that, after those who had to wait to post there.
+        :raises Forbidden: at once: it may not start a room; guests may not, since they could not own it.
         :raises Conflict: by way of the Deferred: somebody else has started the room.
         """
         if identity.guest or identity.rank < self._create:
@@ -230,17 +230,17 @@ class Posting:
         return self.change(identity, draft, before)
 
     def change(self, identity: Identity, draft: Draft, before: Callable[[], None]) -> "Deferred[Posted]":
-        """Append a draft that changes who may do what in its room, for one who may do that.
+        """Append a draft that changes who may do what in its room; the caller has checked that its sender may.
 
-        :param before: called right before that: of what is posted to the room, all that is asked of `check` from here on comes behind it.
+        :param before: called right before that: any post to the room for which `check` is asked from then on comes after it.
         """
         return self._append_after(identity, draft, Right.READ, None, lambda _: before())
 
     def append(self, identity: Identity, draft: Draft) -> "Deferred[Posted]":
-        """Append a draft if its sender may do that in its room. Everything that is appended passes here, or `_append_after`.
+        """Append a draft if its sender may do that in its room. Everything that is appended passes through here or `_append_after`.
 
         :param draft: its ``room`` is folded; its ``context`` is set here.
-        :raises NetsvcError: at once or by way of the Deferred: what `check` has against it; Forbidden: it may not start the room.
+        :raises NetsvcError: at once or by way of the Deferred: what `check` raises; Forbidden: it may not start the room.
         """
         waiting = self.check(identity, draft.room, Right.WRITE)
         if waiting is not None or identity.rank < self._create or draft.room in self._gates:
@@ -259,10 +259,10 @@ class Posting:
         checking: "Deferred[None] | None" = None,
         prepare: Callable[[bool], None] | None = None,
     ) -> "Deferred[Posted]":
-        """Append a draft that something has to be found out for. Those behind it in its room wait, so that all keep their order.
+        """Append a draft for which something has to be found out first. Those after it in its room wait, so all keep their order.
 
-        :param checking: what `check` has given, if it was asked.
-        :param prepare: told before whether the identity moderates the room.
+        :param checking: what `check` returned, if it was asked.
+        :param prepare: told beforehand whether the identity moderates the room.
         """
         return Deferred.fromCoroutine(self._append_in_turn(identity, draft, right, checking, prepare))
 
@@ -279,7 +279,7 @@ class Posting:
             async with gate:
                 if checking is not None:
                     await checking
-                # Also if it was asked before: those who were before it here may have changed who may do what.
+                # Again, even if it was asked before: drafts ahead of this one may have changed who may do what.
                 checking = self.check(identity, room, right)
                 if checking is not None:
                     await checking
@@ -325,7 +325,7 @@ class Posting:
                         for row in draft.changed:
                             self._delivery.replace(state.room, event_of(epoch, name, row))
                 self._delivery.append(state.room, event)
-            # In the room before its answer, so that who has that can read it there; delivered behind it, by the flush.
+            # In the room before its answer, so that whoever gets the answer can read it there; delivered after it, by the flush.
             done.callback(Posted(name, seq, cursor, at, durable))
         if self.appender.busy and self._deferred < FLUSH_DEFERRALS:
             self._deferred += 1

@@ -1,4 +1,4 @@
-"""Who is in a room: counts and deltas, so that a big room costs no more than a small one."""
+"""Who is in a room: counts and deltas, so a big room costs no more than a small one."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -7,11 +7,11 @@ from typing import NamedTuple
 __all__ = ["NAMES", "PACE", "Delta", "Presence"]
 
 NAMES = 100
-"""Names in one answer or one delta at the most; the count is always exact."""
+"""Names in one answer or one delta, at most; the count is always exact."""
 
 
 PACE = 1000
-"""Deltas sent in one second in one room, about: the more there are to be told, the longer changes are collected for them."""
+"""Roughly how many deltas are sent in one room each second: the more clients there are to tell, the longer changes are collected."""
 
 
 class Delta(NamedTuple):
@@ -41,11 +41,11 @@ class Presence:
 
     @property
     def pending(self) -> bool:
-        """A sweep has something to do, now or later."""
+        """Whether a sweep has something to do, now or later."""
         return bool(self._leaving or self._joined or self._left)
 
     def names(self) -> list[str]:
-        """Up to NAMES of those who are here."""
+        """Up to NAMES of those present."""
         return list(islice(self._here, NAMES))
 
     def came(self, name: str) -> None:
@@ -62,13 +62,13 @@ class Presence:
         self._here[name] = connections + 1
 
     def went(self, name: str, now: float) -> None:
-        """One connection of `name` less."""
+        """One connection fewer of `name`."""
         self._here[name] -= 1
         if not self._here[name]:
             self._leaving[name] = now + self._grace
 
     def renamed(self, old: str, new: str) -> None:
-        """A connection of `old` is one of `new` now. That is no absence: if it was the last, the old name is gone at once."""
+        """A connection of `old` now belongs to `new`. This is not an absence: if it was the last one, the old name is gone at once."""
         self.came(new)
         self._here[old] -= 1
         if not self._here[old]:
@@ -82,10 +82,10 @@ class Presence:
             self._left[name] = None
 
     def sweep(self, now: float) -> Delta | None:
-        """Drop who has been absent for long enough; the changes since the last delta, None if there are none, or if it is too early for a
+        """Drop those absent for long enough; returns the changes since the last delta, None if there are none, or if it is too early for a
         room of this size to be told again."""
-        # Insertion order is order of time: every absence is given the same grace. What is due later than that was so before the clock
-        # was set back.
+        # Insertion order is time order, as every absence has the same grace period. An absence due later than that began before the
+        # clock was set back.
         gone = []
         for name, due in self._leaving.items():
             if now < due <= now + self._grace:

@@ -5,8 +5,8 @@
         \"""The sum of two integers.\"""
         return a + b
 
-The type hints are the schema. A first parameter annotated ``Call`` is not a param of the call: it is given who calls, and more.
-``def``, ``async def`` and functions that return a Deferred work; one that blocks says ``blocking=True`` and runs in a thread.
+The type hints are the schema. A first parameter annotated ``Call`` is not a param of the call: it gets the Call, with its caller and more.
+``def``, ``async def`` and functions that return a Deferred all work; one that blocks says ``blocking=True`` and runs in a thread.
 """
 
 import inspect
@@ -50,19 +50,19 @@ class _Declaration(msgspec.Struct, frozen=True):
 def procedure(
     name: str, *, role: str = "member", cost: float = 1.0, blocking: bool = False, anonymous: bool = False, reads: bool = False
 ) -> Callable[[F], F]:
-    """Declare a function or method as a procedure; a registry takes it when it is given the module or object.
+    """Declare a function or method as a procedure; a registry adds it when it is given the module or object.
 
     :param name: words joined by dots.
-    :param role: the least role that may call it: guest, member or admin.
+    :param role: the lowest role that may call it: guest, member or admin.
     :param cost: what a call takes from the caller's rate budget; a plain call is 1.
     :param blocking: it blocks, so run it in a thread, where it must not use its Call's connection; a ``def`` that returns a value.
     :param anonymous: may be called before a login where guests are not allowed.
-    :param reads: it changes nothing, or only what its caller's connection is, so an idempotency key means nothing to it: its answer is not stored,
-        and always the present one.
+    :param reads: it changes nothing, or only the state of its caller's connection, so an idempotency key does not apply to it: its answer is
+        never stored, and always the present one.
     :raises ValueError: a bad name or role.
     """
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name for a procedure: write words joined by dots, like 'math.add'")
+        raise ValueError(f"{name!r} is not a name for a procedure: write words joined by dots, like 'math.add'")
     if role not in RANKS:
         raise ValueError(f"procedure {name}: no role {role!r}: write one of {', '.join(RANKS)}")
 
@@ -75,7 +75,7 @@ def procedure(
 
 def declared(source: object) -> Iterator[tuple[Any, Callable[..., Any]]]:
     """The declarations and callables of a module's functions or an object's methods, in order of definition."""
-    # A class's methods by way of the instance, so that they are bound; vars() keeps the order of definition.
+    # A class's methods through the instance, so that they are bound; vars() keeps the order of definition.
     names = vars(source) if inspect.ismodule(source) else vars(type(source))
     for name in list(names):
         candidate = getattr(source, name, None)
@@ -85,7 +85,7 @@ def declared(source: object) -> Iterator[tuple[Any, Callable[..., Any]]]:
 
 
 def declared_names(kind: type) -> frozenset[str]:
-    """The names of the procedures that the methods of a class declare."""
+    """The names of the procedures declared by the methods of a class."""
     marks = (getattr(value, _MARK, None) for value in vars(kind).values())
     return frozenset(mark.name for mark in marks if isinstance(mark, _Declaration))
 
@@ -94,10 +94,10 @@ class Procedure:
     """A registered procedure.
 
     :ivar name: as called; `doc`: its docstring, cleaned; `documentation`: the same, taken apart.
-    :ivar rank: the least rank that may call it; `cost`: its price.
+    :ivar rank: the lowest rank that may call it; `cost`: its price.
     :ivar plain: it may be called with its arguments alone, at once; `reads`: it changes nothing;
-        `scarce`: it takes up something of which there is little meanwhile, a thread or a provider.
-    :ivar remote: it runs in another program, to which nothing is a call any more once its caller is gone.
+        `scarce`: it occupies something scarce while it runs, a thread or a provider.
+    :ivar remote: it runs in another program, which drops a call once its caller is gone.
     :ivar params: a msgspec Struct type whose fields are the params; `result`: the annotated type of the result.
     """
 
@@ -191,11 +191,11 @@ class Procedure:
         return self.params.__struct_fields__
 
     def arguments(self, params: msgspec.Raw) -> Any:
-        """The values of the params, in order, from their JSON text (empty: none given).
+        """The values of the params, in order, from their JSON text (empty: none were given).
 
         :raises InvalidParams: naming the parameter and the expected type.
         :raises InvalidRequest: neither an object nor an array.
-        :raises Malformed: the text is no JSON, or nested too deeply.
+        :raises Malformed: the text is not JSON, or nested too deeply.
         """
         try:
             text = bytes(params)
@@ -205,12 +205,12 @@ class Procedure:
                 raise InvalidRequest('"params" must be an object or an array') from None
             raise _explained(error, self.fields) from None
         except (msgspec.DecodeError, RecursionError) as error:
-            # A message is not looked into before its procedure is known: what is wrong inside of the params shows only now.
+            # A message is not parsed fully before its procedure is known: errors within the params show only now.
             raise Malformed.json(text.decode(), error) from None
         return self._values(struct) if self._values is not None else ()
 
     def converted(self, values: list[Any]) -> Any:
-        """The values of the params, in order, from values that another codec than JSON's has read; datetime and bytes may be among them.
+        """The values of the params, in order, from values read by a codec other than JSON's; datetime and bytes may be among them.
 
         :raises InvalidParams: naming the parameter and the expected type.
         """
@@ -221,20 +221,20 @@ class Procedure:
         return self._values(struct) if self._values is not None else ()
 
     def recalled(self, answer: bytes) -> Any:
-        """The result from its JSON text, of its type again where that can be read: a stored answer for a codec that knows times."""
+        """The result from its JSON text, converted back to its type where possible: a stored answer for a codec that has times."""
         try:
             return msgspec.json.decode(answer, type=self.result)
         except (msgspec.ValidationError, TypeError):
             return msgspec.json.decode(answer)
 
     def call(self, call: Call, arguments: Any) -> Any:
-        """Run it. The result may be a Deferred; one of a coroutine's is done as soon as it is cancelled, whatever the coroutine makes of that."""
+        """Run it. The result may be a Deferred; that of a coroutine is done as soon as it is cancelled, however the coroutine reacts."""
         result = self.function(call, *arguments) if self._takes_call else self.function(*arguments)
         return _abandonable(Deferred.fromCoroutine(result), self.name) if self._is_coroutine else result
 
 
 def _abandonable(work: "Deferred[Any]", name: str) -> "Deferred[Any]":
-    """What `work` gives, or a CancelledError at once if this is cancelled: ``except Exception`` in a coroutine also catches its cancellation."""
+    """The outcome of `work`, or a CancelledError at once if this is cancelled: ``except Exception`` in a coroutine also catches its cancellation."""
     if work.called and not isinstance(work.result, Deferred):
         return work
     outcome: Deferred[Any] = Deferred(lambda _: work.cancel())
@@ -264,7 +264,7 @@ def _fields(function: Callable[..., Any], hints: dict[str, Any]) -> tuple[list[A
 
 
 def _plain_result(annotation: Any) -> Any:
-    """The type of the value that a Deferred, a coroutine or the generator under inlineCallbacks will have; Any if it does not say."""
+    """The type of the value that a Deferred, a coroutine or a generator under inlineCallbacks will give; Any if not annotated."""
     origin = get_origin(annotation) or annotation
     if origin is object:
         return Any
@@ -282,7 +282,7 @@ _MANY = re.compile(r"Expected `array` of at most length (\d+)(, got \d+)?")
 _FIRST = re.compile(r"\[(\d+)\]")
 
 _SHOWN = 200
-"""Characters of what a caller has sent that an error repeats."""
+"""How many characters of a caller's input an error repeats."""
 
 
 def _explained(error: msgspec.ValidationError, fields: tuple[str, ...]) -> InvalidParams:
@@ -323,17 +323,17 @@ class Registry:
         return name in self._procedures
 
     def put(self, procedure: Procedure) -> None:
-        """Take one that is made elsewhere, in the place of any of its name."""
+        """Add one that was made elsewhere, replacing any of the same name."""
         self._procedures[procedure.name] = procedure
 
     def remove(self, name: str) -> None:
-        """Forget one that was `put`."""
+        """Remove one that was `put`."""
         del self._procedures[name]
 
     def add(self, source: object, role: str | None = None) -> int:
-        """Take the declared procedures of a module or an object; returns how many.
+        """Add the declared procedures of a module or an object; returns how many.
 
-        :param role: the least role that may call them, instead of what they declare.
+        :param role: the lowest role that may call them, instead of what they declare.
         :raises StartError: a name is taken, or a signature has no schema.
         """
         count = 0
@@ -349,7 +349,7 @@ class Registry:
     def find(self, name: str, budget: Budget | None = None) -> Procedure:
         """A procedure by name.
 
-        :param budget: pays for a name that is none's; one that is pays by `admit`.
+        :param budget: pays for an unknown name; a known one pays in `admit`.
         :raises UnknownProcedure: there is none.
         :raises RateLimited: there is none, and the budget is spent.
         """
@@ -361,10 +361,10 @@ class Registry:
             raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods names them all") from None
 
     def admit(self, procedure: Procedure, call: "Call | Caller") -> None:
-        """Charge the caller's budget, and check that the caller may call this. Who may not has paid all the same.
+        """Charge the caller's budget, and check that the caller may call this. A caller that may not has paid all the same.
 
         :raises NotAuthenticated: nobody has logged in.
-        :raises Forbidden: the caller's role does not suffice.
+        :raises Forbidden: the caller's role is too low.
         :raises RateLimited: the budget is spent.
         """
         call.budget.charge(procedure.cost)

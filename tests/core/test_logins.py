@@ -212,7 +212,7 @@ class Guessing(LoginsCase):
                 self.assertRaises(NotAuthenticated, self.login, Password("Alice", password), "192.0.2.7")
             self.assertRaises(RateLimited, self.login, Password("alice", PASSWORD), "192.0.2.7")
             self.assertRaises(NotAuthenticated, self.login, Password("no user's name", "wrong"), "192.0.2.7")
-        failed, closed = "a login failed: wrong name or password", "no password is tried for some time: too many were wrong"
+        failed, closed = "a login failed: wrong name or password", "passwords are refused for a while: too many were wrong"
         said = [(event["log_format"], event.get("identity"), event["peer"]) for event in logged]
         self.assertEqual(said, [(failed, None, "192.0.2.7")] * 3 + [(closed, "alice", "192.0.2.7"), (failed, None, "192.0.2.7")])
 
