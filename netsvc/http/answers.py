@@ -1,4 +1,4 @@
-"""What a handler gave, as the bytes that are sent."""
+"""Turns what a handler returned into the bytes that are sent."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -29,9 +29,9 @@ _SWITCH = (
 
 
 def _further(request: Request) -> Headers:
-    """The fields that come from what the request is.
+    """The fields that follow from the request.
 
-    Connection (RFC 9112 section 9.3) only where the client would not assume it; what is left of a rate budget where it was charged.
+    Connection (RFC 9112 section 9.3) only where the client would not assume it; the rest of a rate budget if it was charged.
     """
     flags = request.flags
     connection = _CLOSE_FIELD if flags & CLOSE else _KEEP_FIELD if flags & HTTP_1_0 else ()
@@ -52,7 +52,7 @@ def _check_body(status: int, body: object) -> None:
 
 
 def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
-    """The head of a streamed answer. Settles how its end is told: by length, by chunks, or, said in the request, by CLOSE.
+    """The head of a streamed answer. Settles how its end is marked: by length, by chunks, or by closing the connection, which sets CLOSE in the request.
 
     ValueError: it cannot be written, as in `render`.
     """
@@ -64,7 +64,7 @@ def render_stream(heads: Heads, request: Request, stream: Stream) -> bytes:
 
 
 def render_switch(request: Request, deflate: PermessageDeflate | None) -> tuple[bytes, Agreement | None]:
-    """The answer to a right opening handshake (RFC 6455 section 4.2.2), and what it agrees to. BadHandshake: it is not right."""
+    """The answer to a valid opening handshake (RFC 6455 section 4.2.2), and what it agrees to. BadHandshake: the handshake is not valid."""
     accept = check_handshake(request.method, request.headers)
     if not request.flags & UPGRADE:
         raise BadHandshake("a WebSocket needs HTTP/1.1", 426)
@@ -75,7 +75,7 @@ def render_switch(request: Request, deflate: PermessageDeflate | None) -> tuple[
 
 
 def error_answer(request: Request, error: BaseException, failure: Failure | None = None) -> Response:
-    """The answer for an error; what nobody raised on purpose is logged, and the client gets no more than the request id."""
+    """The answer for an error; an unexpected one is logged, and the client gets only the request id."""
     if not isinstance(error, NetsvcError):
         log_failure(request, failure or Failure(error))
         error = HttpError(500, "an internal error; the server's log says more under this request id")
@@ -83,13 +83,13 @@ def error_answer(request: Request, error: BaseException, failure: Failure | None
 
 
 def log_unexpected(request: Request, failure: Failure) -> None:
-    """Log a failure that comes too late for an answer, unless it is what a leaving client causes."""
+    """Log a failure that comes too late for an answer, unless a client that left caused it."""
     if not failure.check(CancelledError, NetsvcError, ConnectionDone, ConnectionLost, ConnectionAborted):
         log_failure(request, failure)
 
 
 async def handle_later(request: Request, identity: "Deferred[Identity]") -> Any:
-    """Have a request answered once it is known who acts."""
+    """Have a request answered once its sender is known."""
     request.identity = await identity
     result: Any = request.route.handler(request)
     return await result if isinstance(result, Awaitable) else result

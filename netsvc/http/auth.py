@@ -1,4 +1,4 @@
-"""Who sends a request: credentials from its head; and the two URLs by which a browser gets a session and gives it up."""
+"""Who sends a request: credentials from its head; and the two URLs at which a browser starts and ends a session."""
 
 import re
 from base64 import b64decode
@@ -19,14 +19,14 @@ from netsvc.http.messages import Headers, Request, Response
 __all__ = ["Authenticator", "SignIn", "authorization_credentials", "session_cookie"]
 
 LOGIN_COST = 5.0
-"""What a login costs of the address's rate budget, and credentials that are refused: as auth.login."""
+"""What a login, or refused credentials, cost from the address's rate budget; the same as auth.login."""
 
 REFUSAL_COST = 1.0
-"""What a request costs that is refused because it has no credentials."""
+"""What a request that is refused because it has no credentials costs."""
 
 _COOKIE = b"netsvc_session"
 _SECURE_COOKIE = b"__Host-netsvc_session"
-"""Browsers take a cookie of this name over TLS only, for this very host and no folder of it, so nobody beside us can plant one."""
+"""Browsers accept a cookie with this prefix only over TLS, for this very host and its root path, so no neighbouring host can plant one."""
 
 
 def _cookie_name(request: Request) -> bytes:
@@ -68,10 +68,10 @@ def session_cookie(request: Request) -> str | None:
 class Authenticator:
     """Called with a request, gives who sends it: by its Authorization field, else by its session cookie, else as a guest.
 
-    A request without credentials has one guest name for each address; a WebSocket has a name of its own, since a person sits there. A
-    cookie whose session has ended is like none where guests are allowed: a browser cannot be told otherwise when it opens a WebSocket.
+    A request without credentials has one guest name for each address; a WebSocket has a name of its own, since it belongs to a person. A
+    cookie whose session has ended counts as none where guests are allowed: a browser that opens a WebSocket cannot be told in any other way.
 
-    Who is refused pays for it: guessing costs the rate budget of the address.
+    Refusals cost: guessing uses up the rate budget of the address.
 
     :param logins: proves the credentials.
     :param budgets: the rate budgets.
@@ -84,8 +84,8 @@ class Authenticator:
     def __call__(self, request: Request) -> "Identity | Deferred[Identity]":
         """The identity, at once if it is known.
 
-        :raises NotAuthenticated: at once or by way of the Deferred, as all that Logins.login raises.
-        :raises RateLimited: likewise: it is refused, and the address's budget is spent.
+        :raises NotAuthenticated: at once or through the Deferred, like everything that Logins.login raises.
+        :raises RateLimited: in the same ways: it is refused, and the address's budget is spent.
         """
         try:
             found = self._identity(request)
@@ -165,7 +165,7 @@ def _local(target: str) -> bytes:
 class SignIn:
     """The handlers of ``POST /login`` and ``POST /logout``. Both routes are public.
 
-    They answer browsers' forms with 303, and with JSON whoever accepts ``application/json``. The session cookie is out of reach of
+    They answer browsers' forms with 303, and clients that accept ``application/json`` with JSON. The session cookie is out of reach of
     scripts (HttpOnly) and is not sent with other sites' posts (SameSite=Lax).
 
     :param logins: proves the password, keeps the sessions.
@@ -202,7 +202,7 @@ class SignIn:
         return _see_other(_local(form.get("next", "/")), headers)
 
     async def logout(self, request: Request) -> Response:
-        """End the session of the cookie, if there is one, and take the cookie back. JSON: ``{}``."""
+        """End the cookie's session, if there is one, and delete the cookie. JSON: ``{}``."""
         await self._end_session(request)
         headers = self._headers(request, "", 0)
         return Response.json({}, headers=headers) if _accepts_json(request) else _see_other(b"/", headers)
@@ -211,7 +211,7 @@ class SignIn:
         cookie = session_cookie(request)
         if cookie is None:
             return
-        # Only what is a session costs the store a write.
+        # Only a real session costs the store a write.
         try:
             found = self._logins.login(Session(cookie), request.peer)
             if isinstance(found, Deferred):

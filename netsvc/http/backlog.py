@@ -1,4 +1,4 @@
-"""What the kernel has not taken yet of what is to be sent on one connection."""
+"""The bytes of one connection that the kernel has not accepted yet."""
 
 from socket import socket
 
@@ -13,9 +13,9 @@ _GATHER = 64
 class Backlog:
     """References to the callers' bytes, in order, and how far the first of them is sent.
 
-    :param outbound: told of what is kept, None for nobody.
-    :ivar size: bytes that wait.
-    :ivar moved: some were taken since `stalled` of the transport was asked last.
+    :param outbound: told what is kept; None tells nobody.
+    :ivar size: bytes waiting.
+    :ivar moved: some were accepted since the transport's `stalled` was last asked.
     """
 
     __slots__ = ("_outbound", "chunks", "moved", "offset", "size")
@@ -61,7 +61,7 @@ class Backlog:
         del self.chunks[start:end]
 
     def shorten(self) -> None:
-        """Keep what is begun and not done, if there is such a piece."""
+        """Keep only the piece that is partly sent, if there is one."""
         begun = 1 if self.offset else 0
         self._drop(begun, len(self.chunks))
         self.size = len(self.chunks[0]) - self.offset if begun else 0

@@ -16,16 +16,16 @@ from netsvc.wire.http1_response import LAST_CHUNK, chunk
 __all__ = ["UNBUFFERED", "RequestBody", "Stream"]
 
 UNBUFFERED = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
-"""Header fields of what is to reach the client as it comes about; the second tells nginx, and those who do as it does, to pass on each piece at once."""
+"""Header fields of an answer that is to reach the client piece by piece; the second tells nginx, and proxies that follow it, not to buffer."""
 
 STREAM_WINDOW = 64 * 1024
-"""Bytes of a request's body that wait for the handler before reading from the client stops."""
+"""How many bytes of a request's body may wait for the handler before reading from the client stops."""
 
 
 class RequestBody:
     """A request's body as it arrives. One reader at a time.
 
-    :param pause: called when enough waits to be read.
+    :param pause: called when enough is waiting to be read.
     :param resume: called when it has been read.
     """
 
@@ -114,10 +114,10 @@ class Stream:
         finishes with it, breaks off if it fails, and it is cancelled when the client leaves; otherwise call `finish`.
     :param stop: called once with the stream when it is over, whichever side ended it.
     :param length: the size of the body in bytes, if known.
-    :param ends: it comes to an end by itself, so a client that sends no more still gets all of it; so does whatever has a `length`.
+    :param ends: it ends by itself, so a client that has stopped sending still gets all of it; the same goes for anything with a `length`.
     :ivar sent: bytes of the body given to `send` so far.
     :ivar chunked: it is sent in chunks.
-    :ivar over: it is finished, broken off or lost; what is sent now goes nowhere.
+    :ivar over: it is finished, broken off or lost; anything sent now is dropped.
     """
 
     __slots__ = (
@@ -168,7 +168,7 @@ class Stream:
         self._watchers: list[ISinkWatcher] = []
         self._waiting: list[Deferred[None]] = []
 
-    # For who fills it
+    # For the code that fills it
 
     def send(self, data: bytes) -> None:
         """Send a piece of the body. Look at `full`, or await `writable`, before sending much more."""
@@ -185,7 +185,7 @@ class Stream:
         self._transport.write(data)
 
     def writable(self) -> "Deferred[None]":
-        """Fires when nothing waits any more to be sent; fails with ConnectionDone if the stream is over."""
+        """Fires when nothing is waiting to be sent; fails with ConnectionDone if the stream is over."""
         waiting: Deferred[None] = Deferred(self._forget)
         if self.over:
             waiting.errback(ConnectionDone())
@@ -208,7 +208,7 @@ class Stream:
         self._end(complete=not self._left)
 
     def break_off(self) -> None:
-        """The rest will not come: the connection is cut, so that the client cannot take what it has for the whole."""
+        """The rest will not come: the connection is cut, so that the client cannot mistake what it has for the whole."""
         if not self.over:
             self._end(complete=False)
 
@@ -253,7 +253,7 @@ class Stream:
     # The channel's side
 
     def begin(self, transport: DirectTransport, on_over: Callable[[bool], None]) -> None:
-        """The head is sent, `chunked` says what it says. `on_over` is called with whether the body is complete when its filler has ended it."""
+        """The head is sent, and says `chunked` or not. When the filler ends the body, `on_over` is called with whether it is complete."""
         self._transport = transport
         self._on_over = on_over
         self._left = self.length or 0
@@ -264,7 +264,7 @@ class Stream:
             watcher.sink_full()
 
     def transport_drained(self) -> None:
-        """Nothing waits any more."""
+        """Nothing is waiting any more."""
         for watcher in tuple(self._watchers):
             watcher.sink_drained()
         waiting, self._waiting = self._waiting, []

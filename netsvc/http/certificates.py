@@ -1,4 +1,4 @@
-"""What is in the files of ``ssl:`` and ``tls:`` endpoints, read as Twisted reads them at the start, so that each fault has words of its own."""
+"""What is in the files of ``ssl:`` and ``tls:`` endpoints, read as Twisted reads them at the start, so that each fault gets its own message."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _PROTECTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,E
 def certificate_problem(files: Mapping[str, str]) -> str | None:
     """What is wrong with the key and the certificates of an endpoint; None if nothing is.
 
-    :param files: paths by the names of Twisted's ``ssl:`` endpoint: ``privateKey``, and if they are given ``certKey``, ``extraCertChain`` and
+    :param files: paths by the parameter names of Twisted's ``ssl:`` endpoint: ``privateKey``, and if given ``certKey``, ``extraCertChain`` and
         ``dhParameters``. All of them are ordinary files.
     :raises OSError: one cannot be read.
     """
@@ -46,7 +46,7 @@ def certificate_problem(files: Mapping[str, str]) -> str | None:
 
 
 def _chain_problem(files: Mapping[str, str], pair: Any) -> str | None:
-    """Put together what a handshake uses: OpenSSL refuses some only then, as keys that are too short."""
+    """Build what a handshake uses: some faults, such as a key that is too short, OpenSSL reports only then."""
     chain = None
     if "extraCertChain" in files:
         chain = _CHAINED.findall(Path(files["extraCertChain"]).read_bytes())
@@ -94,7 +94,7 @@ def folder_problem(folder: str) -> str | None:
 
 
 def _pem_files(folder: str) -> list[Path]:
-    """Of subfolders, too."""
+    """Subfolders included."""
     return sorted(path for path in Path(folder).rglob("*.pem") if path.is_file())
 
 
@@ -111,6 +111,6 @@ def _passphrase(path: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The words of OpenSSL for an error, without its numbers and places."""
+    """OpenSSL's words for an error, without numbers and source positions."""
     (entries,) = error.args
     return str(entries[-1][-1]) if entries else "no reason given"

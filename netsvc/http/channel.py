@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: what is read, whose turn it is, what is written, and the end."""
+"""One HTTP/1.1 connection: what is read, whose turn it is, what is written, and how it ends."""
 
 from collections import deque
 from collections.abc import Coroutine
@@ -34,7 +34,7 @@ __all__ = ["HttpChannel"]
 # Whose turn it is.
 READY = 0  # the client's: the next request is answered as soon as it is there
 BUSY = 1  # a handler's or a stream's
-SWITCHING = 2  # a WebSocket's, as soon as the rest of the present read is known
+SWITCHING = 2  # a WebSocket's, as soon as the rest of the current read is known
 ENDING = 3  # nobody's: what was written is on its way, then the connection ends
 
 _LARGE = 16 * 1024
@@ -50,8 +50,8 @@ _CLIENT_LEFT = 499
 class HttpChannel:
     """Reads requests, has them answered one after the other, and keeps to the deadlines.
 
-    While a handler is at work, what else the client sends is kept unparsed, at most what one read of the transport brought; then no more is
-    read. A client whose connection breaks cancels what is done for it.
+    While a handler is at work, whatever else the client sends is kept unparsed, at most what one read of the transport brought; then reading
+    stops. When the connection breaks, the work for the client is cancelled.
     """
 
     __slots__ = ("_deadline", "_factory", "_intake", "_last", "_out", "_queue", "_running", "_state", "_switching", "_transport", "_turn")
@@ -64,7 +64,7 @@ class HttpChannel:
         self._state = READY
         self._turn: Turn | None = None  # while BUSY
         self._switching: tuple[Request, Upgrade, bytes, Agreement | None] | None = None  # while SWITCHING
-        self._queue: deque[Request | NetsvcError] | None = None  # what was read and has to wait for its turn
+        self._queue: deque[Request | NetsvcError] | None = None  # what was read and must wait for its turn
         self._out: list[bytes] = []  # answers that are not written yet
         self._running = False
         self._last = factory.draining  # the next answer ends the connection
@@ -114,7 +114,7 @@ class HttpChannel:
         return self._turn is not None and self._turn.request is self._intake.arriving
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802
-        """See IProtocol. What is done for the client is cancelled."""
+        """See IProtocol. The work for the client is cancelled."""
         factory = self._factory
         unfinished = [item.stream for item in (*(self._queue or ()), self._intake.arriving) if isinstance(item, Request)]
         turn, self._turn = self._turn, None
@@ -133,10 +133,10 @@ class HttpChannel:
                 body.failed(reason)
 
     def readConnectionLost(self) -> None:  # noqa: N802
-        """The client sends no more: it has left, or has only closed its direction behind its last request.
+        """The client sends no more: it has left, or has only closed its direction after its last request.
 
-        Nothing tells the two apart before the answer is written. So an answer that comes to an end by itself is waited for, for
-        `half_closed_timeout`; then the client is taken to have left. The wait for something to happen and endless streams end here.
+        Nothing tells the two apart before the answer is written. So an answer that ends by itself is waited for, for at most
+        `half_closed_timeout`; then the client counts as gone. Waiting for something to happen and endless streams end at once.
         """
         if self._owes():
             self._intake.keep_end()
@@ -154,7 +154,7 @@ class HttpChannel:
         return not turn.request.route.waiting if turn.stream is None else turn.stream.ends
 
     def writeConnectionLost(self) -> None:  # noqa: N802
-        """Our own doing, see `_end`."""
+        """The result of our own `_end`."""
 
     def transport_full(self) -> None:
         """See TransportOwner."""
@@ -169,7 +169,7 @@ class HttpChannel:
         self._go_on()
 
     def transport_shed(self) -> None:
-        """See TransportOwner. What it is in the midst of can only be cut."""
+        """See TransportOwner. An answer that is under way can only be cut."""
         self.abort()
 
     # Whose turn it is
@@ -215,7 +215,7 @@ class HttpChannel:
             self._deliver(request, result)
 
     def _deliver(self, request: Request, result: Any) -> None:
-        """Act on whatever a handler gave."""
+        """Act on what a handler returned."""
         if isinstance(result, Coroutine):
             result = Deferred.fromCoroutine(result)
         if isinstance(result, Response):
@@ -254,7 +254,7 @@ class HttpChannel:
             self.drain()
 
     def _go_on(self) -> None:
-        """Do what had to wait, until there is something to wait for again."""
+        """Continue with what had to wait, until there is something to wait for again."""
         if self._intake.feeding or self._running:
             return
         self._running = True
@@ -274,7 +274,7 @@ class HttpChannel:
     # What is written
 
     def _send(self, request: Request, response: Response) -> None:
-        """Put an answer in the row."""
+        """Queue an answer."""
         factory = self._factory
         body = response.body
         try:
@@ -304,7 +304,7 @@ class HttpChannel:
             self._done(request, response.status, len(body))
 
     def _held_back(self, request: Request, response: Response) -> bool:
-        """Have a client that takes no heed of refusals wait for its next one, and read nothing from it meanwhile."""
+        """Make a client that ignores refusals wait for its next one, and read nothing from it meanwhile."""
         if request.flags & (BUDGETED | WAITED) != BUDGETED:
             return False
         pause = request.budget.pause
@@ -314,7 +314,7 @@ class HttpChannel:
         return bool(pause)
 
     def _conclude(self, request: Request) -> None:
-        """Say CLOSE in a request whose answer ends the connection."""
+        """Set CLOSE in a request whose answer ends the connection."""
         if request is self._intake.arriving:
             self._intake.answered_early()
             request.flags |= CLOSE
@@ -371,7 +371,7 @@ class HttpChannel:
             self._switch(*self._switching)
 
     def _switch(self, request: Request, upgrade: Upgrade, head: bytes, agreement: Agreement | None) -> None:
-        """Speak WebSocket from here on; this channel is left behind."""
+        """Speak WebSocket from here on; this channel is done."""
         factory = self._factory
         self._out.append(head)
         self._flush()
@@ -392,7 +392,7 @@ class HttpChannel:
         """Let what was written arrive, then close.
 
         If the client was cut short, it may still be sending. Closing then would reset the connection, and the client might never see the
-        answer (RFC 9112 section 9.6): so only our direction is closed, and what comes is read and thrown away until it closes its own.
+        answer (RFC 9112 section 9.6): so only our direction is closed, and whatever arrives is read and discarded until the client closes its own.
         """
         if self._out:
             self._flush()
@@ -413,28 +413,28 @@ class HttpChannel:
         self._settle()
 
     def _leave(self) -> None:
-        """Take the client to have left; `connectionLost`, which follows, cancels what is done for it."""
+        """Treat the client as gone; `connectionLost`, which follows, cancels the work for it."""
         self._state = ENDING
         if self._turn is not None and self._turn.stream is not None:
-            self._transport.abortConnection()  # nobody shall take a part of it for the whole
+            self._transport.abortConnection()  # nobody must mistake a part of it for the whole
         else:
             self._transport.loseConnection()  # what was answered before still arrives
         self._settle()
 
     def drain(self) -> None:
-        """End with the request at hand, at once if there is none."""
+        """End with the current request, at once if there is none."""
         self._last = True
         if not self._state and (self._deadline.what in (IDLE, SILENCE) or self._only_taking()):
             self._end()
 
     def _only_taking(self) -> bool:
-        """Whether all that is left to do is that the client takes its last answer."""
+        """Whether all that remains is for the client to read its last answer."""
         intake = self._intake
         waits = self._queue or intake.unread or intake.held
         return self._transport.full and not waits and intake.reader is not None and intake.reader.place == BETWEEN
 
     def cut(self) -> None:
-        """End now what is in the making: with an answer, if it has not begun and the client takes one."""
+        """End the current work now: with an answer, if none has begun and the client reads."""
         if self._turn is None or self._turn.stream is not None or self._transport.full:
             self.abort()
         else:
@@ -450,7 +450,7 @@ class HttpChannel:
     # Time
 
     def _settle(self) -> None:
-        """Wait for the right thing."""
+        """Start the deadline of what is waited for now."""
         arriving = self._intake.arriving
         if arriving is not None and arriving.flags & EXPECT and (self._reads_body() or not self.busy()):
             arriving.flags &= ~EXPECT
@@ -460,7 +460,7 @@ class HttpChannel:
             self._deadline.wait_for(what)
 
     def _awaited(self) -> tuple[int, bool]:
-        """What is waited for now, and whether that is surely another thing than before."""
+        """What is waited for now, and whether it is certainly a different thing than before."""
         reader, turn = self._intake.reader, self._turn
         if self._transport.full:
             return WRITE, False
@@ -471,12 +471,12 @@ class HttpChannel:
                 return HALF, False
             if turn.stream is not None:
                 return OPEN, False
-            # The next piece of a body, or the handler, if it has that body already or is behind with it.
+            # The next piece of a body; or the handler, if it has the whole body already or has not kept up with it.
             if self._reads_body() and not self._intake.held:
                 return BODY, True
             return OPEN if turn.request.route.own_deadline else ANSWER, False
         assert reader is not None, "without a reader there is an answer on its way, or the end"
-        # A client that sends steadily may be in the midst of something at the end of each read, but of another thing each time.
+        # A client that sends steadily may be in the middle of something at the end of each read, but of a different thing each time.
         return reader.place, reader.place == IDLE or reader.completed
 
     def _passed(self, what: int) -> None:

@@ -1,4 +1,4 @@
-"""What a connection waits for, and until when."""
+"""What a connection waits for, and for how long."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,17 +13,17 @@ HEAD = IN_HEAD  # the rest of a request's head
 BODY = IN_BODY  # the rest of its body
 SILENCE = 3  # the first byte of a new connection
 ANSWER = 4  # the handler
-WRITE = 5  # the client to take bytes
+WRITE = 5  # the client to read
 END = 6  # the connection to be gone
 OPEN = 7  # nothing that has a deadline
-HALF = 8  # an answer for a client that sends no more
+HALF = 8  # an answer for a client that has stopped sending
 
 
 class Deadline:
     """The one deadline of a connection. Moving it away costs nothing: the wheel hears of it only when it comes nearer or passes.
 
     :param times: how long each thing may take, in ticks of the wheel.
-    :param passed: called with what was waited for.
+    :param passed: called with what was being waited for.
     :ivar what: what is waited for.
     """
 
@@ -55,10 +55,10 @@ class Deadline:
             self._passed(self.what)
 
     def cancel(self) -> None:
-        """Wait for nothing any more, for good."""
+        """Stop waiting, for good."""
         self._wheel.cancel(self)
         self._passed = _nobody
 
 
 def _nobody(what: int) -> None:
-    """Whoever waited is gone."""
+    """The connection is gone."""

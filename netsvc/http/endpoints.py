@@ -1,7 +1,7 @@
-"""What the endpoints of the settings take of this machine: addresses, and files with keys and certificates.
+"""What the endpoints in the settings need of this machine: addresses, and files with keys and certificates.
 
-Whether an address is given twice shows only from all endpoints together, whether a file is there only on the machine. Both are looked for
-before anything is opened; what others do, a port that another program has, shows at the start.
+Addresses given twice show only when all endpoints are compared, missing files only on the machine itself. Both are checked before
+anything is opened; what others do, such as a program that holds a port, shows only at the start.
 """
 
 import os
@@ -28,7 +28,7 @@ _SSL_FILES: Final = ("privateKey", "certKey", "extraCertChain", "dhParameters")
 class TcpAddress(NamedTuple):
     """What a TCP listener is bound to.
 
-    :ivar host: a name, of which only the like is known to be the same, is an IPv4 address: Twisted looks for no other.
+    :ivar host: a name stands for an IPv4 address, as Twisted looks up no other; a name is known to equal only itself.
     """
 
     port: int
@@ -36,11 +36,11 @@ class TcpAddress(NamedTuple):
 
 
 Address = TcpAddress | tuple[str, ...]
-"""Any other is the path of a UNIX socket, or which of systemd's it is."""
+"""A tuple is the path of a UNIX socket, or says which of systemd's sockets it is."""
 
 
 def address_of(endpoint: str) -> Address | None:
-    """What an endpoint is bound to; None if that cannot be seen. Two that are equal cannot both be opened, see also `clash`."""
+    """What an endpoint is bound to; None if that cannot be known. Two equal ones cannot both be opened; see also `clash`."""
     kind, given = parse_endpoint(endpoint)
     if kind == "unix":
         return "unix", os.path.realpath(given["address"])
@@ -63,7 +63,7 @@ def _host(interface: str) -> IPv4Address | IPv6Address | str:
 
 
 def clash(one: Address | None, other: Address | None) -> bool:
-    """Whether the kernel would refuse the second of two addresses: they are the same, or one is every address and the other one of these."""
+    """Whether the kernel would refuse the second of two addresses: they are the same, or one is the wildcard that includes the other."""
     if not (isinstance(one, TcpAddress) and isinstance(other, TcpAddress)):
         return one is not None and one == other
     if one.port != other.port or not one.port:  # the kernel chooses a port for 0
@@ -78,7 +78,7 @@ def _covers(every: object, host: object) -> bool:
 
 
 def _ipv6_takes_ipv4() -> bool:
-    """Whether ``::`` stands for the IPv4 addresses, too (IPV6_V6ONLY, RFC 3493 section 5.3); a system may be set to have it otherwise."""
+    """Whether ``::`` includes the IPv4 addresses (IPV6_V6ONLY, RFC 3493 section 5.3); a system may be configured not to."""
     try:
         with socket.socket(socket.AF_INET6) as unbound:
             return not unbound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -87,10 +87,10 @@ def _ipv6_takes_ipv4() -> bool:
 
 
 def endpoint_faults(settings: Settings, sections: Sequence[str], doubts: list[Fault] | None) -> list[Fault]:
-    """The faults of all ``listen`` keys: addresses that are taken twice, files that cannot be read.
+    """The faults of all ``listen`` keys: addresses that are used twice, files that cannot be read.
 
     :param sections: in the order in which they are opened.
-    :param doubts: is given what only the daemon itself can know, for a check by another user or at another time; None if this is the daemon.
+    :param doubts: collects what only the daemon itself can know, for a check by another user or at another time; None if this is the daemon.
     """
     faults: list[Fault] = []
     taken: list[tuple[Address | None, str]] = []
@@ -121,7 +121,7 @@ def _file_problems(endpoint: str) -> Iterator[tuple[str, bool]]:
         files = {"privateKey": "server.pem", **{name: given[name] for name in _SSL_FILES if name in given}}
     elif kind == "tls":
         files = {"path": given["path"]}
-    # Key and certificate may be in one file, of which is said once what is wrong with it.
+    # Key and certificate may be in one file; what is wrong with it is reported once.
     there = bool(files)
     for path, name in {os.path.abspath(path): name for name, path in reversed(files.items())}.items():
         try:
@@ -141,14 +141,14 @@ def _file_problems(endpoint: str) -> Iterator[tuple[str, bool]]:
 
 
 def _content_problem(kind: str, files: Mapping[str, str]) -> str | None:
-    """What is wrong with what is in files that can be read. Of a pipe that cannot be known before."""
+    """What is wrong with the content of readable files. For a pipe this cannot be known in advance."""
     if kind == "tls":
         return folder_problem(files["path"])
     return certificate_problem(files) if all(os.path.isfile(path) for path in files.values()) else None
 
 
 def _look(path: str, folder: bool) -> None:
-    """OSError if a file or folder cannot be read. Nothing is read, and a pipe is not waited for."""
+    """OSError if a file or folder cannot be read. Nothing is read, and no pipe is waited for."""
     if folder:
         os.scandir(path).close()
     else:

@@ -43,7 +43,7 @@ _STATUS: dict[type[BaseException], int] = {
 }
 
 CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="netsvc"')
-"""Goes with status 401. Only Bearer is offered: for Basic, browsers open a dialog of their own, even when a script fetches. Basic is accepted all the same."""
+"""Sent with status 401. Only Bearer is offered: for Basic, browsers open their own dialog, even for a script's fetch. Basic is accepted all the same."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -61,7 +61,7 @@ _SIGN_IN = '\n<p><a href="/">Sign in on the chat page</a></p>'
 
 
 class HttpError(NetsvcError):
-    """An error that only HTTP knows.
+    """An error that exists only in HTTP.
 
     :param status: the status.
     :param headers: fields that go with it.
@@ -95,8 +95,8 @@ def retry_after(seconds: float) -> tuple[bytes, bytes]:
 def error_response(error: NetsvcError, accept: bytes | None, request_id: str) -> Response:
     """The answer for an error.
 
-    :param accept: the request's Accept; HTML is given only to who asks for it by name.
-    :param request_id: shown in the page and in ``X-Request-Id``, by which the log says more.
+    :param accept: the request's Accept; HTML is given only to clients that ask for it by name.
+    :param request_id: shown in the page and in ``X-Request-Id``; it leads to more in the log.
     """
     status = status_of(error)
     headers: list[tuple[bytes, bytes]] = [(b"X-Request-Id", request_id.encode()), (b"Cache-Control", b"no-store")]

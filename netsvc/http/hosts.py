@@ -1,4 +1,4 @@
-"""Who may be addressed and from where: the rules for Host and Origin that keep other people's web pages out."""
+"""The rules for Host and Origin that keep other people's web pages out."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ __all__ = ["HostRule", "check_host", "check_origin"]
 
 _REMEMBERED = 1000
 
-# uri-host [":" port] of RFC 9110 section 7.2; of names only what occurs in DNS, and the underscore.
+# uri-host [":" port] of RFC 9110 section 7.2; names are limited to what occurs in DNS, and the underscore.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]*)(?::([0-9]{0,5}))?")
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\s]+)(?::([0-9]{1,5}))?")
 _PORTS = {"http": 80, "https": 443}
@@ -53,11 +53,11 @@ def check_origin(text: str) -> None:
 
 
 class HostRule:
-    """The rules of PROTOCOL for Host (against DNS rebinding) and Origin (against requests forged by other sites).
+    """The rules of docs/protocol.md for Host (against DNS rebinding) and Origin (against requests forged by other sites).
 
     :param hosts: further names under which the server may be reached.
-    :param origins: further origins that may change things; one that is none matches nothing.
-    :ivar known: what `reachable_as` has found out, by Host value.
+    :param origins: further origins that may make changes; a malformed one matches nothing.
+    :ivar known: the answers of `reachable_as`, by Host value.
     """
 
     __slots__ = ("_names", "_origins", "known")
@@ -79,7 +79,7 @@ class HostRule:
         return reachable
 
     def same_site(self, origin: bytes, host: bytes | None, secure: bool) -> bool:
-        """Whether an Origin value is that of this very host, or one of ours.
+        """Whether an Origin value is this very host's, or one of ours.
 
         :param host: the request's Host.
         :param secure: it came over TLS; the scheme counts.

@@ -1,4 +1,4 @@
-"""What a client sends: bytes into requests, in order, and no more of them than can be dealt with."""
+"""Turns the bytes that a client sends into requests, in order, and takes no more of them than can be handled."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # the factory makes channels, and these make intakes
 __all__ = ["Intake", "IntakeOwner"]
 
 # Why nothing is read from the client.
-_UNREAD = 1  # there is something that was not parsed yet
-_BODY = 2  # the handler is behind with the body it reads
+_UNREAD = 1  # something is still unparsed
+_BODY = 2  # the handler has not kept up with the body
 
 _EARLY = 1 << 8
 """A flag beside those of netsvc.wire.http1: the handler is called before the body is there."""
@@ -31,15 +31,15 @@ class IntakeOwner(Protocol):
         """Answer a request, or refuse what could not become one, when its turn comes."""
 
     def busy(self) -> bool:
-        """Something else has its turn, or the client does not take what it was sent."""
+        """Something else has its turn, or the client does not read what it was sent."""
 
 
 class Intake:
     """The reading half of a channel.
 
-    :ivar reader: the parser; None when no further request is taken.
-    :ivar arriving: the request whose head is here and whose body is not.
-    :ivar unread: what was received and not parsed.
+    :ivar reader: the parser; None when no further request is accepted.
+    :ivar arriving: the request whose head is complete and whose body is not.
+    :ivar unread: what was received but not parsed.
     :ivar ended: the client sends no more.
     :ivar feeding: the parser is at work, further up the stack.
     """
@@ -60,18 +60,18 @@ class Intake:
         self.reader: RequestReader | None = None
 
     def open(self) -> None:
-        """Take requests from now on."""
+        """Accept requests from now on."""
         self.reader = RequestReader(self, self._factory.request_limits)
 
     def close(self) -> None:
-        """Take no further request; what was read and not parsed is forgotten."""
+        """Accept no further request; what was read but not parsed is dropped."""
         reader, self.reader = self.reader, None
         self.unread = b""
         if reader is not None and not self.feeding:
             reader.stop()
 
     def leave(self) -> None:
-        """The connection is gone, or another protocol's: let go of everything."""
+        """The connection is gone, or belongs to another protocol: drop everything."""
         self.close()
         self.arriving = None
         self._owner = None
@@ -97,7 +97,7 @@ class Intake:
             if self.reader is None:
                 reader.stop()
             elif rest:
-                # It is behind a request with Upgrade. Whether it is another request depends on the answer.
+                # It follows a request with Upgrade. Whether it is another request depends on the answer.
                 if self._owner is not None and not self._owner.busy():
                     data = rest
                     continue
@@ -105,13 +105,13 @@ class Intake:
             return
 
     def keep(self, data: bytes) -> None:
-        """Have bytes wait for `read_on`, and read no more until then."""
-        if self.reader is not None:  # else it is what a refused client goes on sending
+        """Keep bytes for `read_on`, and read no more until then."""
+        if self.reader is not None:  # else it is what a refused client keeps sending
             self.unread += data
             self._hold(_UNREAD)
 
     def keep_end(self) -> None:
-        """Have the end of what the client sends wait for `read_on`: it is met again then."""
+        """Leave the end of the client's data for `read_on`, which will meet it again."""
         self.ended = True
         self._hold(_UNREAD)
 
@@ -125,11 +125,11 @@ class Intake:
         return False
 
     def discard(self) -> None:
-        """Read on, to throw it away."""
+        """Keep reading, and discard it."""
         self._let_go(_UNREAD | _BODY)
 
     def leftover(self) -> bytes:
-        """What was received behind the last request."""
+        """What was received after the last request."""
         data, self.unread = self.unread, b""
         self._let_go(_UNREAD)
         return data
@@ -147,11 +147,11 @@ class Intake:
 
     @property
     def held(self) -> bool:
-        """Nothing is read from the client at present, for reasons of ours."""
+        """Nothing is read from the client at present, for reasons of our own."""
         return self._held != 0
 
     def break_off(self, error: NetsvcError) -> None:
-        """What the client sent, or did not, ends the conversation: have that answered in its turn, and take nothing after it."""
+        """What the client sent, or failed to send, ends the conversation: answer that in its turn, and accept nothing after it."""
         self.close()
         request, self.arriving = self.arriving, None
         if request is not None and request.stream is not None:
@@ -161,7 +161,7 @@ class Intake:
             self._owner.take(error)
 
     def answered_early(self) -> None:
-        """The request that is arriving is answered: the rest of its body could not be told from a next request."""
+        """The request that is arriving is answered: the rest of its body could not be told apart from a following request."""
         self.arriving = None
         self.close()
 

@@ -1,4 +1,4 @@
-"""The listeners: endpoint strings of the settings, opened in order, closed together."""
+"""The listeners: the endpoint strings in the settings, opened in order, closed together."""
 
 import socket
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from netsvc.settings.endpoints import parse_endpoint
 __all__ = ["Listeners", "is_loopback"]
 
 _ENVIRONMENT: Final = Path("/proc/self/environ")
-"""What the process was started with (proc(5)): Twisted takes the variables of systemd out of `os.environ` when it is imported."""
+"""The environment that the process was started with (proc(5)): Twisted removes systemd's variables from `os.environ` when it is imported."""
 
 
 def is_loopback(endpoint: str) -> bool:
@@ -48,8 +48,8 @@ class Listeners(Service):
     :param reactor: the reactor.
     :param endpoints: Twisted endpoint strings.
     :param factory: makes the protocol of each connection.
-    :param outbound: bounds what waits in all of them.
-    :param section: that of the settings which has the endpoints, for errors.
+    :param outbound: bounds the bytes waiting in all of them.
+    :param section: the section of the settings that has the endpoints, for errors.
     """
 
     log = Logger()
@@ -65,7 +65,7 @@ class Listeners(Service):
     def startService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
         """Listen.
 
-        :raises CannotListenError: by way of the Deferred; the address is in use, or not ours.
+        :raises CannotListenError: through the Deferred; the address is in use, or not ours.
         :raises StartError: systemd passed no such socket.
         """
         Service.startService(self)
@@ -83,7 +83,7 @@ class Listeners(Service):
             self._secure[port] = text.startswith(("ssl:", "tls:"))
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
-        """Listen no more; connections stay as they are."""
+        """Stop listening; connections stay as they are."""
         Service.stopService(self)
         ports, self._ports = self._ports, []
         closing: Deferred[Any] = DeferredList([Deferred.fromCoroutine(_stop(port)) for port in ports], consumeErrors=True)
@@ -98,10 +98,10 @@ class Listeners(Service):
 
 
 def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """See serverFromString; IndexError or KeyError: there is no such socket of systemd's.
+    """See serverFromString; IndexError or KeyError: systemd passed no such socket.
 
-    Who passes sockets without names, as ``systemd-socket-activate`` does unless it is told some, passes none for Twisted. By their index they
-    are there all the same: names may be missing (sd_listen_fds_with_names(3)).
+    To Twisted, sockets passed without names, as ``systemd-socket-activate`` passes them unless told otherwise, do not exist. By index they
+    are available all the same: names may be missing (sd_listen_fds_with_names(3)).
     """
     try:
         named: IStreamServerEndpoint = serverFromString(reactor, text)

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Headers = tuple[tuple[bytes, bytes], ...]
-"""Header fields to send, in order: names as they shall look on the wire, values without CR and LF."""
+"""Header fields to send, in order: names as they are to look on the wire, values without CR and LF."""
 
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
@@ -43,15 +43,15 @@ TEXT = b"text/plain; charset=utf-8"
 BYTES = b"application/octet-stream"
 
 BUDGETED = 1 << 9
-"""A flag beside those of netsvc.wire.http1 and netsvc.http.intake: the answer tells what is left of `Request.budget`."""
+"""A flag beside those of netsvc.wire.http1 and netsvc.http.intake: the answer says what is left of `Request.budget`."""
 
 WAITED = 1 << 10
-"""Likewise: the answer has been held back long enough."""
+"""Another one: the answer has been held back long enough."""
 
 _MAX_PARAMETERS = 100
 """Fields in one query string (or form)."""
 
-# Request ids: unlike those of any other process, then a count; made only when somebody asks.
+# Request ids: unlike those of any other process, then a count; made only on demand.
 _PROCESS = token_hex(4)
 _numbers = count(1)
 
@@ -62,21 +62,21 @@ _encode_json = msgspec.json.Encoder().encode
 
 
 class Request:
-    """A request whose head was found right, and whose body is complete unless its route asked for a stream.
+    """A request whose head is valid, and whose body is complete unless its route asked for a stream.
 
     :ivar method: in upper case, for instance ``GET``.
     :ivar target: path and query as they were sent, always starting with ``/`` (an absolute-form target has lost its scheme and authority).
     :ivar headers: the fields in order, names in lower case, values without surrounding white space, as bytes.
     :ivar peer: the IP address of the other end as text, ``unix`` on a UNIX socket.
     :ivar secure: it came over TLS.
-    :ivar started: when its head was complete, seconds of the factory's clock.
+    :ivar started: when its head was complete, in seconds of the factory's clock.
     :ivar body: the body; empty while `stream` is used.
     :ivar stream: the body as it arrives, for routes with ``streaming=True``, else None.
-    :ivar identity: who acts; None on public routes.
-    :ivar budget: whose rest the answer tells; set by `charged`.
+    :ivar identity: who sent it; None on public routes.
+    :ivar budget: the budget whose rest the answer reports; set by `charged`.
     :ivar variables: the route's variables, percent-decoded. Do not change it.
-    :ivar flags: what netsvc.wire.http1 found out of the ordinary; the channel's.
-    :ivar route: what is done with it; the channel's.
+    :ivar flags: what netsvc.wire.http1 found unusual; for the channel.
+    :ivar route: what is done with it; for the channel.
     """
 
     __slots__ = (
@@ -127,13 +127,13 @@ class Request:
 
     @property
     def id(self) -> str:
-        """A short id, unique across restarts; it comes from nothing that the client sent."""
+        """A short id, unique across restarts; nothing that the client sent goes into it."""
         if not self._id:
             self._id = f"{_PROCESS}-{next(_numbers):x}"
         return self._id
 
     def charged(self, budget: Budget) -> None:
-        """Have the answer tell what is left of a budget, if that has any bound."""
+        """Have the answer say what is left of a budget, if the budget is bounded."""
         if budget.limited:
             self.budget = budget
             self.flags |= BUDGETED
@@ -145,7 +145,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path, percent-decoded. The router has seen to it that it is UTF-8."""
+        """The path, percent-decoded. The router has made sure that it is UTF-8."""
         return unquote_to_bytes(self.target.partition(b"?")[0]).decode()
 
     @property
@@ -195,10 +195,10 @@ def parse_form(text: str) -> dict[str, str]:
 
 
 class Response:
-    """A whole answer. Content-Length, Date, Server and Connection are the channel's.
+    """A whole answer. The channel adds Content-Length, Date, Server and Connection.
 
     :param status: 200 to 599.
-    :param body: there is none for 204 and 304.
+    :param body: empty for 204 and 304.
     :param media_type: the Content-Type, empty for none.
     :param headers: further fields.
     """
@@ -225,7 +225,7 @@ class Response:
 class Upgrade:
     """Answer by speaking WebSocket (RFC 6455): the channel does the handshake and gives the connection to `application`.
 
-    If the request does not ask for a WebSocket in the right way, the channel answers 426 or 400 and the application never hears of it.
+    If the request does not ask for a WebSocket correctly, the channel answers 426 or 400 and the application never hears of it.
     """
 
     __slots__ = ("application",)
@@ -235,7 +235,7 @@ class Upgrade:
 
 
 Answer = Response | Stream | Upgrade
-"""What a handler gives."""
+"""What a handler returns."""
 
 Handler = Callable[[Request], Answer | Deferred[Answer] | Coroutine[Any, Any, Answer]]
 """A plain function, a coroutine function or one that returns a Deferred. It may raise any of netsvc.errors."""
@@ -244,12 +244,12 @@ Handler = Callable[[Request], Answer | Deferred[Answer] | Coroutine[Any, Any, An
 class Route:
     """What is done with a request.
 
-    :ivar body_limit: the most bytes of a body, None for the server's own limit.
+    :ivar body_limit: the most bytes that a body may have, None for the server's own limit.
     :ivar public: no credentials are needed.
     :ivar streaming: the handler is called at the end of the head and reads the body from ``request.stream``.
-    :ivar waiting: the handler waits for something to happen, and there is nothing to tell a client that has left: it is cancelled as soon
-        as the client sends no more. Others finish what they have begun.
-    :ivar own_deadline: the handler sees to it that it answers in time: `answer_timeout` is not for it.
+    :ivar waiting: the handler waits for something to happen, which is of no use to a client that has left: it is cancelled as soon
+        as the client stops sending. Others finish what they have begun.
+    :ivar own_deadline: the handler itself makes sure that it answers in time: `answer_timeout` does not apply.
     """
 
     __slots__ = ("body_limit", "handler", "own_deadline", "public", "streaming", "waiting")
@@ -276,4 +276,4 @@ def _nothing(request: Request) -> NoReturn:
 
 
 NO_ROUTE = Route(_nothing, public=True)
-"""That of requests for URLs where there is nothing."""
+"""The route of URLs where there is nothing."""

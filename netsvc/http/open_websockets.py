@@ -1,4 +1,4 @@
-"""The register of the WebSockets that are open, and how they are all brought to an end."""
+"""The register of open WebSockets, and how they are all brought to an end."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat
@@ -12,7 +12,7 @@ from netsvc.wire.websocket import CloseReason
 __all__ = ["OpenWebSockets", "ReturnTimes"]
 
 ReturnTimes = Callable[[int], Iterator[float]]
-"""Gives each of so many clients that are sent away together the seconds after which it is to come back."""
+"""Given a number of clients that are sent away together: after how many seconds each is to come back."""
 
 
 def _at_once(count: int) -> Iterator[float]:
@@ -22,8 +22,8 @@ def _at_once(count: int) -> Iterator[float]:
 class OpenWebSockets:
     """Every WebSocket whose transport is not gone yet.
 
-    :param return_times: when clients come back that are sent away.
-    :ivar draining: what each is told that opens from now on, None while they may stay.
+    :param return_times: when clients that are sent away come back.
+    :ivar draining: what each newly opened one is told, None while they may stay.
     """
 
     def __init__(self, return_times: ReturnTimes = _at_once) -> None:
@@ -37,7 +37,7 @@ class OpenWebSockets:
         return len(self._connections)
 
     def return_after(self) -> float:
-        """Seconds after which one client that is sent away now is to come back."""
+        """After how many seconds a client that is sent away now is to come back."""
         return next(self._return_times(1))
 
     def add(self, connection: WebSocketConnection) -> None:
@@ -50,14 +50,14 @@ class OpenWebSockets:
         self._look_whether_gone()
 
     def drain(self, clock: IReactorTime, code: int = 1001, reason: str = "", per_turn: int = 200, patience: float = 5.0) -> "Deferred[None]":
-        """Send every client away, also those that come from now on: each is told when to come back, is answered what is under way, and is closed.
+        """Send every client away, new ones included: each is told when to come back, gets the answers under way, and is closed.
 
         Call it once.
 
         :param clock: gives other work its turn between the slices.
         :param per_turn: connections told in one reactor turn.
-        :param patience: seconds after which connections are closed also if calls are under way.
-        :returns: fires when the last one is gone, at the latest `close_timeout` after that.
+        :param patience: seconds after which connections are closed even if calls are under way.
+        :returns: fires when the last one is gone, at most `close_timeout` after that.
         """
         self.draining = CloseReason(code, reason)
         connections = list(self._connections)
@@ -76,7 +76,7 @@ class OpenWebSockets:
             self._cut = clock.callLater(patience, self._close, clock, per_turn)
 
     def _close(self, clock: IReactorTime, per_turn: int) -> None:
-        """Close what is not closing yet."""
+        """Close those that are not closing yet."""
         assert self.draining is not None
         self._cut = None
         left = [connection for connection in self._connections if connection.open]

@@ -1,4 +1,4 @@
-"""One bound for all that waits to be sent: when clients that do not read make netsvc keep too much, the worst of them go."""
+"""One bound for all bytes waiting to be sent: when clients that do not read make netsvc keep too much, the worst of them are disconnected."""
 
 from heapq import nlargest
 from itertools import islice
@@ -13,35 +13,35 @@ _SLICE = 64
 """Readers shed in one reactor turn."""
 
 _HYSTERESIS = 8
-"""An eighth less than the bound is shed down to, so that not every further byte costs somebody's connection."""
+"""Shedding goes down to an eighth below the bound, so that not every further byte costs somebody's connection."""
 
 
 class WaitingReader(Protocol):
-    """A transport with bytes that the other end has not taken yet."""
+    """A transport with bytes that the other end has not read yet."""
 
     @property
     def waiting(self) -> int:
         """How many."""
 
     def shed(self) -> None:
-        """Give up the client: let go of most of what waits now, and of the rest soon."""
+        """Disconnect the client: drop most of what is waiting now, and the rest soon."""
 
     def abortConnection(self) -> None:  # noqa: N802 - Twisted's name
-        """Let go of all of it now."""
+        """Drop all of it now."""
 
 
 class Outbound:
-    """What waits in all transports, and who is shed when it is too much.
+    """What is waiting in all transports, and which readers are shed when it is too much.
 
-    Counted is what waiting keeps in memory: a bytes object that a thousand readers wait for, the same frame of a room, counts once, and
-    counts whole until the last of them has taken all of it. Nothing is counted for those who keep up.
+    What counts is the memory that waiting takes: a bytes object that a thousand readers wait for, such as one frame of a room, counts once,
+    and counts in full until the last of them has all of it. Readers that keep up count for nothing.
 
-    The worst go first: those who keep most waiting, by powers of two, and among these whoever has taken nothing for longest.
+    The worst go first: those with the most waiting, by powers of two, and among these the one that has read nothing for longest.
 
     :param clock: gives other work its turn between slices.
-    :param most: bytes that may wait in all; 0 is no bound.
-    :ivar bytes: what waits now.
-    :ivar shed: the readers that were given up so far.
+    :param most: bytes that may wait altogether; 0 means no bound.
+    :ivar bytes: what is waiting now.
+    :ivar shed: the number of readers disconnected so far.
     """
 
     _log = Logger()
@@ -51,13 +51,13 @@ class Outbound:
         self._most = most
         self.bytes = 0
         self.shed = 0
-        self._pins: dict[int, int] = {}  # by identity: as long as somebody waits for it, no other object has the same
-        self._readers: dict[WaitingReader, None] = {}  # who took something last comes last
+        self._pins: dict[int, int] = {}  # by identity: while a reader waits for an object, no other object has the same
+        self._readers: dict[WaitingReader, None] = {}  # the one that read most recently comes last
         self._leaving: dict[WaitingReader, None] = {}  # shed, but not gone
         self._scheduled = False
 
     def __len__(self) -> int:
-        """The readers for whom something waits."""
+        """The readers that have something waiting."""
         return len(self._readers) + len(self._leaving)
 
     # For the transports
@@ -83,13 +83,13 @@ class Outbound:
             self.bytes -= len(data)
 
     def moved(self, reader: WaitingReader) -> None:
-        """A reader, perhaps a new one, has taken something just now."""
+        """A reader, perhaps a new one, has just read something."""
         if reader not in self._leaving:
             self._readers.pop(reader, None)
             self._readers[reader] = None
 
     def gone(self, reader: WaitingReader) -> None:
-        """Nothing waits for this reader any more."""
+        """Nothing is waiting for this reader any more."""
         self._readers.pop(reader, None)
         self._leaving.pop(reader, None)
 
@@ -129,5 +129,5 @@ class Outbound:
 
 
 def _badness(reader: WaitingReader) -> int:
-    # nlargest keeps equals in their order, so of two that keep about as much the one goes that stands longest.
+    # nlargest keeps the order of equals, so of two with about as much, the one that has been stuck longest goes.
     return reader.waiting.bit_length()

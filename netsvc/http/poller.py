@@ -1,6 +1,6 @@
-"""An epoll of their own for all direct transports, which the reactor polls as one descriptor.
+"""One epoll for all direct transports, which the reactor polls as a single descriptor.
 
-For each event of each descriptor a Twisted reactor makes up a log context, checks the descriptor and calls through five functions; for a
+For each event of each descriptor a Twisted reactor builds a log context, checks the descriptor and calls through five functions; for a
 small request that is a quarter of the whole work (docs/decisions/0011). Here it does so once for all that is ready.
 """
 
@@ -28,14 +28,14 @@ _IN: int = getattr(select, "EPOLLIN", 1)
 _OUT: int = getattr(select, "EPOLLOUT", 4)
 
 _SLICE = 256
-"""Descriptors served in one reactor turn; timers, threads and listeners get their turn between."""
+"""Descriptors served in one reactor turn; timers, threads and listeners get their turn in between."""
 
 _REASONS: dict[type[Exception], Failure] = {ConnectionDone: Failure(ConnectionDone()), ConnectionLost: Failure(ConnectionLost())}
 """Made once, as in Twisted: making a Failure costs more than the rest of a disconnection."""
 
 
 class Polled(Protocol):
-    """A connection, as the poller sees it: Twisted's IReadWriteDescriptor that can be closed by halves."""
+    """A connection, as the poller sees it: Twisted's IReadWriteDescriptor that can be half-closed."""
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -55,7 +55,7 @@ class Polled(Protocol):
 
 @implementer(IReadDescriptor)
 class Poller:
-    """Watches connections in the place of the reactor: to them it is the reactor.
+    """Watches connections in place of the reactor: to them it is the reactor.
 
     It is in the reactor only while there is something to watch.
 
@@ -126,7 +126,7 @@ class Poller:
         for descriptor, event in self._epoll.poll(0, _SLICE):
             connection = connections.get(descriptor)
             if connection is None:
-                continue  # closed by one before it
+                continue  # closed by an earlier one
             try:
                 if event & _IN:
                     why = connection.doRead()
@@ -148,7 +148,7 @@ class Poller:
         return CONNECTION_DONE if self._events[descriptor] & _IN else CONNECTION_LOST
 
     def _disconnect(self, connection: Polled, why: Exception, reading: bool) -> None:
-        """As the reactors of Twisted do it: an orderly end of what the other end sends leaves our direction open."""
+        """As Twisted's reactors do: when the other end stops sending in order, our direction stays open."""
         reason = _REASONS.get(type(why)) or Failure(why)
         self.removeReader(connection)
         if reading and why is CONNECTION_DONE:
@@ -158,13 +158,13 @@ class Poller:
             _tell(connection.connectionLost, reason)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor has stopped: so do the connections."""
+        """The reactor has stopped, so the connections end."""
         for connection in tuple(self._connections.values()):
             _tell(connection.connectionLost, reason)
 
 
 def _tell(lost: Callable[[Failure], None], reason: Failure) -> None:
-    # What is raised out of doRead would have the reactor drop the poller, and with it everybody's connection.
+    # An exception out of doRead would make the reactor drop the poller, and with it everybody's connection.
     try:
         lost(reason)
     except Exception:

@@ -25,8 +25,8 @@ LISTEN_BACKLOG = 4096
 
 
 ACCEPTS = 64
-"""Connections accepted in one reactor turn. Twisted's number grows with each turn in which there are more, so that in a storm those who are
-in already would wait for all who come."""
+"""Connections accepted in one reactor turn. Twisted's number grows with each turn that finds more, so that in a storm the
+clients already connected would wait for all newcomers."""
 
 _accepts: Any = property(lambda port: ACCEPTS, lambda port, number: None, doc="See IListeningPort's implementation in Twisted: it does not grow.")
 
@@ -35,7 +35,7 @@ class DirectPort(tcp.Port):
     """A listening TCP socket whose connections are DirectServers.
 
     :ivar poller: watches the connections; None leaves them to the reactor.
-    :ivar outbound: bounds what waits in them; None leaves it to each.
+    :ivar outbound: bounds the bytes waiting in them; None leaves it to each.
     """
 
     transport = DirectServer
@@ -60,7 +60,7 @@ class DirectReactor:
     direct transports, which share one poller where there is epoll.
 
     :param reactor: the reactor to listen with.
-    :param outbound: bounds what waits in the transports.
+    :param outbound: bounds the bytes waiting in the transports.
     """
 
     def __init__(self, reactor: Any, outbound: Outbound | None = None) -> None:

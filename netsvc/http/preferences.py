@@ -1,10 +1,10 @@
-"""What a client would rather have (RFC 9110 section 12.5.1)."""
+"""What a client prefers (RFC 9110 section 12.5.1)."""
 
 __all__ = ["wanted"]
 
 
 def wanted(accept: bytes, offer: bytes) -> tuple[float, int]:
-    """How much an offer is wanted, 0 to 1, and how exactly it was named, 0 to 2: the most exact range decides."""
+    """How much an offer is wanted, 0 to 1, and how specifically it was named, 0 to 2: the most specific range decides."""
     ranges = (b"*/*", offer.partition(b"/")[0] + b"/*", offer)
     named, quality = -1, 0.0
     for part in accept.lower().split(b","):

@@ -7,7 +7,7 @@ from netsvc.core.limits import Budget
 __all__ = ["rate_fields", "rate_lines"]
 
 _REMEMBERED = 4096
-"""Renderings kept: clients who keep within their budget see the same few numbers again and again."""
+"""Renderings kept: clients that keep within their budget see the same few numbers again and again."""
 
 Fields = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 
@@ -25,10 +25,10 @@ def _lines(quota: int, window: int, remaining: int, after: int) -> bytes:
 
 
 def rate_fields(budget: Budget) -> Fields:
-    """``RateLimit-Policy`` and ``RateLimit``: what the caller has, what is left of it, and in how many seconds it is more."""
+    """``RateLimit-Policy`` and ``RateLimit``: what the caller has, what is left of it, and in how many seconds there will be more."""
     return _fields(budget.quota, budget.window, *budget.rest())
 
 
 def rate_lines(budget: Budget) -> bytes:
-    """The same as they stand in a head."""
+    """The same fields as bytes of a head."""
     return _lines(budget.quota, budget.window, *budget.rest())

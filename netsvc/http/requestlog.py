@@ -11,7 +11,7 @@ _log = Logger()
 
 
 def _path(request: Request) -> str:
-    """The path as it was sent: nothing in it can forge a line. Without the query, where tokens and names are passed."""
+    """The path as it was sent, so nothing in it can forge a line. Without the query, which may hold tokens and names."""
     return request.raw_path.decode("ascii", "replace")
 
 
@@ -40,7 +40,7 @@ def log_access(request: Request, status: int, size: int, now: float) -> None:
 
 
 def log_failure(request: Request, failure: Failure) -> None:
-    """Log what nobody raised on purpose; the client is told no more than the request id."""
+    """Log an unexpected error; the client is told only the request id."""
     _log.failure(
         "Request {request_id} failed: {method} {path} by {identity} from {peer}",
         failure,

@@ -28,7 +28,7 @@ class Routes:
     """The table of routes.
 
     A pattern is a path whose segments may be variables: ``/chat/{room}/``; the last may take the rest of the path: ``/web/{path...}``.
-    Where several patterns match, the first segment in which they differ decides: a literal goes before a variable, and that before a rest.
+    Where several patterns match, the first segment in which they differ decides: a literal wins over a variable, and that over a rest.
     Patterns without variables cost one look-up.
     """
 
@@ -48,9 +48,9 @@ class Routes:
         waiting: bool = False,
         own_deadline: bool = False,
     ) -> None:
-        """Answer `method` on `pattern` by `handler`. HEAD follows GET, and OPTIONS says what there is, unless added by themselves.
+        """Answer `method` on `pattern` with `handler`. HEAD follows GET, and OPTIONS lists the methods, unless they are added themselves.
 
-        :raises ValueError: a pattern that is none, or a method and pattern added twice.
+        :raises ValueError: the pattern is malformed, or method and pattern were added before.
         """
         route = Route(handler, body_limit, public, streaming, waiting, own_deadline)
         node = self._node(pattern)
@@ -91,12 +91,12 @@ class Routes:
     def find(self, method: str, target: bytes, *, redirects: bool = True) -> tuple[Route, dict[str, str]]:
         """The route and its variables for a request target in origin form or ``*``.
 
-        There is always one: for an unknown path or method it is one that answers 404, 405, 308 (only a trailing slash is missing or too
-        much) or, for OPTIONS, 204.
+        There is always one: for an unknown path or method it is one that answers 404, 405, 308 (only a trailing slash is missing or
+        superfluous) or, for OPTIONS, 204.
 
-        :param redirects: False for a client that follows none, as browsers that open a WebSocket (WebSockets standard, section 2.1): if only the
-            slash is wrong, it gets the right route at once.
-        :raises BadMessage: the path is not UTF-8 under its percent-encoding.
+        :param redirects: False for a client that follows none, such as a browser that opens a WebSocket (WebSockets standard, section 2.1): if only
+            the slash is wrong, it gets the right route at once.
+        :raises BadMessage: the percent-decoded path is not UTF-8.
         """
         routes = self._exact.get(target)
         if routes is not None:

@@ -1,4 +1,4 @@
-"""The factory of HTTP connections: what they share, how many there may be, and how they are brought to an end."""
+"""The factory of HTTP connections: what they share, how many there may be, and how they are closed."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ _SAFE = frozenset(("GET", "HEAD"))
 """The methods that any web page may let a browser send here."""
 
 _REFUSED = 256
-"""Connections above the cap that are told so at a time; further ones are just closed."""
+"""How many connections above the cap are told so at a time; further ones are just closed."""
 
 
 def _raising(error: Callable[[], NetsvcError]) -> Route:
@@ -71,12 +71,12 @@ class _CountedWebSockets:
 class HttpFactory:
     """Makes the channels of any number of listeners.
 
-    :param routes: who answers what.
+    :param routes: which handler answers what.
     :param settings: the section [http].
     :param clock: the reactor, or a Clock in tests.
-    :param authenticate: called for each request to a route that is not public: who acts? Raises NotAuthenticated.
+    :param authenticate: says who sent a request, for each request to a route that is not public. Raises NotAuthenticated.
     :param websockets: the register of WebSockets; they are not drained here.
-    :param admission: counts the connections, WebSockets included, and perhaps those of other protocols; None is no cap.
+    :param admission: counts the connections, WebSockets included, and perhaps those of other protocols; None means no cap.
     :param deflate: agrees with WebSocket clients on compression, None for none.
     :param wall_clock: seconds since the Unix epoch, for Date.
     :ivar wheel: times all connections; its tick is a second, or less where a setting is short.
@@ -149,11 +149,11 @@ class HttpFactory:
         self.wheel.add(self, 0)
 
     def later(self, seconds: float, response: Response) -> "Deferred[Response]":
-        """An answer that is not there before some time is over."""
+        """An answer that is not ready before some time has passed."""
         return deferLater(self._clock, seconds, lambda: response)
 
     def admit(self, channel: HttpChannel, peer: str) -> bool:
-        """Count a new connection; False if there are as many as there may be."""
+        """Count a new connection; False if the most allowed are already open."""
         if self.wheel_slot is None:
             self.expired()
         if not self._admission.admit(peer):
@@ -163,7 +163,7 @@ class HttpFactory:
         return True
 
     def refuse(self, channel: HttpChannel) -> bool:
-        """Whether a connection that was not admitted shall be told so."""
+        """Whether a connection that was not admitted is told so."""
         if len(self._refused) >= _REFUSED:
             return False
         self._refused.add(channel)
@@ -180,12 +180,12 @@ class HttpFactory:
         self._look_whether_drained()
 
     def handed_over(self, channel: HttpChannel) -> None:
-        """A channel's connection is a WebSocket's now. It goes on to count."""
+        """A channel's connection is a WebSocket's now. It still counts."""
         self._channels.discard(channel)
         self._look_whether_drained()
 
     def route(self, request: Request, host: bytes | None) -> None:
-        """Say what is done with a request: fill in `route` and `variables`.
+        """Decide what is done with a request: fill in `route` and `variables`.
 
         :raises BadMessage: Host or the path are malformed.
         """
@@ -199,7 +199,7 @@ class HttpFactory:
             request.route, request.variables = self._routes.find(request.method, request.target, redirects=redirects)
 
     def _is_foreign(self, request: Request, host: bytes | None) -> bool:
-        # All of them: of two, which no browser sends, others may heed the second.
+        # All of them: no browser sends two, but other programs may go by the second.
         return not all(self._hosts.same_site(value, host, request.secure) for name, value in request.headers if name == b"origin")
 
     def _forget_address(self, peer: str) -> None:
@@ -216,9 +216,9 @@ class HttpFactory:
     def drain(self, patience: float | None = None) -> "Deferred[None]":
         """Finish: idle connections are closed, others end with the answer they wait for, or with 503 after `drain_timeout`.
 
-        WebSockets are their register's to drain. New connections are still served, one request each.
+        Draining WebSockets is up to their register. New connections are still served, one request each.
 
-        :param patience: seconds, if that is less.
+        :param patience: seconds to use instead of `drain_timeout`, if less.
         :returns: fires when no connection is left.
         """
         if self._drained is None:

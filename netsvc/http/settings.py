@@ -15,7 +15,7 @@ from netsvc.wire.http1 import RequestLimits
 __all__ = ["HttpSettings"]
 
 OVERHEAD_BURST = 5.0
-"""Seconds of the allowed overhead of a WebSocket that may come at once."""
+"""How many seconds' worth of a WebSocket's allowed overhead may come at once."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def websocket_limits(self) -> WebSocketLimits:
-        """The numbers that each WebSocket keeps to."""
+        """The limits of each WebSocket."""
         return WebSocketLimits(
             max_message=self.websocket_message,
             ping_interval=self.ping_interval,
@@ -85,7 +85,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def permessage_deflate(self) -> PermessageDeflate | None:
-        """What speaks about compression with WebSocket clients, None if there is none."""
+        """What negotiates compression with WebSocket clients, None if there is none."""
         if not self.websocket_compression:
             return None
         return PermessageDeflate(self.websocket_compression_level, self.websocket_compression_shortest, self.websocket_compression_longest)

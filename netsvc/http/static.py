@@ -13,7 +13,7 @@ __all__ = ["PackageFiles"]
 
 _TEXT_TYPES = ("text/", "application/javascript", "application/json", "image/svg+xml")
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json"}
-"""What may be named differently on some machines."""
+"""Types that some machines name differently."""
 
 
 class _File(NamedTuple):
@@ -55,7 +55,7 @@ class PackageFiles:
     def serving(self, name: str) -> Handler:
         """A handler that gives one file, whatever the path.
 
-        :raises KeyError: there is no such file, which is the programmer's mistake.
+        :raises KeyError: there is no such file, which is a programming error.
         """
         assert name in self._files, name
 

@@ -34,30 +34,30 @@ __all__ = [
 ]
 
 HIGH_WATER = 16 * 1024
-"""Bytes that may wait in a transport before its producer is paused (ARCHITECTURE, Delivery)."""
+"""Bytes that may wait in a transport before its producer is paused (docs/architecture.md)."""
 
 READ_SIZE = 16 * 1024
-"""The most that one read takes from the kernel, so the most that one client can have done before the others get their turn: some hundred small
-requests. (With four times that, 150 clients that pipeline 3,000 requests each made a further one wait for 4.5 s instead of 1.1 s.)"""
+"""The most that one read takes from the kernel, and so the most work that one client can get before the others have their turn: some hundred small
+requests. (With four times that, 150 clients that pipeline 3,000 requests each made another one wait for 4.5 s instead of 1.1 s.)"""
 
 class TransportOwner(Protocol):
     """Who is told about the state of a transport's queue: the one protocol that uses it."""
 
     def transport_full(self) -> None:
-        """Bytes wait. The transport keeps whatever else is written; the owner sees to it that this is bounded."""
+        """Bytes are waiting. The transport keeps whatever else is written; the owner makes sure that this is bounded."""
 
     def transport_drained(self) -> None:
-        """Nothing waits any more."""
+        """Nothing is waiting any more."""
 
     def transport_shed(self) -> None:
-        """The client keeps too much waiting: give it up, with last words behind ``shorten`` or by an abort."""
+        """Too much is waiting for the client: disconnect it, with last words after ``shorten`` or by an abort."""
 
 
 class DirectTransport(Protocol):
     """What the channel and a WebSocket connection use of a transport; `direct` gives it for any transport.
 
-    :ivar full: bytes wait here, or no more can be sent: ``raw_send`` must not be called now.
-    :ivar owner: who hears of full and drained.
+    :ivar full: bytes are waiting here, or no more can be sent: ``raw_send`` must not be called now.
+    :ivar owner: is told of full and drained.
     """
 
     full: bool
@@ -76,34 +76,34 @@ class DirectTransport(Protocol):
         """TLS is spoken here."""
 
     def write(self, data: bytes) -> None:
-        """Send at once what the kernel takes, keep the rest; order is kept."""
+        """Send at once what the kernel accepts, and keep the rest, in order."""
 
     def rest(self, data: bytes, offset: int) -> None:
         """Take over data[offset:] without a copy after ``raw_send`` took less than all."""
 
     def stalled(self) -> bool:
-        """Bytes wait and the other end took none since this was asked last."""
+        """Bytes are waiting, and the other end has accepted none since this was last asked."""
 
     def shorten(self) -> bool:
-        """Drop all that waits but the rest of the piece under way, for something that may follow it; False if that rest is too long itself."""
+        """Drop everything waiting except the rest of the piece under way, so that something may follow it; False if that rest is itself too long."""
 
     def hand_over(self, protocol: Any) -> None:
         """Let `protocol` (an IProtocol and a TransportOwner) receive and own from now on. Its ``makeConnection`` is not called."""
 
     def pause_reading(self) -> None:
-        """Read no more from the other end for now."""
+        """Stop reading from the other end for now."""
 
     def resume_reading(self) -> None:
         """Read again."""
 
     def lose_write_connection(self) -> None:
-        """Send what waits, then tell the other end that no more comes, but go on reading (over TLS: its closing alert)."""
+        """Send what is waiting, then tell the other end that no more comes, but keep reading (over TLS: its closing alert)."""
 
     def loseConnection(self) -> None:
-        """Send what waits, then close."""
+        """Send what is waiting, then close."""
 
     def abortConnection(self) -> None:
-        """Close now; drop what waits. ``connectionLost`` comes in a later reactor turn."""
+        """Close now; drop what is waiting. ``connectionLost`` comes in a later reactor turn."""
 
 
 def _send_nowhere(data: bytes) -> int:
@@ -116,7 +116,7 @@ def _address(host: str) -> str:
 
 
 class DirectServer(tcp.Server):
-    """An accepted TCP connection that sends at once. It provides DirectTransport and all that tcp.Server does, save startTLS.
+    """An accepted TCP connection that sends at once. It provides DirectTransport and everything that tcp.Server does, except startTLS.
 
     Twisted's ``dataBuffer`` and ``_tempDataBuffer`` are not used; whatever reads them in the base classes is overridden here.
     The arguments are tcp.Server's.
@@ -128,7 +128,7 @@ class DirectServer(tcp.Server):
     secure = False
 
     def __init__(self, sock: socket, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
-        # The base's __init__ is not called: per connection it stores what can be computed.
+        # The base's __init__ is not called: it stores for each connection what can be computed.
         self.socket = sock
         self.protocol = protocol
         self.client: Any = client
@@ -234,7 +234,7 @@ class DirectServer(tcp.Server):
         except BlockingIOError:
             sent = 0
         except OSError:
-            sent = 0  # doWrite meets the error again and reports it; from here connectionLost would come in the caller's midst
+            sent = 0  # doWrite meets the error again and reports it; here connectionLost would come in the middle of the caller
         if sent < len(data):
             self.rest(data, sent)
         elif self.producer is not None and not self.streamingProducer:
@@ -249,7 +249,7 @@ class DirectServer(tcp.Server):
         if not self.connected or self._writeDisconnected or offset >= len(data):
             return
         if type(data) is not bytes:
-            data = bytes(data)  # kept by reference, so nobody may change it
+            data = bytes(data)  # kept by reference, so it must not change
         backlog = self._backlog
         if backlog is None:
             outbound = self._outbound
@@ -287,7 +287,7 @@ class DirectServer(tcp.Server):
         return True
 
     def shed(self) -> None:
-        """See WaitingReader. Without an owner there is something between, as TLS, that keeps no last words."""
+        """See WaitingReader. Without an owner there is something in between, such as TLS, that keeps no last words."""
         if self.owner is not None:
             self.owner.transport_shed()
         else:
@@ -299,7 +299,7 @@ class DirectServer(tcp.Server):
         tcp.Server.abortConnection(self)
 
     def _let_go(self) -> None:
-        """Keep nothing for the other end any more."""
+        """Drop everything kept for the other end."""
         backlog, self._backlog = self._backlog, None
         if backlog is not None:
             backlog.clear()
@@ -310,7 +310,7 @@ class DirectServer(tcp.Server):
         return self._backlog is not None and self._backlog.size > HIGH_WATER
 
     def doWrite(self) -> Any:
-        """Send of what waits what the kernel takes; when all is sent, go on as the base class does: producer, close, half-close."""
+        """Send as much of what is waiting as the kernel accepts; when all is sent, continue as the base class does: producer, close, half-close."""
         backlog = self._backlog
         if backlog is not None:
             outbound = self._outbound
@@ -387,7 +387,7 @@ class DirectUnixServer(DirectServer):
 class BufferedTransport:
     """DirectTransport on any other transport: TLS, a proxy's wrapper, a test's StringTransport.
 
-    What is written is always taken; `full` follows the transport's wish to pause its producer.
+    Whatever is written is accepted; `full` follows the transport's requests to pause its producer.
 
     :param inner: an ITransport that is an IConsumer too.
     """
@@ -401,7 +401,7 @@ class BufferedTransport:
         inner.registerProducer(self, True)
 
     def raw_send(self, data: bytes) -> int:
-        """See DirectTransport; all is taken."""
+        """See DirectTransport; everything is accepted."""
         self.inner.write(data)
         return len(data)
 
@@ -425,12 +425,12 @@ class BufferedTransport:
         self.inner.write(data[offset:])
 
     def stalled(self) -> bool:
-        """See DirectTransport. It is the lowest transport that knows."""
+        """See DirectTransport. The lowest transport knows."""
         lower = getattr(self.inner, "stalled", None)
         return self.full if lower is None else lower()
 
     def shorten(self) -> bool:
-        """See DirectTransport. What waits below is out of reach."""
+        """See DirectTransport. What is waiting below is out of reach."""
         return False
 
     def hand_over(self, protocol: Any) -> None:

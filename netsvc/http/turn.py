@@ -1,4 +1,4 @@
-"""The answer to one request, when it is not there at once: a Deferred first, then perhaps a stream."""
+"""The answer to one request that is not ready at once: first a Deferred, then perhaps a stream."""
 
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -18,16 +18,16 @@ class TurnOwner(Protocol):
     """The channel, as a turn sees it."""
 
     def answered(self, request: Request, result: Any) -> None:
-        """What the handler gave is there."""
+        """The handler's outcome is ready."""
 
     def streamed(self, request: Request, stream: Stream, complete: bool) -> None:
-        """The stream was ended by its filler, with its body complete or not."""
+        """The stream's filler has ended it, with its body complete or not."""
 
 
 class Turn:
-    """A handler, then a stream, at work for a client.
+    """A handler, then a stream, working for a client.
 
-    :ivar request: what is answered.
+    :ivar request: the request being answered.
     :ivar stream: the answer's body while it is sent, None before.
     """
 

@@ -1,4 +1,4 @@
-"""Who wants to know when a sink fills up and drains."""
+"""What wants to know when a sink fills up and drains."""
 
 from netsvc.interfaces import ISink, ISinkWatcher
 
@@ -14,25 +14,25 @@ class Watchers:
         self._all: dict[ISinkWatcher, None] = {}
 
     def add(self, watcher: ISinkWatcher) -> None:
-        """Tell it from now on; once, though it may be added twice."""
+        """Tell it from now on; only once, even if it is added twice."""
         self._all[watcher] = None
 
     def remove(self, watcher: ISinkWatcher) -> None:
-        """Tell it no more; no error if it was not told."""
+        """Stop telling it; no error if it was not being told."""
         self._all.pop(watcher, None)
 
     def clear(self) -> None:
-        """Tell nobody any more."""
+        """Stop telling all of them."""
         self._all.clear()
 
     def full(self) -> None:
-        """Bytes wait in the sink."""
+        """Bytes are waiting in the sink."""
         for watcher in tuple(self._all):
             if watcher in self._all:
                 watcher.sink_full()
 
     def drained(self, sink: ISink) -> None:
-        """Nothing waits any more: tell them until one fills it up again."""
+        """Nothing is waiting any more: tell them until one fills it up again."""
         for watcher in tuple(self._all):
             if sink.full:
                 return

@@ -1,4 +1,4 @@
-"""One WebSocket on a transport, from behind its handshake to its end."""
+"""One WebSocket on a transport, from the end of its handshake to its own end."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,16 +19,16 @@ __all__ = ["WebSocketConnection", "WebSocketRegister"]
 
 _log = Logger()
 
-# The life of a connection. It never goes back.
+# The states of a connection, in order. It never goes back.
 _OPEN = 0
-_CLOSING = 1  # our Close is sent, the client's is awaited
-_ENDING = 2  # nothing is read or sent any more; the transport is to end by the deadline
+_CLOSING = 1  # our Close is sent, the client's is expected
+_ENDING = 2  # nothing is read or sent any more; the transport must end by the deadline
 _LOST = 3
 
 # What a quiet connection was asked.
 _NOTHING = 0
 _PONG = 1  # a ping was sent
-_PROGRESS = 2  # bytes wait, so a ping could not arrive: it is watched whether the client takes any
+_PROGRESS = 2  # bytes are waiting, so a ping could not arrive: whether the client reads any is watched
 
 _PING_FRAME = frame(PING, b"")
 
@@ -38,7 +38,7 @@ class _Nobody:
     """The application of a connection that is over."""
 
     def connected(self, connection: Any) -> None:
-        """Nobody answers on it."""
+        """Nothing answers on it."""
 
     def draining(self, return_after: float, close: Callable[[], None]) -> None:
         """The real application has closed."""
@@ -58,18 +58,18 @@ _NOBODY = _Nobody()
 
 @implementer(ISink)
 class WebSocketConnection:
-    """The server's end of one WebSocket: the protocol and owner of its transport, and a sink for the fan-out of rooms.
+    """The server's end of one WebSocket: protocol and owner of its transport, and a sink for the fan-out of rooms.
 
-    The application is told `disconnected` as soon as the connection begins to close from either side: nothing can be sent then and nothing
-    is read. The transport may live on until the closing handshake is over, at most for `close_timeout`. An exception from the application
+    The application is told `disconnected` as soon as the connection begins to close from either side: from then on nothing can be sent and
+    nothing is read. The transport may live on until the closing handshake is over, at most for `close_timeout`. An exception from the application
     is logged and closes with 1011.
 
     :param transport: as `netsvc.http.transport.direct` gives it.
     :param application: what runs on it.
-    :param limits: its numbers.
+    :param limits: its limits.
     :param wheel: times pings and the closing handshake.
     :param registry: where it is listed from `begin` until the transport is gone.
-    :param agreement: on compression, None for none.
+    :param agreement: about compression, None for none.
     """
 
     __slots__ = (
@@ -112,21 +112,21 @@ class WebSocketConnection:
         else:
             self._deflater = agreement.deflater
             self._reader = InflatingReader(limits.max_message, agreement.window, limits.overhead_burst)
-        self._overhead_until = 0.0  # when all overhead so far would have come at the allowed rate, in seconds of the wheel
+        self._overhead_until = 0.0  # when all overhead so far would have arrived at the allowed rate, in seconds of the wheel
         self._state = _OPEN
         self._asked = _NOTHING
         self._heard = False
         self._paused = False
         self._delivering = False
         self._waiting: Sequence[tuple[int, Any]] = ()  # read, not delivered
-        self._pong: bytes | None = None  # the payload of the newest ping that was not answered yet
+        self._pong: bytes | None = None  # the payload of the newest unanswered ping
         self._watchers: ISinkWatcher | dict[ISinkWatcher, None] | None = None  # most connections have one or none
         self.wheel_slot: int | None = None
 
     def begin(self, leftover: bytes = b"") -> None:
         """Take over the transport, after the 101 was written, and tell the application.
 
-        :param leftover: what the client sent right behind its handshake.
+        :param leftover: what the client sent right after its handshake.
         """
         self._transport.hand_over(self)
         self._registry.add(self)
@@ -160,11 +160,11 @@ class WebSocketConnection:
 
     @property
     def text_frame(self) -> Callable[[bytes], bytes]:
-        """Makes a text frame of UTF-8 for this client; the same object for all clients that are sent the same."""
+        """Makes a text frame of UTF-8 for this client; the same object for all clients that get the same bytes."""
         return text_frame if self._deflater is None else self._deflater.text_frame
 
     def write(self, data: bytes) -> None:
-        """Send whole frames, ready as wire bytes. They are dropped once the connection closes."""
+        """Send whole frames, given as wire bytes. They are dropped once the connection is closing."""
         if self._state == _OPEN:
             self._transport.write(data)
 
@@ -188,7 +188,7 @@ class WebSocketConnection:
             self._transport.write(close_frame(code, reason))
             self._close_by_deadline(_CLOSING)
             self._tell_disconnected(code, reason)
-            # The client's Close is behind what was not read yet.
+            # The client's Close comes after what has not been read yet.
             self.resume()
 
     def send_away(self, why: CloseReason, return_after: float) -> None:
@@ -203,13 +203,13 @@ class WebSocketConnection:
                 self._application_failed()
 
     def pause(self) -> None:
-        """Read no more from this client. No further message is delivered until `resume`, those already read included."""
+        """Stop reading from this client. No further message is delivered until `resume`, those already read included."""
         if self._state == _OPEN and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Deliver what was read before the pause, then read on."""
+        """Deliver what was read before the pause, then resume reading."""
         if not self._paused:
             return
         self._paused = False
@@ -222,11 +222,11 @@ class WebSocketConnection:
         if not self._paused and self._state != _LOST:
             self._transport.resume_reading()
 
-    # ISink. Bytes that wait are the transport's business; here is only who wants to know.
+    # ISink. The waiting bytes are the transport's business; here are only the watchers.
 
     @property
     def full(self) -> bool:
-        """Bytes wait, or nothing can be sent any more."""
+        """Bytes are waiting, or nothing can be sent any more."""
         return self._state != _OPEN or self._transport.full
 
     @property
@@ -257,7 +257,7 @@ class WebSocketConnection:
             self._watchers = None
 
     def transport_full(self) -> None:
-        """Bytes wait in the transport: tell the watchers."""
+        """Bytes are waiting in the transport: tell the watchers."""
         watchers = self._watchers
         if isinstance(watchers, dict):
             for watcher in tuple(watchers):
@@ -267,7 +267,7 @@ class WebSocketConnection:
             watchers.sink_full()
 
     def transport_drained(self) -> None:
-        """Nothing waits any more: send the pong that is due, tell the watchers until one fills it up again."""
+        """Nothing is waiting any more: send the pong that is due, tell the watchers until one fills it up again."""
         if self._state != _OPEN:
             return
         if self._pong is not None:
@@ -287,7 +287,7 @@ class WebSocketConnection:
             watchers.sink_drained()
 
     def transport_shed(self) -> None:
-        """See TransportOwner: the client does not read, and all together keep too much waiting. 1013: it may come back."""
+        """See TransportOwner: the client does not read, and too much is waiting for all clients together. 1013: it may come back."""
         if self._state == _OPEN and self._transport.shorten():
             why = CloseReason(1013, "you read too slowly")
             self.send_away(why, self._registry.return_after())
@@ -308,7 +308,7 @@ class WebSocketConnection:
             self._read(data)
 
     def _read(self, data: bytes) -> None:
-        """Deliver what is in these bytes, and behind what is left of earlier ones, until the application pauses."""
+        """Deliver what is in the bytes left of earlier ones and then in these, until the application pauses."""
         reader = self._reader
         while True:
             events = reader.feed(data)
@@ -320,14 +320,14 @@ class WebSocketConnection:
             data = b""
 
     def _affords(self) -> bool:
-        """Count what was read beyond messages; if that is more than the client may make netsvc do, end with 1008, read no more, and give False."""
+        """Count what was read beyond messages; if that is more work than the client may cause, end with 1008, stop reading, and return False."""
         reader, wheel = self._reader, self._wheel
         now = wheel.now * wheel.tick
         limits = self._limits
         until = max(self._overhead_until, now) + reader.overhead / limits.overhead
         reader.overhead = 0
         self._overhead_until = until
-        # A tick more, since the wheel's time stands still that long.
+        # One tick more, since the wheel's time stands still that long.
         if until - now <= limits.overhead_burst / limits.overhead + wheel.tick:
             return True
         self._fail(CloseReason(1008, "too many pings or tiny fragments"))
@@ -355,7 +355,7 @@ class WebSocketConnection:
         if opcode == PING:
             if self._state == _OPEN:
                 if self._transport.full:
-                    # Section 5.5.3 allows to answer only the newest, so a flood of pings costs nothing.
+                    # Section 5.5.3 allows answering only the newest, so a flood of pings costs nothing.
                     self._pong = payload
                 else:
                     self._transport.write(frame(PONG, payload))
@@ -378,7 +378,7 @@ class WebSocketConnection:
         """The client broke the protocol: say so and close (section 7.1.7).
 
         Only our direction is closed at once. With unread bytes in the kernel, closing both would reset the connection, and the client
-        would perhaps never see our Close.
+        might never see our Close.
         """
         begun = self._state == _OPEN
         if begun:
@@ -428,7 +428,7 @@ class WebSocketConnection:
     # Time.
 
     def expired(self) -> None:
-        """The wheel's call: the interval of pings, or the deadline of the end, is over."""
+        """The wheel's call: the ping interval, or the deadline of the end, is over."""
         limits = self._limits
         if self._state != _OPEN:
             self._abort("")
@@ -450,7 +450,7 @@ class WebSocketConnection:
             self._transport.write(_PING_FRAME)
 
     def _overdue(self) -> bool:
-        """Whether a message has been arriving for too long. What the client could not send, since it was not read from, does not count."""
+        """Whether a message has been arriving for too long. Time in which the client was not read from does not count."""
         message = self._reader.unfinished
         if message is None:
             return False
@@ -466,14 +466,14 @@ class WebSocketConnection:
 
 
 class WebSocketRegister(Protocol):
-    """Where a connection lists itself: OpenWebSockets, or what stands before it."""
+    """Where a connection lists itself: OpenWebSockets, or what stands in front of it."""
 
     @property
     def draining(self) -> CloseReason | None:
-        """What each is told that opens from now on, None while they may stay."""
+        """What each newly opened one is told, None while they may stay."""
 
     def return_after(self) -> float:
-        """Seconds after which a client that is sent away now is to come back."""
+        """After how many seconds a client that is sent away now is to come back."""
 
     def add(self, connection: WebSocketConnection) -> None:
         """List a connection."""

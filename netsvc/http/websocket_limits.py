@@ -1,4 +1,4 @@
-"""The numbers of WebSockets."""
+"""The limits of a WebSocket."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ __all__ = ["WebSocketLimits"]
 
 
 class WebSocketLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers that a WebSocket keeps to; times in seconds.
+    """The limits of a WebSocket; times in seconds.
 
     :ivar max_message: the longest message from a client, in bytes over all its fragments; a longer one is refused with 1009.
-    :ivar ping_interval: a client that was silent for this long is pinged.
-    :ivar pong_timeout: a pinged client that stays silent this long is gone. Likewise one that takes none of the bytes that wait for it.
+    :ivar ping_interval: a client that has been silent for this long is pinged.
+    :ivar pong_timeout: a pinged client that stays silent this long counts as gone; so does one that reads none of the bytes waiting for it.
     :ivar close_timeout: the closing handshake may take this long, then the connection is aborted.
-    :ivar message_timeout: a message from a client is to be whole after this time; it is looked at every `ping_interval`.
-    :ivar overhead: control frames, tiny fragments and the like (see FrameReader) in a second; a client that sends more is closed with 1008.
+    :ivar message_timeout: a message from a client must be complete after this time; this is checked every `ping_interval`.
+    :ivar overhead: control frames, tiny fragments and the like (see FrameReader) per second; a client that sends more is closed with 1008.
     :ivar overhead_burst: how much of that may come at once.
     """
 

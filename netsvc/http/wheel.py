@@ -9,7 +9,7 @@ from twisted.logger import Logger
 __all__ = ["TimingWheel", "WheelEntry"]
 
 _SLICE = 1000
-"""Entries expired in one reactor turn, so that ten thousand pings due at once do not hold up everybody else."""
+"""Entries expired in one reactor turn, so that ten thousand pings due at once hold up nobody else."""
 
 
 class WheelEntry(Protocol):
@@ -21,7 +21,7 @@ class WheelEntry(Protocol):
     wheel_slot: int | None
 
     def expired(self) -> None:
-        """The time is over; the entry waits no more and may be added again from here."""
+        """The time is over; the entry no longer waits and may be added again from here."""
 
 
 class TimingWheel:
@@ -50,11 +50,11 @@ class TimingWheel:
         return self._waiting
 
     def due(self, seconds: float) -> int:
-        """The tick at which `seconds` from now are surely over, if the wheel turns: while nothing waits, `wake` it first."""
+        """The tick at which `seconds` from now are certainly over, if the wheel turns: while nothing waits, `wake` it first."""
         return self.now + 1 + ceil(seconds / self.tick)
 
     def add(self, entry: WheelEntry, seconds: float) -> None:
-        """Call ``entry.expired()`` after `seconds`. An entry that waits already waits anew."""
+        """Call ``entry.expired()`` after `seconds`. An entry that is already waiting starts anew."""
         self.wake()
         self.add_at(entry, self.due(seconds))
 
@@ -69,7 +69,7 @@ class TimingWheel:
         self._waiting += 1
 
     def cancel(self, entry: WheelEntry) -> None:
-        """Let the entry wait no more; no error if it does not."""
+        """Stop the entry from waiting; no error if it was not."""
         slot = entry.wheel_slot
         if slot is None:
             return
@@ -87,13 +87,13 @@ class TimingWheel:
         return int(self._clock.seconds() / self.tick)
 
     def wake(self) -> None:
-        """Bring `now` up to date after a time without entries. An entry is to be added right after that."""
+        """Bring `now` up to date after a time without entries. An entry must be added right after that."""
         if self._call is None and not self._turning:
             self.now = max(self.now, self._reached())
             self._schedule()
 
     def _schedule(self) -> None:
-        # At most a tick, should the clock have been set back.
+        # At most one tick, in case the clock was set back.
         wait = min(self.tick, max(0.0, (self.now + 1) * self.tick - self._clock.seconds()))
         self._call = self._clock.callLater(wait, self._turn, 1)
 
