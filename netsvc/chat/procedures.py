@@ -24,6 +24,11 @@ __all__ = ["ChatProcedures", "Empty"]
 
 Limit = Annotated[int, Meta(ge=0, le=MOST, description="events in the answer at the most")]
 
+_JOIN_OVER_HTTP = (
+    "chat.join needs a connection that stays: a WebSocket, or one of [lines] or [amp]; "
+    "over HTTP read /rooms/<room>/events or call chat.history"
+)
+
 
 class Empty(msgspec.Struct):
     """``{}``: done."""
@@ -103,14 +108,14 @@ class ChatProcedures:
 
     @procedure("chat.join", role="guest", reads=True)
     def join(self, call: Call, room: str, after: str | None = None, limit: Limit = 50) -> Deferred[Joined]:
-        """Follow a room on this WebSocket: past events now, ``chat.event`` notifications from the answer's cursor on.
+        """Follow a room on this connection: past events now, then ``chat.event`` notifications from the answer's cursor on.
 
-        With `after`, read on from a cursor; without, the newest events. In a room that it follows already this begins anew; if it fails,
-        it follows as before.
+        It needs a connection that stays: a WebSocket, or one of [lines] or [amp]. With `after`, read on from a cursor; without, the newest
+        events. For a room that the connection already follows this begins anew; if it fails, the connection follows as before.
         """
         connection = call.connection
         if connection is None or connection.gone:
-            raise InvalidRequest("chat.join needs a WebSocket; over HTTP read /rooms/<room>/events or call chat.history")
+            raise InvalidRequest(_JOIN_OVER_HTTP)
         key = ("room", fold_room_name(room))
         if connection.kept(key) >= self._most:
             raise TooLarge(f"this connection is in {self._most} rooms already; [limits] rooms_per_connection sets the bound")
