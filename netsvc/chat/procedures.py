@@ -24,10 +24,7 @@ __all__ = ["ChatProcedures", "Empty"]
 
 Limit = Annotated[int, Meta(ge=0, le=MOST, description="events in the answer at the most")]
 
-_JOIN_OVER_HTTP = (
-    "chat.join needs a connection that stays: a WebSocket, or one of [lines] or [amp]; "
-    "over HTTP read /rooms/<room>/events or call chat.history"
-)
+_JOIN_OVER_HTTP = "chat.join needs a connection that stays: a WebSocket, or one of [lines] or [amp]; over HTTP read /rooms/<room>/events or call chat.history"
 
 
 class Empty(msgspec.Struct):
