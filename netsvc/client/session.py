@@ -32,7 +32,6 @@ from netsvc.client.serving import Line, Serving
 from netsvc.client.websocket import Socket
 
 __all__ = ["Returning", "Session", "State"]
-"""Is told of how far a call is, or of parts of its result: ``done``, ``total``, ``data`` …"""
 
 _NOTHING = msgspec.UNSET
 

@@ -17,7 +17,6 @@ from netsvc.interfaces import IWebSocketApplication
 
 __all__ = [
     "BUDGETED",
-    "BYTES",
     "HTML",
     "JSON",
     "NO_ROUTE",
@@ -40,7 +39,6 @@ Headers = tuple[tuple[bytes, bytes], ...]
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
 TEXT = b"text/plain; charset=utf-8"
-BYTES = b"application/octet-stream"
 
 BUDGETED = 1 << 9
 """A flag beside those of netsvc.wire.http1 and netsvc.http.intake: the answer says what is left of `Request.budget`."""

@@ -1,7 +1,7 @@
 """The boxes of AMP, the Asynchronous Messaging Protocol (https://amp-protocol.net/): each a set of keys and values.
 
-A value holds 65,535 bytes. A longer one goes in pieces: of ``result`` the first has that key, the next ones ``result.2``, ``result.3``, and
-so on. Who does not know of this finds a text that is cut off, and can tell.
+A value holds 65,535 bytes. A longer one is sent in pieces: the first piece of ``result`` has that key, the next ones ``result.2``,
+``result.3``, and so on. A program that does not know this gets a truncated text, and can tell.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ Box = dict[bytes, bytes]
 LONGEST_KEY = 255
 LONGEST_VALUE = 0xFFFF
 _KEYS = 1024
-"""Keys in one box, whatever their size."""
+"""The most keys in one box, whatever their size."""
 
 
 def box_bytes(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -36,7 +36,7 @@ def pieces(key: bytes, value: bytes) -> Iterable[tuple[bytes, bytes]]:
 
 
 def joined(box: Box, key: bytes) -> bytes | None:
-    """The value that `pieces` has split, None without."""
+    """The value that `pieces` has split, None if there is none."""
     first = box.get(key)
     if first is None or b"%b.2" % key not in box:
         return first
@@ -47,10 +47,10 @@ def joined(box: Box, key: bytes) -> bytes | None:
 
 
 class BoxReader:
-    """Takes bytes, gives the boxes in them, one by one: what nobody has asked for yet stays as the bytes that it came as.
+    """Takes bytes and gives the boxes in them one by one: what has not been asked for yet stays as received.
 
-    :param most: bytes of a box.
-    :ivar over: nothing that follows is read.
+    :param most: the most bytes of a box.
+    :ivar over: nothing further is read.
     """
 
     __slots__ = ("_at", "_box", "_data", "_key", "_most", "_size", "over")
@@ -66,20 +66,20 @@ class BoxReader:
 
     @property
     def begun(self) -> bool:
-        """There is a box whose end is not there, if all before it was asked for."""
+        """There is a box whose end has not arrived, provided that all before it have been asked for."""
         return self._at < len(self._data) or self._size > 0
 
     def feed(self, data: bytes) -> None:
-        """Take what has come."""
+        """Take what has arrived."""
         if not self.over:
             self._data = self._data[self._at :] + data if self._at < len(self._data) else data
             self._at = 0
 
     def end(self) -> None:
-        """The other end has stopped sending: what was begun counts for nothing."""
+        """The other end has stopped sending: an unfinished box counts for nothing."""
 
     def next(self) -> Box | NetsvcError | None:
-        """The next box, without those that are empty; None if there is none yet; an error for what is none, after which nothing is read."""
+        """The next box, skipping empty ones; None if there is none yet; an error for what is not a box, after which nothing is read."""
         while not self.over:
             start = self._at + 2
             if start > len(self._data):

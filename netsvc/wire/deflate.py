@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692) as values: what is negotiated, frames that many clients share, and a reader that inflates within bounds.
+"""permessage-deflate (RFC 7692) as values: the negotiation, frames that many clients share, and a reader that inflates within bounds.
 
-No window outlives a message, in either direction. So the compressed frame of a message is the same for everybody, and a connection that is
-idle keeps neither a deflater nor an inflater.
+No window outlives a message, in either direction. So the compressed frame of a message is the same for everybody, and an idle
+connection keeps neither a deflater nor an inflater.
 """
 
 import re
@@ -16,14 +16,14 @@ __all__ = ["Agreement", "Deflater", "InflatingReader", "PermessageDeflate", "par
 NAME = "permessage-deflate"
 
 _COMPRESSED = 0x40  # RSV1 (section 6)
-_TAIL = b"\0\0\xff\xff"  # the end of an empty stored block: cut off by who sends, put back by who receives (section 7.2)
+_TAIL = b"\0\0\xff\xff"  # the end of an empty stored block: cut off by the sender, put back by the receiver (section 7.2)
 
 _LARGEST_WINDOW = 15
-_SMALLEST_WINDOW = 9  # zlib deflates with no smaller one, though it inflates those of 8
+_SMALLEST_WINDOW = 9  # zlib deflates with no smaller one, though it inflates 8
 
-_FINAL_BLOCKS = 16  # that a message may have: each makes an inflater anew
-_FREE_RATIO = 64  # inflating by more than this counts as overhead: tables as JSON come to thirty, deflate to a thousand,
-_OVERHEAD = 4096  # once for each so many bytes beyond it
+_FINAL_BLOCKS = 16  # that a message may have: each needs a new inflater
+_FREE_RATIO = 64  # inflating by more than this counts as overhead: tables as JSON reach thirty, deflate can reach a thousand
+_OVERHEAD = 4096  # counted once for each so many bytes beyond that
 
 # The grammar of section 9.1 of RFC 6455, with the white space of lists (RFC 9110 section 5.6.1).
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -37,11 +37,11 @@ Parameters = list[tuple[str, str | None]]
 def parse_extensions(value: bytes) -> list[tuple[str, Parameters]]:
     """Parse a Sec-WebSocket-Extensions field: each extension with its parameters, in order.
 
-    :raises BadHandshake: it is malformed; section 9.1 of RFC 6455 wants such a connection failed.
+    :raises BadHandshake: it is malformed; section 9.1 of RFC 6455 requires failing such a connection.
     """
     found: list[tuple[str, Parameters]] = []
     position = 0
-    parameters: Parameters | None = None  # of the extension that is being read
+    parameters: Parameters | None = None  # of the extension being read
     while position < len(value):
         if parameters is None:
             empty = _EMPTY.match(value, position)
@@ -71,15 +71,15 @@ def parse_extensions(value: bytes) -> list[tuple[str, Parameters]]:
 
 
 class Deflater:
-    """Makes the frames of messages that are compressed without regard to any other message.
+    """Makes frames of messages, each compressed independently of all others.
 
-    One stream serves all connections and all messages: a full flush behind each makes it forget, at a fraction of what a new stream costs.
+    One stream serves all connections and all messages: a full flush after each makes it forget, at a fraction of the cost of a new stream.
 
     :param level: zlib's, 1 to 9.
-    :param shortest: a message of fewer bytes is sent as it is. So is one that does not become shorter.
-    :param longest: one of more bytes, too: a megabyte takes a fiftieth of a second, in which nobody else is served.
+    :param shortest: a message of fewer bytes is sent as it is. So is one that would not become shorter.
+    :param longest: so is one of more bytes: a megabyte takes a fiftieth of a second, in which nobody else is served.
     :param window: bits of the window, 9 to 15.
-    :ivar text_frame: makes a text frame of UTF-8. The same object every time, so it tells formats of this deflater from others.
+    :ivar text_frame: makes a text frame of UTF-8. Always the same object, so it distinguishes formats of this deflater from others.
     """
 
     __slots__ = ("_longest", "_shortest", "_stream", "text_frame")
@@ -118,7 +118,7 @@ class Agreement(NamedTuple):
 
 
 class PermessageDeflate:
-    """The server's side of the negotiation (section 5.1 and 7.1), and the deflaters that all connections share.
+    """The server's side of the negotiation (sections 5.1 and 7.1), and the deflaters that all connections share.
 
     :param level: zlib's, 1 to 9.
     :param shortest: messages of fewer bytes are not compressed.
@@ -127,16 +127,16 @@ class PermessageDeflate:
 
     def __init__(self, level: int, shortest: int, longest: int) -> None:
         self._wide = Deflater(level, shortest, longest)
-        # For all who ask for less than the largest: an answer may be smaller than the offer (section 7.1.2.1), and two kinds of frames are enough.
+        # For all clients that ask for less than the largest: an answer may be smaller than the offer (section 7.1.2.1), and two kinds of frames are enough.
         self._narrow = Deflater(level, shortest, longest, _SMALLEST_WINDOW)
 
     @property
     def framings(self) -> tuple[Callable[[bytes], bytes], ...]:
-        """The `text_frame` of every deflater that an agreement may name."""
+        """The `text_frame` of each deflater that an agreement may name."""
         return self._wide.text_frame, self._narrow.text_frame
 
     def agree(self, fields: Iterable[bytes]) -> Agreement | None:
-        """Accept the first offer that can be, None if there is none: then no extension is spoken.
+        """Accept the first acceptable offer; None if there is none, then no extension is used.
 
         :param fields: the values of all Sec-WebSocket-Extensions fields of the request.
         :raises BadHandshake: one is malformed.
@@ -171,7 +171,7 @@ class PermessageDeflate:
             if asked < _LARGEST_WINDOW:
                 deflater, given = self._narrow, _SMALLEST_WINDOW
             answer += f"; server_max_window_bits={given}"
-        # Taken at its word; the answer asks for no less than what was offered, for the window does not stay.
+        # Taken at its word; the answer asks for no less than was offered, since no window outlives a message.
         window = offer.get("client_max_window_bits")
         if window is not None:
             answer += f"; client_max_window_bits={window}"
@@ -181,14 +181,14 @@ class PermessageDeflate:
 class _DeflatedMessage(PartialMessage):
     """A compressed message that has begun and not yet ended.
 
-    It is kept as it comes and inflated when it is whole, so that what a client leaves unfinished costs no more than it has sent.
+    It is kept as received and inflated when complete, so that what a client leaves unfinished costs no more than the client has sent.
     """
 
     __slots__ = ("_inflated", "_limit", "_window")
 
     def __init__(self, opcode: int, limit: int, window: int) -> None:
         PartialMessage.__init__(self, opcode)
-        self._decoder = None  # these bytes are no text yet
+        self._decoder = None  # these bytes are not text yet
         self._limit = limit
         self._window = window
         self._inflated = 0
@@ -196,7 +196,7 @@ class _DeflatedMessage(PartialMessage):
     def value(self) -> str | bytes:
         """Inflate the whole message.
 
-        :raises UnicodeDecodeError: it is no UTF-8.
+        :raises UnicodeDecodeError: it is not UTF-8.
         :raises ProtocolViolation: it cannot be inflated, or not within the bounds.
         """
         try:
@@ -207,14 +207,14 @@ class _DeflatedMessage(PartialMessage):
         return whole.decode() if self.opcode == TEXT else whole
 
     def overhead(self) -> int:
-        """Inflating far is work that the client had no part in."""
+        """Inflating by a large factor is work for us that cost the client nothing."""
         return max(0, self._inflated - _FREE_RATIO * self.received) // _OVERHEAD
 
 
 def _inflate(packed: bytes, limit: int, window: int) -> bytes:
-    """Inflate to at most `limit` bytes. ProtocolViolation: it would be more; zlib.error: it is no deflated data."""
+    """Inflate to at most `limit` bytes. ProtocolViolation: it would be more; zlib.error: it is not deflated data."""
     inflater = zlib.decompressobj(-window)
-    # One byte more than may be is asked for, to see that there is one.
+    # One byte more than allowed is asked for, to find out whether there is one.
     whole = inflater.decompress(packed, limit + 1)
     for _ in range(_FINAL_BLOCKS):
         if len(whole) > limit:
@@ -247,7 +247,7 @@ class InflatingReader(FrameReader):
     def _check_header(self, first: int, second: int) -> int:
         opcode = FrameReader._check_header(self, first, second)
         if first & _COMPRESSED and opcode not in (TEXT, BINARY):
-            # It stands in the first frame of a message and nowhere else (section 6.1).
+            # It may be set only in the first frame of a message (section 6.1).
             raise ProtocolViolation(1002, "a reserved bit is set")
         return opcode
 

@@ -1,6 +1,6 @@
 """HTTP/1.1 (RFC 9112) as values: a strict reader of requests. No transport and no clock here; responses are in http1_response.
 
-httptools (llhttp) does the parsing; what it lets pass and the RFC does not is refused here.
+httptools (llhttp) does the parsing; what it accepts and the RFC forbids is refused here.
 """
 
 import re
@@ -25,11 +25,11 @@ __all__ = [
     "RequestReader",
 ]
 
-# What is out of the ordinary about a request; 0 is a plain HTTP/1.1 request on a connection that stays open.
+# What is unusual about a request; 0 is a plain HTTP/1.1 request on a connection that stays open.
 CLOSE = 1  # the connection ends after the answer
 HEAD_ONLY = 2  # the answer has no body: the method is HEAD
 HTTP_1_0 = 4
-UPGRADE = 8  # another protocol is asked for
+UPGRADE = 8  # the client asks for another protocol
 EXPECT = 16  # the client waits for 100 (Continue) before it sends the body
 
 # Where a reader stands between two feeds.
@@ -40,7 +40,7 @@ IN_BODY = 2
 _SLASH = ord("/")
 
 _PER_CHUNK = 16
-"""Bytes of framing granted to each chunk: its size in up to 12 digits and two CRLF."""
+"""Bytes of framing allowed for each chunk: its size in up to 12 digits and two CRLF."""
 
 _METHODS = {
     name.encode(): (name, HEAD_ONLY if name == "HEAD" else 0)
@@ -52,15 +52,15 @@ _METHODS = {
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 
-# Marks of a request at hand.
+# Marks of the current request.
 _WITH_BODY = 1
-_UNUSUAL = 2  # and above: there is a field for which the version must be known
+_UNUSUAL = 2  # and above: there is a field whose meaning depends on the version
 
 _MARKED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 
 
 class BadMessage(InvalidRequest):
-    """A request that is refused for its form or size. The connection cannot go on: nobody knows where the next request begins.
+    """A request that is refused for its form or size. The connection cannot continue: where the next request begins is unknown.
 
     :param status: the HTTP status to answer with.
     """
@@ -74,7 +74,7 @@ class RequestLimits(NamedTuple):
     """The bounds of a request's head.
 
     :ivar line: bytes of the request target; more is refused with 414.
-    :ivar head: bytes of the whole head, and likewise of all that frames a chunked body (extensions, trailers); more is refused with 431.
+    :ivar head: bytes of the whole head, and separately of all framing of a chunked body (extensions, trailers); more is refused with 431.
         A head in one piece is measured without the white space around values.
     :ivar headers: the number of header fields; more is refused with 431.
     """
@@ -85,16 +85,16 @@ class RequestLimits(NamedTuple):
 
 
 _LONGEST_KNOWN = 2048
-"""Bytes of a head that is remembered to be recognised."""
+"""The longest head that is remembered, to be recognised again."""
 
 _NEVER = 1 << 62
 
 
 class Receiver(Protocol):
-    """Who is given the requests, in order, from inside `RequestReader.feed`. BadMessage may be raised from anywhere."""
+    """Is given the requests, in order, from inside `RequestReader.feed`. BadMessage may be raised from anywhere."""
 
     def head_received(self, head: "RequestReader") -> int:
-        """A head is complete and right, its fields are in the reader now. Give the most bytes its body may have."""
+        """A head is complete and valid; its fields are in the reader now. Return the most bytes that its body may have."""
 
     def piece_received(self, piece: bytes) -> None:
         """A piece of the body, if ``head.streaming`` was set."""
@@ -106,21 +106,21 @@ class Receiver(Protocol):
 class RequestReader:
     """Reads the requests of one connection, strictly.
 
-    In `Receiver.head_received` these are of the request at hand:
+    In `Receiver.head_received` these describe the current request:
 
     :ivar method: for instance ``GET``.
     :ivar target: path and query (section 3.2.1) or ``*`` (section 3.2.4), ASCII without control characters.
     :ivar headers: names in lower case and values, in order; the list is the receiver's to keep.
-    :ivar host: the value of Host, or what the target had in its place (section 3.2.2); None if there is none (HTTP/1.0 only).
+    :ivar host: the value of Host, or what the target has in its place (section 3.2.2); None if there is none (HTTP/1.0 only).
     :ivar flags: CLOSE, HEAD_ONLY and so on, or'ed.
     :ivar length: the Content-Length, None without one.
     :ivar chunked: the body comes in chunks.
-    :ivar streaming: set it to be given the body in pieces.
+    :ivar streaming: set it to get the body in pieces.
 
     Between two feeds:
 
     :ivar completed: the last feed completed a request.
-    :ivar place: BETWEEN, IN_HEAD or IN_BODY. A method in the making counts as BETWEEN if it came right behind another request.
+    :ivar place: BETWEEN, IN_HEAD or IN_BODY. An incomplete method counts as BETWEEN if it came right after another request.
     """
 
     __slots__ = (
@@ -159,11 +159,11 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self.completed = False
         self._at_start = True  # the parser waits for the first byte of a request
-        self._known = b""  # the head of the request before, to the byte, and what was read from it
+        self._known = b""  # the previous request's head, byte for byte, and what was read from it
         self._known_fields: tuple[str, bytes, list[tuple[bytes, bytes]], bytes | None, int, int | None] = ("", b"", [], None, 0, None)
         self._fed = 0  # bytes of this feed
-        self._raw = 0  # bytes of the feeds before this one that belong to the head at hand; in a chunked body, those of the body
-        self._left = 0  # bytes to come of the body of a request with Upgrade: llhttp takes such a request for complete
+        self._raw = 0  # bytes of earlier feeds that belong to the current head; in a chunked body, those of the body
+        self._left = 0  # bytes still to come of the body of a request with Upgrade: llhttp considers such a request complete
         self._max_body = 0
         self._in_body = False
         self.method = ""
@@ -184,12 +184,12 @@ class RequestReader:
         self.streaming = False
 
     def feed(self, data: bytes) -> bytes:
-        """Read on. The receiver is called for whatever is complete.
+        """Continue reading. The receiver is called for whatever is complete.
 
         :param data: not empty.
-        :returns: what follows a request with the flag UPGRADE and was not read: the next request, or whatever the receiver has agreed to
-            speak instead. Feed it again for the former.
-        :raises BadMessage: the connection is to be closed after the answer to this; feed no more.
+        :returns: what follows a request with the flag UPGRADE, unread: the next request, or whatever the receiver has agreed to
+            speak instead. In the former case, feed it again.
+        :raises BadMessage: the connection must be closed after the answer to this; feed no more.
         """
         if self._at_start and self._known and data.startswith(self._known) and self._feed_again(data):
             return b""
@@ -220,7 +220,7 @@ class RequestReader:
                 self._measure_framing(len(data))
         elif self.target or not self.completed:
             self.place = IN_HEAD
-            # What belongs to earlier requests in this feed is not known, so the first piece behind one does not count.
+            # How much of this feed belongs to earlier requests is not known, so the first piece after one does not count.
             self._raw = 0 if self.completed else self._raw + len(data)
             if self._raw > self._max_head:
                 raise self._head_too_large()
@@ -231,11 +231,11 @@ class RequestReader:
         return b""
 
     def _learn(self, data: bytes, at_start: bool) -> None:
-        """See whether the request that a feed has completed was the whole feed, and if so remember its head."""
+        """If the request that a feed completed was the whole feed, remember its head."""
         end = data.find(b"\r\n\r\n") + 4
         fields = self._known_fields
         if not at_start or len(data) != end + (fields[5] or 0):
-            # The end of a request without a body can still be told from that of the data.
+            # For a request without a body, the end of the data shows its end.
             self._at_start = data.endswith(b"\r\n\r\n") and not fields[5] and not fields[4]
             self._known = b""
             return
@@ -243,7 +243,7 @@ class RequestReader:
         self._known = data[:end] if end <= _LONGEST_KNOWN and fields[4] & ~HEAD_ONLY == 0 else b""
 
     def _feed_again(self, data: bytes) -> bool:
-        """Take a request whose head is, to the byte, that of the one before, as programs send them; False if there is more or less of it."""
+        """Take a request whose head is byte for byte that of the previous one, as programs send them; False if there is more or less than that."""
         method, target, headers, host, flags, length = self._known_fields
         start = len(self._known)
         if len(data) != start + (length or 0):
@@ -270,7 +270,7 @@ class RequestReader:
         return True
 
     def stop(self) -> None:
-        """Feed no more from now on: let go of the receiver and the parser, which hold each other. Not from inside `feed`."""
+        """Feed no more from now on: release the receiver and the parser, which refer to each other. Not from inside `feed`."""
         del self._parser, self._receiver
 
     # Callbacks of httptools
@@ -292,7 +292,7 @@ class RequestReader:
                 self._mark(name, value)
 
     def _mark(self, name: bytes, value: bytes) -> None:
-        """Heed a field that says how to read the message. llhttp has refused bad numbers, and Content-Length with Transfer-Encoding."""
+        """Act on a field that says how to read the message. llhttp has refused bad numbers, and Content-Length with Transfer-Encoding."""
         if self._in_body:
             return  # a trailer: none of these may mean anything there (RFC 9110 section 6.5.1)
         if name == b"host":
@@ -332,7 +332,7 @@ class RequestReader:
             raise BadMessage(f"more than {self._max_headers} header fields ([http] max_headers)", 431)
         self._in_body = True
         self.flags = flags
-        # A chunked body has a length of its own each time: as if it were too long to be known.
+        # A chunked body has a different length each time, so its head is never recognised.
         self._known_fields = (self.method, self.target, self.headers.copy(), self.host, flags, _NEVER if self.chunked else self.length)
         self._max_body = self._receiver.head_received(self)
         self.headers = []  # for trailers, and then the next request
@@ -416,7 +416,7 @@ class RequestReader:
     # Bounds
 
     def _feed_upgrade_body(self, data: bytes) -> bytes:
-        """Take the body of a request with Upgrade off the data; llhttp does not read it."""
+        """Take the body of a request with Upgrade from the data; llhttp does not read it."""
         body, rest = data[: self._left], data[self._left :]
         self._left -= len(body)
         if body:
@@ -426,12 +426,12 @@ class RequestReader:
         return rest
 
     def _head_size(self) -> int:
-        """The size of the head at hand, without white space around values."""
+        """The size of the current head, without white space around values."""
         return len(self.method) + len(self.target) + 14 + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _measure_framing(self, fed: int) -> None:
-        """Bound what is no body in a chunked body: extensions, trailers, zeros before a size."""
-        # The feed that had the head in it is not counted.
+        """Bound what is not content in a chunked body: extensions, trailers, zeros before a size."""
+        # The feed that contained the head is not counted.
         self._raw = self._size if self._raw < 0 else self._raw + fed
         if self._raw - self._size > self._max_head + _PER_CHUNK * self._chunks:
             raise self._head_too_large()

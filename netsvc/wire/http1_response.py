@@ -19,13 +19,13 @@ def chunk(data: bytes) -> bytes:
 
 
 def http_date(seconds: float) -> bytes:
-    """A time (seconds since the Unix epoch) as RFC 9110 section 5.6.7 wants it."""
+    """A time (seconds since the Unix epoch) in the format of RFC 9110 section 5.6.7."""
     return formatdate(seconds, usegmt=True).encode()
 
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 NO_BODY = frozenset((204, 304))
-"""Statuses that say that nothing follows the head (RFC 9112 section 6.3)."""
+"""Statuses after which nothing follows the head (RFC 9112 section 6.3)."""
 
 _MANY = 1024
 
@@ -36,7 +36,7 @@ _FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 class Heads:
     """Makes heads of responses.
 
-    :ivar ready: those that `plain` has made since the Date was set, by its arguments.
+    :ivar ready: those that `plain` has made since the Date was set, by arguments.
     """
 
     __slots__ = ("_date", "ready")
@@ -46,7 +46,7 @@ class Heads:
         self.set_date(seconds)
 
     def set_date(self, seconds: float) -> None:
-        """Say what time it is, seconds since the Unix epoch."""
+        """Set the time, in seconds since the Unix epoch."""
         self._date = http_date(seconds)
         self.ready.clear()
 
@@ -62,7 +62,7 @@ class Heads:
     def full(self, status: int, media_type: bytes, length: int | None, headers: Iterable[tuple[bytes, bytes]], chunked: bool = False) -> bytes:
         """Any head, its empty line included.
 
-        :param length: the Content-Length, None for none. 204 and 304 never have one.
+        :param length: the Content-Length, None to leave it out. 204 and 304 never have one.
         :raises ValueError: a name or value that would break the head (section 5.1).
         """
         lines = [b"HTTP/1.1 %d %b\r\nServer: netsvc\r\nDate: %b\r\n" % (status, _REASONS.get(status, b""), self._date)]

@@ -1,7 +1,7 @@
 """JSON-RPC 2.0: text to requests, outcomes to bytes (https://www.jsonrpc.org/specification).
 
-A message is a request, a notification, a response or a batch. `parse` tells them apart and says exactly what is wrong with what
-is none of them; ids are echoed byte for byte.
+A message is a request, a notification, a response or a batch. `parse` tells them apart and says exactly what is wrong with
+anything else; ids are echoed byte for byte.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,6 @@ __all__ = [
     "parse_element",
     "parse_incoming",
     "request",
-    "split_batch",
 ]
 
 ABSENT: Final = msgspec.Raw(b"")
@@ -51,12 +50,12 @@ CODES: Final[Mapping[type[BaseException], tuple[int, str]]] = {
     errors.StoreUnavailable: (-32008, "overloaded"),
     errors.ProviderGone: (-32009, "provider gone"),
 }
-"""Code and message of each error; a class that is not here is an internal error, -32603."""
+"""Code and message of each error; a class that is not listed is an internal error, -32603."""
 
 INTERNAL_ERROR: Final = -32603
 
 KEY_LENGTH: Final = 200
-"""Characters of an idempotency key at the most."""
+"""The most characters of an idempotency key."""
 
 
 class Request(msgspec.Struct, gc=False):
@@ -65,8 +64,8 @@ class Request(msgspec.Struct, gc=False):
     :ivar method: the procedure's name.
     :ivar params: the JSON text of the params, ABSENT (empty) if there are none.
     :ivar id: the JSON text of the id, ABSENT (empty) for a notification.
-    :ivar deadline: seconds the caller is willing to wait, None if it does not say. An extension, as `key` is: other members are ignored.
-    :ivar key: an idempotency key, None without.
+    :ivar deadline: seconds the caller is willing to wait, None if it does not say. An extension, like `key`; other members are ignored.
+    :ivar key: an idempotency key, None if there is none.
     """
 
     jsonrpc: Literal["2.0"]
@@ -85,11 +84,11 @@ class Failed(bytes):
 
 
 class Incoming(msgspec.Struct, gc=False):
-    """A message of a client that is sent calls itself: a response, or anything else that it may send.
+    """A message of a client that also receives calls: a response, or anything else that a client may send.
 
     :ivar method: empty for a response.
-    :ivar params, result, error: their JSON text, ABSENT (empty) if they are not there.
-    :ivar id: the JSON text of the id, ABSENT likewise.
+    :ivar params, result, error: their JSON text, ABSENT (empty) if missing.
+    :ivar id: the JSON text of the id, ABSENT if missing.
     """
 
     jsonrpc: Literal["2.0"]
@@ -113,24 +112,24 @@ _encode = msgspec.json.Encoder().encode
 _ID_STARTS = frozenset(b'"-0123456789n')
 
 
-def split_batch(message: str) -> list[msgspec.Raw] | None:
-    """The elements of a batch, None if the message is no array.
+def _split_batch(message: str) -> list[msgspec.Raw] | None:
+    """The elements of a batch, None if the message is not an array.
 
-    :raises Failure: by way of `parse` if it is no JSON.
+    :raises DecodeError, RecursionError: it is not JSON, or nested too deeply; `parse` turns both into an error response.
     """
     return _decode_batch(message) if message.lstrip(" \t\r\n")[:1] == "[" else None
 
 
 def parse(message: str) -> Request | Failed | list[msgspec.Raw]:
-    """One incoming message: a request, the elements of a batch, or the error response to send for what is neither.
+    """One incoming message: a request, the elements of a batch, or the error response to send for anything else.
 
-    :param message: valid Unicode; bytes that are no UTF-8 are a parse error to be made by `failure`.
+    :param message: valid Unicode; for bytes that are not UTF-8, make the parse error with `failure`.
     """
     try:
         request = _decode_request(message)
     except (msgspec.DecodeError, RecursionError):
         try:
-            batch = split_batch(message)
+            batch = _split_batch(message)
         except (msgspec.DecodeError, RecursionError) as error:
             return _parse_error(message, error)
         if batch is None:
@@ -140,7 +139,7 @@ def parse(message: str) -> Request | Failed | list[msgspec.Raw]:
 
 
 def parse_element(element: msgspec.Raw) -> Request | Failed:
-    """One element of a batch, likewise; an array inside a batch is an invalid request."""
+    """One element of a batch, parsed the same way; an array inside a batch is an invalid request."""
     try:
         request = _decode_request(element)
     except (msgspec.DecodeError, RecursionError):
@@ -149,7 +148,7 @@ def parse_element(element: msgspec.Raw) -> Request | Failed:
 
 
 def parse_incoming(message: str) -> Incoming | None:
-    """A message that may be a response; None if it is neither that nor a request, which is for `parse` to explain."""
+    """A message that may be a response; None if it is neither that nor a request; `parse` then says what is wrong with it."""
     try:
         return _decode_incoming(message)
     except (msgspec.DecodeError, RecursionError):
@@ -202,7 +201,7 @@ def code_of(error: errors.NetsvcError) -> int:
 def failure(error: BaseException, identifier: bytes | msgspec.Raw = _NULL, request_id: str = "") -> Failed:
     """The error response for what a call raised.
 
-    Anything but a NetsvcError with an entry in CODES becomes an internal error that says nothing but the request id.
+    Anything but a NetsvcError with an entry in CODES becomes an internal error that reveals only the request id.
     """
     code, message = CODES.get(type(error), (INTERNAL_ERROR, "internal error"))
     data: Any
@@ -221,7 +220,7 @@ def failure(error: BaseException, identifier: bytes | msgspec.Raw = _NULL, reque
 
 
 def request(identifier: int, method: str, params: bytes | msgspec.Raw, deadline: float) -> bytes:
-    """A call of ours: its method (a plain name), the JSON text of its params (empty: none), and the seconds that we wait for its answer."""
+    """A call of ours: its method (a plain name), the JSON text of its params (empty: none), and the seconds for which we wait for its answer."""
     given = b',"params":%b' % params if params else b""
     return b'{"jsonrpc":"2.0","id":%d,"method":"%b"%b,"deadline":%.3f}' % (identifier, method.encode(), given, deadline)
 

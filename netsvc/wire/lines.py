@@ -1,4 +1,4 @@
-"""Messages in lines: UTF-8, ended by a line feed (https://jsonlines.org); a carriage return before it is taken for part of the end."""
+"""Messages in lines: UTF-8, ended by a line feed (https://jsonlines.org); a carriage return before it counts as part of the end."""
 
 from netsvc.errors import Malformed, NetsvcError, TooLarge
 
@@ -6,17 +6,17 @@ __all__ = ["LineReader", "line_frame"]
 
 
 def line_frame(message: bytes) -> bytes:
-    """A JSON text as one line. Outside of its strings, where none can be, a line feed is but a space."""
+    """A JSON text as one line. Strings cannot contain a line feed, and elsewhere it is only a space."""
     if b"\n" in message:
         message = message.replace(b"\n", b" ")
     return message + b"\n"
 
 
 class LineReader:
-    """Takes bytes, gives the lines in them, one by one: what nobody has asked for yet stays as the bytes that it came as.
+    """Takes bytes and gives the lines in them one by one: what has not been asked for yet stays as received.
 
-    :param most: bytes of a line. Of a longer one nothing is kept, and nothing that follows is read.
-    :ivar over: nothing that follows is read.
+    :param most: the most bytes of a line. Nothing of a longer one is kept, and nothing after it is read.
+    :ivar over: nothing further is read.
     """
 
     __slots__ = ("_at", "_begun", "_data", "_ended", "_most", "over")
@@ -25,28 +25,28 @@ class LineReader:
         self._most = most
         self._data = b""
         self._at = 0
-        # A line whose end is not there. Not a list: pieces of one byte would take fifty times their size.
+        # A line whose end has not arrived. Not a list: pieces of one byte would take fifty times their size.
         self._begun: bytes | bytearray = b""
         self._ended = False
         self.over = False
 
     @property
     def begun(self) -> bool:
-        """There is a line whose end is not there, and all before it was asked for."""
+        """There is a line whose end has not arrived, and all before it have been asked for."""
         return bool(self._begun)
 
     def feed(self, data: bytes) -> None:
-        """Take what has come."""
+        """Take what has arrived."""
         if not self.over:
             self._data = self._data[self._at :] + data if self._at < len(self._data) else data
             self._at = 0
 
     def end(self) -> None:
-        """The other end has stopped sending: what was begun counts as a line."""
+        """The other end has stopped sending: an unfinished line counts as complete."""
         self._ended = True
 
     def next(self) -> str | NetsvcError | None:
-        """The next line, without those that are empty; an error in the place of one that cannot be read; None if there is none yet."""
+        """The next line, skipping empty ones; an error in place of one that cannot be read; None if there is none yet."""
         while not self.over:
             end = self._data.find(b"\n", self._at)
             self._add(self._data[self._at :] if end < 0 else self._data[self._at : end])

@@ -1,6 +1,6 @@
 """RFC 6455 as values: the server's half of the handshake, frames to send, and a reader of what clients send.
 
-No transport and no clock here. No extension is spoken, so all reserved bits are refused; `netsvc.wire.deflate` speaks one.
+No transport and no clock here. No extension is supported here, so all reserved bits are refused; `netsvc.wire.deflate` adds one.
 """
 
 import codecs
@@ -14,7 +14,7 @@ from netsvc.errors import InvalidRequest
 
 try:
     from websockets.speedups import apply_mask
-except ImportError:  # pragma: no cover - the wheel of websockets without its C part
+except ImportError:  # pragma: no cover - websockets without its C extension
 
     def apply_mask(data: bytes, mask: bytes) -> bytes:  # type: ignore[misc]  # the same as the C function, for bytes only
         """XOR with the repeated mask, three to ten times slower than in C."""
@@ -48,9 +48,9 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN = 0x80
 _MASKED = 0x80
 _SMALL = 125  # the longest payload whose length fits the second byte; also the longest of a control frame
-_MOST = 64  # events that are given at once
-_LARGE = 4096  # bytes or characters of a message behind which nothing more is given at once
-_TINY = 1024  # fragments that are shorter cost more to read than they bring
+_MOST = 64  # events returned at once
+_LARGE = 4096  # bytes or characters of a message after which nothing more is returned at once
+_TINY = 1024  # shorter fragments cost more to read than they bring
 _TEXT_HEADERS = tuple(bytes((_FIN | TEXT, size)) for size in range(_SMALL + 1))
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
@@ -64,9 +64,9 @@ class CloseReason(NamedTuple):
 
 
 class BadHandshake(InvalidRequest):
-    """The request does not open a WebSocket by section 4.2.1.
+    """The request does not open a WebSocket as section 4.2.1 requires.
 
-    :param status: the HTTP status to answer with: 426 if another version (or an upgrade at all) is what is missing, else 400. Section 4.4
+    :param status: the HTTP status to answer with: 426 if the version is wrong (or there is no upgrade at all), else 400. Section 4.4
         asks for ``Sec-WebSocket-Version: 13`` in that answer.
     """
 
@@ -76,17 +76,17 @@ class BadHandshake(InvalidRequest):
 
 
 def accept_key(key: bytes) -> bytes:
-    """Give the ``Sec-WebSocket-Accept`` that answers a ``Sec-WebSocket-Key`` (section 4.2.2, step 5.4)."""
+    """Return the ``Sec-WebSocket-Accept`` that answers a ``Sec-WebSocket-Key`` (section 4.2.2, step 5.4)."""
     return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def check_handshake(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Check the client's half of the handshake (section 4.2.1) and give the ``Sec-WebSocket-Accept`` value.
+    """Check the client's half of the handshake (section 4.2.1) and return the ``Sec-WebSocket-Accept`` value.
 
-    HTTP version, Host and Origin are the channel's to check.
+    The channel checks HTTP version, Host and Origin.
 
     :param method: the request's method.
-    :param headers: all of the request's, names in lower case.
+    :param headers: all fields of the request, names in lower case.
     :raises BadHandshake: naming the header at fault.
     """
     upgrade, connection, versions, keys = [], [], [], []
@@ -140,7 +140,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Make a Close frame (section 5.5.1); `reason` is cut to 123 bytes between characters. Code 1005 stands for no code: an empty body."""
+    """Make a Close frame (section 5.5.1); `reason` is cut to 123 bytes between characters. Code 1005 means no code: an empty body."""
     if code == 1005:
         return frame(CLOSE, b"")
     text = reason.encode("utf-8", "replace")[: _SMALL - 2]
@@ -155,7 +155,7 @@ def xor_mask(data: bytes, mask: bytes) -> bytes:
 
 
 class ProtocolViolation(Exception):
-    """The client broke the protocol: `close` says how to answer it. Within codecs only; a reader gives it as FAIL."""
+    """The client broke the protocol: `close` says how to answer it. Used within codecs only; a reader reports it as FAIL."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
@@ -166,11 +166,11 @@ class PartialMessage:
     """A data message that has begun and not yet ended.
 
     :ivar opcode: TEXT or BINARY.
-    :ivar remaining: bytes of the present frame that are still to come.
-    :ivar mask: of the present frame, turned so that it starts at the next byte.
-    :ivar final: the present frame is the last.
-    :ivar received: bytes of payload that have come, as the client sent them.
-    :ivar begun: for whoever bounds the time that it takes.
+    :ivar remaining: bytes of the current frame that are still to come.
+    :ivar mask: of the current frame, rotated to start at the next byte.
+    :ivar final: the current frame is the last.
+    :ivar received: bytes of payload received so far, as the client sent them.
+    :ivar begun: when it began, for whoever bounds the time that it takes.
     """
 
     __slots__ = ("_decoder", "begun", "data", "final", "mask", "opcode", "received", "remaining")
@@ -179,7 +179,7 @@ class PartialMessage:
         self.opcode = opcode
         # One bytearray, not a list of pieces: a million fragments of one byte take a million bytes.
         self.data = bytearray()
-        # Fed with each piece only to find the first byte that cannot be UTF-8 as soon as it is there (section 8.1).
+        # Fed with each piece only to find the first byte that cannot be UTF-8 as soon as it arrives (section 8.1).
         self._decoder = _Utf8Decoder() if opcode == TEXT else None
         self.received = 0
         self.begun: float | None = None
@@ -188,10 +188,10 @@ class PartialMessage:
         self.final = False
 
     def add(self, masked: bytes) -> None:
-        """Take the next bytes of the present frame.
+        """Take the next bytes of the current frame.
 
-        :raises UnicodeDecodeError: what is there cannot become UTF-8.
-        :raises ProtocolViolation: what is there cannot become a message.
+        :raises UnicodeDecodeError: what has arrived cannot become UTF-8.
+        :raises ProtocolViolation: what has arrived cannot become a message.
         """
         size = len(masked)
         self.received += size
@@ -201,34 +201,34 @@ class PartialMessage:
         self.mask = self.mask[turn:] + self.mask[:turn]
 
     def _keep(self, piece: bytes, last: bool) -> None:
-        """Take the next unmasked bytes; `last`: no more come."""
+        """Take the next unmasked bytes; `last`: there are no more."""
         if self._decoder is not None:
             self._decoder.decode(piece, last)
         self.data += piece
 
     def value(self) -> str | bytes:
-        """Give the whole message: TEXT as str, BINARY as bytes."""
+        """Return the whole message: TEXT as str, BINARY as bytes."""
         return self.data.decode() if self.opcode == TEXT else bytes(self.data)
 
     def overhead(self) -> int:
-        """What the whole message cost beyond its length; see FrameReader."""
+        """What the whole message costs beyond its length; see FrameReader."""
         return 0
 
 
 class FrameReader:
     """Turns what a client sends into messages, strictly by RFC 6455.
 
-    :param max_message: the longest message, in bytes of payload over all its fragments. Announcing more is a violation (1009) before any byte
-        of it is kept, so that a reader never holds more than this and a header.
-    :param max_overhead: the most `overhead`; more is a violation (1008).
-    :ivar overhead: frames that were read since whoever wants to bound their rate set it to 0: control frames, and fragments too short to be
-        worth it.
-    :ivar pending: bytes that are not read yet: the beginning of a header or of a control frame, or what was too much for one `feed`.
+    :param max_message: the longest message, in bytes of payload over all its fragments. Announcing more is a violation (1009) before any of its bytes
+        are kept, so that a reader never holds more than this and a header.
+    :param max_overhead: the largest `overhead`; more is a violation (1008).
+    :ivar overhead: the number of control frames and tiny fragments read since it was last set to 0 by whoever bounds
+        their rate.
+    :ivar pending: bytes that have not been read yet: the beginning of a header or of a control frame, or what was too much for one `feed`.
     """
 
     __slots__ = ("_deaf", "_max_overhead", "_message", "_small", "max_message", "overhead", "pending")
 
-    #: The bits of a frame's first byte that must be zero; an extension that is negotiated takes its own away.
+    #: The bits of a frame's first byte that must be zero; an extension that is negotiated removes its own.
     reserved_bits: ClassVar[int] = 0x70
 
     def __init__(self, max_message: int, max_overhead: int = 1 << 30) -> None:
@@ -246,14 +246,14 @@ class FrameReader:
         return self._message
 
     def feed(self, data: bytes) -> list[tuple[int, Any]]:
-        """Take the next bytes of the stream and give what is complete, in order.
+        """Take the next bytes of the stream and return what is complete, in order.
 
         Each is ``(TEXT, str)``, ``(BINARY, bytes)``, ``(PING, bytes)``, ``(PONG, bytes)``, ``(CLOSE, CloseReason)`` with code 1005 if the
-        client gave none, or, as the last, ``(FAIL, CloseReason)``: the connection is to be failed with this code (section 7.1.7). After CLOSE
+        client gave none, or, as the last, ``(FAIL, CloseReason)``: the connection must be failed with this code (section 7.1.7). After CLOSE
         or FAIL everything is ignored. Raises nothing, whatever the bytes.
 
-        However much there is, what is given at once is small, for it may have to wait, and as objects it is many times as large: while
-        `pending` is not empty, feed b"" for more, until nothing is given.
+        However much there is, little is returned at once, since it may have to wait, and as objects it is many times as large: while
+        `pending` is not empty, feed b"" for more, until nothing is returned.
         """
         events: list[tuple[int, Any]] = []
         if self.pending:
@@ -262,7 +262,7 @@ class FrameReader:
         position = 0
         size = len(data)
         small = self._small
-        # Between fragments and after the end nothing is an ordinary message.
+        # Between fragments and after the end there are no ordinary messages.
         ordinary = self._message is None and not self._deaf
         try:
             while position < size and len(events) < _MOST:
@@ -294,7 +294,7 @@ class FrameReader:
         self._message = None
 
     def _read_frame(self, data: bytes, position: int, events: list[tuple[int, Any]]) -> int:
-        """Read one frame, or the rest of one, or what is there of one. Return where the next begins."""
+        """Read one frame, or the rest of one, or what has arrived of one. Return where the next begins."""
         if self._deaf:
             return len(data)
         message = self._message

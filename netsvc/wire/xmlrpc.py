@@ -1,7 +1,7 @@
 """XML-RPC: documents to calls, results and errors to documents (http://xmlrpc.com/spec.md, and the customs that grew around it).
 
 Reading is done by expat with handlers that take the grammar of a call and nothing else: a document type declaration is refused, so
-there are no entities to define, and nothing outside of the document is ever asked for. The standard library's xmlrpc.client has
+there are no entities to define, and nothing outside the document is ever fetched. The standard library's xmlrpc.client has
 neither bounds nor opinions (unknown elements pass, a later member replaces an earlier one), and brings an HTTP client along.
 """
 
@@ -22,7 +22,7 @@ from netsvc.wire.jsonrpc import CODES, INTERNAL_ERROR
 __all__ = ["Inexpressible", "MethodCall", "XmlRpc", "fault_of"]
 
 ENCODINGS: Final = frozenset(("utf-8", "us-ascii", "iso-8859-1", "utf-16", "utf-16le", "utf-16be"))
-"""What a document may be written in: all that expat reads by itself; others would be any codec that Python has."""
+"""What a document may be written in: those that expat reads by itself; allowing others would admit any codec that Python has."""
 
 INT_RANGE: Final = range(-(2**31), 2**31)
 LONG_RANGE: Final = range(-(2**63), 2**63)
@@ -33,7 +33,7 @@ _DATE = re.compile(r"\d{4}(-?)\d\d\1\d\dT\d\d(:?)\d\d\2\d\d(\.\d{1,6})?(Z|[+-]\d
 _BOOLEANS = {"0": False, "1": True}
 _XML_SPACE = " \t\r\n"
 
-# Neither may an XML 1.0 document hold these characters, nor can it name them: &#0; is as wrong as the character.
+# An XML 1.0 document may neither contain these characters nor refer to them: &#0; is as wrong as the character.
 _IMPOSSIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
@@ -48,7 +48,7 @@ class MethodCall(msgspec.Struct, frozen=True):
 
 
 class Inexpressible(NetsvcError):
-    """The procedure has been carried out, and its result has something that XML-RPC has no way to say."""
+    """The procedure has been carried out, but its result contains something that XML-RPC cannot express."""
 
 
 class XmlRpc:
@@ -57,7 +57,7 @@ class XmlRpc:
     :param nil: ``nil`` is a type; without it neither a param nor a result may be null.
     :param i8: ``i8`` is a type; without it integers have 32 bits.
     :param depth: how deep arrays and structs may be nested.
-    :param values: how many values one call may have, those inside of others included.
+    :param values: how many values one call may have, nested ones included.
     """
 
     def __init__(self, nil: bool, i8: bool, depth: int, values: int) -> None:
@@ -66,12 +66,12 @@ class XmlRpc:
         self.values = values
 
     def read_call(self, document: bytes, charset: str | None = None) -> MethodCall:
-        """The call that a document is.
+        """The call in a document.
 
         :param charset: that of the Content-Type; it wins over what the document declares, and only a byte order mark wins over it (RFC 7303, 3).
-        :raises Malformed: no well-formed XML, a document type declaration, an encoding that is not read, nested too deeply.
-        :raises InvalidRequest: XML, and no call.
-        :raises InvalidParams: a value that is not of its type, a type that is off, a struct with the same member twice.
+        :raises Malformed: not well-formed XML, a document type declaration, an unsupported encoding, nested too deeply.
+        :raises InvalidRequest: XML, but not a call.
+        :raises InvalidParams: a value that is not of its type, a type that is turned off, a struct with the same member twice.
         :raises TooLarge: too many values.
         """
         if charset is not None:
@@ -93,7 +93,7 @@ class XmlRpc:
         return reader.call()
 
     def result(self, value: Any) -> bytes:
-        """The response with a result: of the types that `msgspec.to_builtins` gives, and datetime and bytes.
+        """The response with a result, made of the types that `msgspec.to_builtins` gives, and datetime and bytes.
 
         :raises Inexpressible: an integer beyond what can be sent; null where `nil` is off; nested too deeply.
         """
@@ -138,7 +138,7 @@ class XmlRpc:
         elif isinstance(value, float) and isfinite(value):
             put(f"<value><double>{value!r}</double></value>")
         else:
-            # Infinities and what is no number are null here because they are in JSON.
+            # Infinities and NaN are null here because they are null in JSON.
             assert value is None or isinstance(value, float), type(value)
             if "nil" in self.off:
                 raise Inexpressible("the result has a null, and [rpc] xmlrpc_nil is off")
@@ -155,7 +155,7 @@ class XmlRpc:
 
 
 def fault_of(error: NetsvcError) -> tuple[int, str]:
-    """Code and text of the fault that an error is: the code is that of JSON-RPC."""
+    """Code and text of the fault for an error; the code is that of JSON-RPC."""
     if isinstance(error, ProviderError):
         return error.code, error.message
     code, message = CODES.get(type(error), (INTERNAL_ERROR, "internal error"))
@@ -163,12 +163,12 @@ def fault_of(error: NetsvcError) -> tuple[int, str]:
 
 
 def _escaped(text: str) -> str:
-    """Text as character data. What XML cannot hold becomes U+FFFD: one such message must not make a room's history unreadable."""
+    """Text as character data. What XML cannot hold becomes U+FFFD: such a message must not make a room's history unreadable."""
     return _IMPOSSIBLE.sub("\ufffd", text).translate(_ESCAPES)
 
 
 def _date_text(moment: datetime) -> str:
-    """In UTC if it has a time zone, to the second: more is not in the specification, and clients fail over it."""
+    """In UTC if it has a time zone, to the second: the specification has no fractions, and clients fail on them."""
     if moment.tzinfo is not None:
         try:
             moment = moment.astimezone(UTC)
@@ -199,12 +199,12 @@ _SEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "array": ("data",),
     "member": ("name", "value"),
 }
-# Those that hold any number of one.
+# Those that hold any number of one element.
 _REPEATED: Final[Mapping[str, str]] = {"params": "param", "data": "value", "struct": "member"}
 
 
 class _Element:
-    """An element that is open: the text in it so far, and what its children came to."""
+    """An element that is open: the text in it so far, and the values of its children."""
 
     __slots__ = ("items", "name", "text")
 
@@ -231,7 +231,7 @@ class _CallReader:
         return call
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        """An element begins: only what may stand there does."""
+        """An element begins: only one that is allowed there."""
         parent = self._open[-1]
         inside, items = parent.name, parent.items
         if inside == "value":
@@ -257,7 +257,7 @@ class _CallReader:
         self._open[-1].text.append(data)
 
     def end(self, name: str) -> None:
-        """An element is complete: its parent gets what it came to."""
+        """An element is complete: its parent gets its value."""
         element = self._open.pop()
         text = "".join(element.text)
         if name not in _TEXTUAL and text.strip(_XML_SPACE) and (name != "value" or element.items):
@@ -311,7 +311,7 @@ def _struct(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return struct
 
 
-# Each gives None for a text that is not of the type.
+# Each returns None for a text that is not of the type.
 
 
 def _int(text: str) -> int | None:

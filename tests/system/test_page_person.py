@@ -102,7 +102,7 @@ class PersonTests(PageCase):
         """Who follows a link to a secret room, and then signs in, is in that room."""
         self.as_("cara").call("room.set", room=self.room, access="secret", create=True)
         page = self.open("zoe")
-        self.see(page.locator("#room-problem"), re.compile("not there"))
+        self.see(page.locator("#room-problem"), re.compile("does not exist"))
         self.be(page, "cara")
         self.see(page.locator("#rows .notice"), re.compile("made this room secret"))
         expect(page).to_have_url(re.compile(f"/chat/{self.room}/$"))

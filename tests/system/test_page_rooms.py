@@ -281,7 +281,7 @@ class RoomsTests(PageCase):
         page.get_by_role("button", name="Save").click()
         self.see(other.locator("#rows > .notice").last, re.compile("made this room secret"))
         stranger = self.open("olga")
-        self.see(stranger.locator("#room-problem"), re.compile("not there"))
+        self.see(stranger.locator("#room-problem"), re.compile("does not exist"))
         expect(stranger.locator("#rows .text")).to_have_count(0)
         other.click("#open-info")
         expect(other.locator("#info-access")).to_be_disabled()
