@@ -75,7 +75,7 @@ def _value(text: str) -> Any:
 @click.argument("arguments", nargs=-1, metavar="[JSON | NAME=JSON]...")
 @server_options
 @_deadline
-@click.option("--key", help="An idempotency key (a UUID): calling again with it has no further effect. A call that gets no answer is repeated.")
+@click.option("--key", help="An idempotency key (a UUID): calling again with it has no further effect. With it, a call that gets no answer is repeated.")
 @click.option("--parts", is_flag=True, help="Print parts of the result as they arrive, then the result: lines of JSON.")
 @_form
 def call(method: str, arguments: tuple[str, ...], server: ServerChoice, deadline: float, key: str | None, parts: bool, as_json: bool | None) -> None:

@@ -434,7 +434,7 @@ class _Pending(Call):
         self.result.cancel()
 
     def answers(self) -> None:
-        """The answer is given now, and what is to follow it follows. Whatever comes later has nothing to wait for."""
+        """The answer is given now: let whatever waits for it follow. What comes later has nothing to wait for."""
         self._over = True
         for then in self._behind:
             self._caller.after_answer(then)
