@@ -1,3 +1,3 @@
-"""Operation: systemd notification, logs, health."""
+"""Operation: start and stop, signals, systemd notification, logs, health."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Starting the parts of the daemon one after the other, and stopping them in the opposite order.
+"""Starting the parts of the daemon one after another, and stopping them in the opposite order.
 
 Twisted's own MultiService starts and stops all its children at once. Here a part may rely on those named before it: the store is
 open before a listener accepts, and the last answer is written before the store closes.
@@ -29,7 +29,7 @@ class _Part(NamedTuple):
 
 
 def _advice(error: CannotListenError) -> str:
-    """What to do where the system's reason does not tell: only root may open the low ports."""
+    """What to do where the system's reason does not say it: only root may open low ports."""
     low = isinstance(error.port, int) and error.port < 1024 and isinstance(error.socketError, PermissionError)
     return "; have systemd open a port below 1024 (netsvc.socket), or choose another" if low else ""
 
@@ -51,13 +51,13 @@ def start_error(name: str, failure: Failure, deadline: float) -> StartError:
 
 
 class OrderedServices(MultiService):
-    """Named services, started in the order added and stopped in reverse, each waited for, no longer than its deadline.
+    """Named services, started in the order added and stopped in reverse; each is waited for until its deadline at most.
 
     A service whose ``startService`` returns a Deferred is up when that fires. One that fails, or that is cancelled because it was too
-    slow, is stopped like those before it, so its ``stopService`` must do for one that is half up.
+    slow, is stopped like those before it, so its ``stopService`` must cope with a service that is half up.
 
     :param clock: for the deadlines.
-    :param progress: told in one line what is being waited for, and for how many seconds at most.
+    :param progress: is told in one line what is being waited for, and for how many seconds at most.
     """
 
     _log = Logger()
@@ -78,12 +78,12 @@ class OrderedServices(MultiService):
         self._parts[name] = _Part(service, start_deadline, stop_deadline)
 
     def startService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
-        """Start all. StartError: one would not; then everything has been stopped again. CancelledError: `stopService` came in between."""
+        """Start all. StartError: one did not start, and everything has been stopped again. CancelledError: `stopService` was called meanwhile."""
         Service.startService(self)
         return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
-        """Stop what has been started, a start that is under way included. Never fails: what goes wrong is logged."""
+        """Stop what has been started, including a start under way. Never fails: what goes wrong is logged."""
         Service.stopService(self)
         if self._stopping is not None:
             waiter: Deferred[None] = Deferred()

@@ -1,7 +1,7 @@
-"""The daemon as a twistd application: what lies between twistd and the parts that netsvc is built of.
+"""The daemon as a twistd application: the layer between twistd and the parts of netsvc.
 
-twistd knows neither a start that takes time nor one that fails late: it would report success, log a traceback and stay up, or exit 0.
-`Daemon` sees to it that whoever started the process, a terminal, a script, twistd's own parent process or systemd, learns the truth.
+twistd has no notion of a start that takes time or fails late: it would report success, log a traceback and stay up, or exit 0.
+`Daemon` makes sure that whoever started the process, a terminal, a script, twistd's own parent process or systemd, learns the truth.
 """
 
 import gc
@@ -28,15 +28,15 @@ from netsvc.ops.timers import follow_clock
 __all__ = ["Daemon", "ExitStatus", "StatusPipe"]
 
 COLLECTOR_THRESHOLDS = (20_000, 20, 50)
-"""When Python looks for garbage in cycles. Its own 700 new objects come by several times a millisecond while thousands of posts or
-connections, none of them garbage, wait for their turn: with these a fifth more posts were acked (docs/decisions/0010)."""
+"""When Python looks for garbage in cycles. Python's default of 700 new objects is reached several times a millisecond while thousands of
+posts or connections, none of them garbage, wait for their turn: with these thresholds a fifth more posts were acked (docs/decisions/0010)."""
 
 EXTENSION = 5.0
 """Seconds asked of systemd beyond a step's own deadline."""
 
 
 def calm_collector() -> None:
-    """What is there once the daemon is up stays: collect once, look at it never again, and look for garbage less often."""
+    """Objects that exist once the daemon is up are permanent: collect once, then freeze them, and look for garbage less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
@@ -62,7 +62,7 @@ class ExitStatus:
 class StatusPipe:
     """How a daemonized twistd tells its waiting parent, the command the operator typed, whether the start succeeded.
 
-    twistd would say so before the parts are up. This takes the pipe over from its options and answers later.
+    twistd would say so before the parts are up. This takes over the pipe from its options and answers later.
     """
 
     def __init__(self, options: MutableMapping[str, Any]) -> None:
@@ -89,9 +89,9 @@ class Daemon(Service):
     :param services: the parts.
     :param options: twistd's own options, ``options.parent`` in a makeService.
     :param observer: what twistd is to log with, None to leave that alone.
-    :param health: told when the daemon serves and when it drains.
-    :param describe: one line on what is served and where, asked once everything is up.
-    :param stderr: where the one line goes that says why a start failed.
+    :param health: is told when the daemon serves and when it drains.
+    :param describe: gives one line on what is served and where; asked once everything is up.
+    :param stderr: gets the one line that says why a start failed.
     """
 
     _log = Logger()
@@ -136,7 +136,7 @@ class Daemon(Service):
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> "Deferred[None]":  # noqa: N802 - Twisted's name
-        """Take no more work, then stop the parts. Never fails."""
+        """Accept no more work, then stop the parts. Never fails."""
         Service.stopService(self)
         self._health.draining()
         self._watchdog.stop()

@@ -1,4 +1,4 @@
-"""Whether the daemon lives and whether it is ready for clients."""
+"""Whether the daemon is alive and whether it is ready for clients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,16 +12,16 @@ from netsvc.errors import NetsvcError
 __all__ = ["Health"]
 
 MAX_AGE = 1.0
-"""Seconds that a probe's outcome serves further questions (PROTOCOL: at most a second old)."""
+"""For how many seconds a probe's outcome is reused (docs/protocol.md: at most a second old)."""
 
 PROBE_DEADLINE = 5.0
-"""Seconds that the store has to answer a probe."""
+"""How many seconds the store has to answer a probe."""
 
 
 class Health:
     """Answers ``/healthz`` and ``/readyz`` and the watchdog, as (HTTP status, JSON object).
 
-    However many ask at once, the store sees one probe at a time and at most one a second.
+    However many clients ask at once, the store gets one probe at a time and at most one a second.
 
     :param clock: for age and deadline.
     :param probe: proves that a write would succeed now (IStore.probe).
@@ -53,7 +53,7 @@ class Health:
         return self._clock.seconds() - self._started
 
     def live(self) -> tuple[int, dict[str, Any]]:
-        """Liveness. That it is answered shows that the reactor turns; it asks nobody else. Uptime is in seconds."""
+        """Liveness. An answer shows that the reactor turns; nothing else is asked. Uptime is in seconds."""
         return 200, {"status": "ok", "uptime": round(self.uptime(), 3)}
 
     def ready(self) -> "Deferred[tuple[int, dict[str, Any]]]":
@@ -63,18 +63,18 @@ class Health:
         return self._fresh().addCallback(lambda _: self._readiness())
 
     def answers(self) -> "Deferred[bool]":
-        """True if the store answered in time, be it with an error; the watchdog's question."""
+        """True if the store answered in time, even with an error; the watchdog's question."""
         return self._fresh().addCallback(lambda _: self._answered)
 
     def _readiness(self) -> tuple[int, dict[str, Any]]:
-        if not self._serving:  # the stop began while the store was asked
+        if not self._serving:  # the stop began while the store was being asked
             return 503, {"status": self._reason}
         if self._fault:
             return 503, {"status": "store unavailable", "detail": self._fault}
         return 200, {"status": "ready"}
 
     def _fresh(self) -> "Deferred[None]":
-        if self._probed is not None and 0 <= self._clock.seconds() - self._probed <= MAX_AGE:  # less than 0: the clock was set back
+        if self._probed is not None and 0 <= self._clock.seconds() - self._probed <= MAX_AGE:  # negative: the clock was set back
             return succeed(None)
         waiter: Deferred[None] = Deferred()
         if self._waiting is not None:

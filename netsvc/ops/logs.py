@@ -27,10 +27,10 @@ LogFormat = Literal["text", "json"]
 LogLevelName = Literal["debug", "info", "warn", "error"]
 
 REPEATED_AFTER = 60.0
-"""Seconds for which a line that clients can cause without end is not written again."""
+"""For how many seconds a line that clients can cause endlessly is not written again."""
 
 FIELDS = ("identity", "room", "peer", "request_id")
-"""Whom an event concerns."""
+"""The fields that say whom an event concerns."""
 
 _LEVELS = {level: number for number, level in enumerate((LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical))}
 _NAMES = {LogLevel.critical: "fatal"}
@@ -39,11 +39,11 @@ _COLOURS = {LogLevel.debug: "2", LogLevel.warn: "33", LogLevel.error: "31", LogL
 
 _QUIET_FORMATS = ("Starting factory", "Stopping factory", "EMFILE recovery", "Re-reserving EMFILE")
 _REPEATED_FORMATS = ("EMFILE encountered", "Could not accept new connection")
-"""What Twisted says of connections that it cannot accept, as often as clients try."""
+"""What Twisted logs about connections that it cannot accept, each time clients try."""
 _QUIET_NAMESPACES = ("twisted.internet.base", "twisted.scripts.", "twisted.application.")
 _QUIET_LEGACY = (" starting on ", " Closed)", "Starting protocol", "Stopping protocol", "Unable to write to plugin cache")
 
-# What could start a new line, move a terminal's cursor or turn the reading direction: shown, not obeyed.
+# Characters that could start a new line, move a terminal's cursor or change the reading direction: shown, not obeyed.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROLS |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 _CONTROLS[ord("\n")], _CONTROLS[ord("\t")] = "\\n", "\\t"
@@ -68,7 +68,7 @@ def _is_legacy(event: LogEvent) -> bool:
 
 
 def _level(event: LogEvent) -> Any:
-    """The event's level; what Twisted says at every start and stop counts as debug."""
+    """The event's level; what Twisted logs at every start and stop counts as debug."""
     level = event.get("log_level", LogLevel.info)
     if level is LogLevel.info:
         template = event.get("log_format") or ""
@@ -115,7 +115,7 @@ def text_line(event: LogEvent, *, timestamp: bool = True, colour: bool = False) 
 
 
 def json_line(event: LogEvent) -> str:
-    """An event for programs: ``time``, ``level``, ``namespace``, ``message``, whatever else the event holds of plain values, ``traceback``."""
+    """An event for programs: ``time``, ``level``, ``namespace``, ``message``, any other plain values of the event, ``traceback``."""
     message, trace = _message_and_trace(event)
     line: dict[str, Any] = {
         "time": _timestamp(event.get("log_time", 0.0)),
@@ -141,8 +141,8 @@ def json_line(event: LogEvent) -> str:
 class LineObserver:
     """Writes each event of a level or above to a text stream, at once.
 
-    :param stream: takes str, has ``flush``.
-    :param level: the least level written.
+    :param stream: a text stream with ``flush``.
+    :param level: the lowest level written.
     :param journal: the stream is read by journald: each line begins with its priority (sd-daemon(3)) instead of the time.
     """
 
@@ -152,7 +152,7 @@ class LineObserver:
         self._least = _LEVELS[LogLevel.lookupByName(level)]
         self._journal = journal
         self._last_written: dict[str, float] = {}
-        """When each line that clients can cause without end was written last: its template to the event's time."""
+        """When each line that clients can cause endlessly was last written: its template to the event's time."""
         self._colour = not journal and "NO_COLOR" not in os.environ and getattr(stream, "isatty", lambda: False)()
 
     def __call__(self, event: LogEvent) -> None:

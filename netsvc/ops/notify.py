@@ -1,7 +1,7 @@
-"""Telling systemd how the daemon is: sd_notify(3) without libsystemd.
+"""Telling systemd about the daemon's state: sd_notify(3) without libsystemd.
 
 The protocol is one datagram of ``NAME=value`` lines to the socket that ``$NOTIFY_SOCKET`` names. Nothing here ever raises into the
-daemon: a manager that does not listen is logged once and no reason to stop serving.
+daemon: a manager that does not listen is logged once and is no reason to stop serving.
 """
 
 import os
@@ -20,9 +20,9 @@ MICROSECONDS = 1_000_000
 
 
 def address(environ: Mapping[str, str]) -> str | None:
-    """Where to notify: the path in ``$NOTIFY_SOCKET``, an abstract one (``@name``) in the form that the kernel takes (leading NUL).
+    """Where to notify: the path in ``$NOTIFY_SOCKET``, an abstract one (``@name``) in the form that the kernel expects (leading NUL).
 
-    :return: None if there is none or it is of a kind (``vsock:…``) that is not spoken here.
+    :return: None if there is none or its kind (``vsock:…``) is not supported.
     """
     path = environ.get("NOTIFY_SOCKET", "")
     if path.startswith("@"):
@@ -31,7 +31,7 @@ def address(environ: Mapping[str, str]) -> str | None:
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
-    """Seconds within which the manager wants a sign of life (``$WATCHDOG_USEC``), None if it wants none from the process `pid`."""
+    """Seconds within which the manager wants a sign of life (``$WATCHDOG_USEC``), None if it expects none from the process `pid`."""
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     try:
@@ -47,13 +47,13 @@ def message(**variables: str | int) -> bytes:
 
 
 def send_datagram(path: str, data: bytes) -> None:
-    """Send `data` to the Unix datagram socket at `path` without ever waiting. OSError: nobody listens there, or its queue is full."""
+    """Send `data` to the Unix datagram socket at `path` without ever waiting. OSError: nothing listens there, or its queue is full."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
         sender.sendto(data, path)
 
 
 class Notifier:
-    """What the daemon says of itself to the manager that started it; silent where there is none.
+    """What the daemon reports to the manager that started it; silent if there is none.
 
     :param path: from `address`; None makes every method do nothing.
     :param send: how a datagram is sent.
@@ -120,13 +120,13 @@ class Notifier:
 
 
 class Watchdog:
-    """Feeds the manager's watchdog for as long as the daemon really answers.
+    """Feeds the manager's watchdog as long as the daemon really answers.
 
-    Twice within the interval the store is asked; only an answer feeds it, so neither a stuck reactor nor a stuck store goes
-    unnoticed. An answer that is an error (a full disk) does feed it: a restart would not help and would end what still works.
+    The store is asked twice per interval; only an answer feeds the watchdog, so neither a stuck reactor nor a stuck store goes
+    unnoticed. An error (a full disk) is an answer: a restart would not help and would end what still works.
 
     :param clock: for the ticks.
-    :param probe: asks for an answer; True means that there was one, whatever it said. It has a deadline of its own.
+    :param probe: asks for an answer; True means that there was one, whatever it was. It has a deadline of its own.
     :param interval: seconds, from `watchdog_interval`; None feeds nothing.
     """
 
@@ -140,7 +140,7 @@ class Watchdog:
         self._loop.clock = clock
 
     def start(self) -> None:
-        """Feed now and from now on."""
+        """Feed now and regularly from now on."""
         if self._interval is not None and self._notifier.wanted:
             self._loop.start(self._interval / 2)
 

@@ -1,6 +1,6 @@
 """Keeping secrets out of what is written down.
 
-The code that logs is written not to mention secrets at all; this is the second line, for what comes from outside: a header in an
+The code that logs is written not to mention secrets at all; this is the second line of defence, for what comes from outside: a header in an
 exception's text, a password in a client's malformed JSON, a token in a query string.
 """
 
@@ -28,7 +28,7 @@ _SECRET = re.compile(
 
 
 def secret_name(name: str) -> bool:
-    """True if a field of this name holds a secret by the look of it."""
+    """True if a field of this name looks as if it held a secret."""
     return _SECRET_NAME.search(name) is not None
 
 

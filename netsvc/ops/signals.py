@@ -1,6 +1,6 @@
 """What the daemon does on signals.
 
-SIGTERM and SIGINT stop it in order; the process then exits 0, where twistd of itself would die of the same signal again (143).
+SIGTERM and SIGINT stop it in order; the process then exits 0, whereas twistd by itself would die of the same signal again (143).
 SIGHUP, which would kill a twistd, is survived.
 """
 
@@ -22,7 +22,7 @@ SetSignal = Callable[[int, Callable[[int, FrameType | None], None]], object]
 def install(reactor: IReactorCore, set_signal: SetSignal = signal.signal) -> None:
     """Take over SIGTERM, SIGINT and SIGHUP, now and once more when the reactor runs.
 
-    Now, because SIGHUP may come before the daemon is up; once more, because ``reactor.run`` installs handlers of its own.
+    Now, because SIGHUP may come before the daemon is up; once more, because ``reactor.run`` installs its own handlers.
     """
     from_threads = IReactorFromThreads(reactor)
 

@@ -1,7 +1,7 @@
-"""Timers that go on when the machine's clock is set back.
+"""Timers that keep running when the machine's clock is set back.
 
-The reactor reckons by the wall clock: what is to happen in a second is due at a time of day. After a clock has been set back by an hour it
-would happen an hour late, and so would pings, retention, the look for revoked logins and the answer to systemd's watchdog.
+The reactor goes by the wall clock: what is to happen in a second is due at a time of day. After the clock has been set back by an hour, it
+would happen an hour late, and so would pings, retention, the check for revoked logins and the answer to systemd's watchdog.
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ from twisted.logger import Logger
 __all__ = ["follow_clock"]
 
 TOLERANCE = 1.0
-"""Seconds by which the clock may go back before anything is done about it; it does so by a little all the time."""
+"""How many seconds the clock may go back before anything is done about it; it goes back a little all the time."""
 
 _log = Logger()
 
 
 def follow_clock(reactor: Any) -> None:
-    """From now on, bring all timers of a reactor forward by as much as its clock is found to have been set back.
+    """From now on, whenever a reactor's clock turns out to have been set back, bring all its timers forward by as much.
 
     :param reactor: its ``seconds``, which it looks at in each turn, is replaced.
     """
