@@ -1,4 +1,4 @@
-"""Where the server is, by which proxy it is reached, and as whom."""
+"""Where the server is, through which proxy it is reached, and with which credentials."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Address(NamedTuple):
 
     :ivar secure: with TLS.
     :ivar host: a name or an IP address, without brackets.
-    :ivar prefix: the path below which the server's own begin, without a slash at its end.
+    :ivar prefix: the path under which the server's own paths start, without a trailing slash.
     :ivar websocket: it was given as ``ws:`` or ``wss:``.
     """
 
@@ -33,7 +33,7 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """The parts of a URL like ``http://127.0.0.1:8080``; ``https:``, ``ws:`` and ``wss:`` are right as well.
+        """The parts of a URL like ``http://127.0.0.1:8080``; ``https:``, ``ws:`` and ``wss:`` work as well.
 
         :raises ValueError: it is none of these.
         """
@@ -45,7 +45,7 @@ class Address(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """``host:port`` as CONNECT and URLs have it."""
+        """``host:port`` as in CONNECT and URLs."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def url(self, path: str, *, websocket: bool = False) -> str:
@@ -57,7 +57,7 @@ class Address(NamedTuple):
 def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        # Asking for the port raises as well.
+        # Reading the port may raise, too.
         good = parts.scheme in schemes and parts.hostname and parts.port != 0 and url.isascii() and url.isprintable() and " " not in url
     except ValueError:
         good = False
@@ -67,18 +67,18 @@ def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
 
 
 class Credentials:
-    """As whom to call: by a token, as a user with a password, as a guest of some name, or as whoever the server takes us for.
+    """Who the caller is: by a token, a user with a password, a guest of some name, or whoever the server takes us for.
 
-    :raises ValueError: two of these at once, or what no header can carry.
+    :raises ValueError: two of these at once, or something that no header can carry.
     """
 
     __slots__ = ("authorization", "guest")
 
     def __init__(self, token: str | None = None, name: str | None = None, password: str | None = None) -> None:
         self.authorization: str | None = None
-        """The value of the header, None for none."""
+        """The value of the header, None to send none."""
         self.guest: str | None = None
-        """The guest's name to ask for, None for none."""
+        """The guest's name to ask for, None to ask for none."""
         if token is not None:
             if name is not None or password is not None:
                 raise ValueError("a token is enough: no name, no password")
@@ -101,7 +101,7 @@ class Credentials:
 class Proxy(NamedTuple):
     """An HTTP proxy that is asked to CONNECT.
 
-    :ivar secure: it is spoken to with TLS.
+    :ivar secure: the connection to it uses TLS.
     :ivar authorization: the value of Proxy-Authorization, None for none.
     """
 
@@ -114,7 +114,7 @@ class Proxy(NamedTuple):
     def parse(cls, url: str) -> "Proxy":
         """The parts of ``http://name:password@proxy:3128``.
 
-        :raises ValueError: it is no such URL; other kinds of proxies are not supported.
+        :raises ValueError: it is not such a URL; other kinds of proxies are not supported.
         """
         parts = _split(url if "://" in url else f"http://{url}", ("http", "https"), "http://proxy:3128")
         authorization = None
@@ -128,10 +128,10 @@ class Proxy(NamedTuple):
 
 
 def proxy_for(address: Address, environment: Mapping[str, str] | None = None) -> Proxy | None:
-    """The proxy that ``$https_proxy``, ``$http_proxy``, ``$all_proxy`` and ``$no_proxy`` ask for; none is asked for this computer itself.
+    """The proxy that ``$https_proxy``, ``$http_proxy``, ``$all_proxy`` and ``$no_proxy`` ask for; none is used for this computer itself.
 
     :param environment: the proxies by scheme, instead of the environment's.
-    :raises ValueError: what is there is no proxy that can be used.
+    :raises ValueError: what is given there is not a usable proxy.
     """
     if _is_here(address.host):
         return None

@@ -1,7 +1,7 @@
 """The client for programs on asyncio.
 
-Whatever a client does is decided by the same code as for Twisted, which needs no reactor, only something that tells the time and makes
-connections. Here that is an event loop of asyncio: none of Twisted's reactors is installed or run.
+All decisions are made by the same code as for Twisted. It needs no reactor, only something that tells the time and makes
+connections. Here that is an asyncio event loop; none of Twisted's reactors is installed or run.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class LoopGround:
 
 
 class _LoopCall(Call):
-    """A call of something that is provided, for functions of asyncio."""
+    """A call of a provided procedure, for asyncio functions."""
 
     __slots__ = ()
 
@@ -47,18 +47,18 @@ class _LoopCall(Call):
         try:
             await _awaited(self._caught_up())
         except CancelledError:
-            # As if the task had been cancelled, which is about to be.
+            # As if the task had been cancelled; it is about to be.
             raise asyncio.CancelledError from None
 
 
 class Client:
     """A netsvc to call, for coroutines of asyncio.
 
-    ``async with Client(url, token) as rpc: await rpc.math.add(2, 3)``. Every attribute that is not named here is the beginning of a
-    procedure's name. It belongs to the loop that runs when it is first used.
+    ``async with Client(url, token) as rpc: await rpc.math.add(2, 3)``. Every attribute that is not defined here begins a procedure's
+    name. The client belongs to the loop that runs when it is first used.
 
     :param url: see Target; the further parameters are those of Options.
-    :param token: to log in with, None for none.
+    :param token: to log in with, None to use none.
     """
 
     def __init__(self, url: str, token: str | None = None, **options: Unpack[Options]) -> None:
@@ -78,7 +78,7 @@ class Client:
 
     @property
     def state(self) -> State:
-        """How the WebSocket is doing."""
+        """The state of the WebSocket."""
         return self._remote.session.state
 
     @property
@@ -116,9 +116,9 @@ class Client:
         return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent, progress=progress), "")
 
     async def provide(self, name: str, function: Function, schema: Any = None) -> Provided:
-        """Provide a procedure to everybody, on the WebSocket, until the client is closed or what is returned is withdrawn; see Remote.provide.
+        """Provide a procedure to everybody, on the WebSocket, until the client is closed or the returned object withdrawn; see Remote.provide.
 
-        :param function: may be a coroutine function of asyncio.
+        :param function: may be an asyncio coroutine function.
         :raises CallFailed: the server does not allow it.
         """
 
@@ -132,15 +132,15 @@ class Client:
         return provided
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
-        """Call `listener` with the params of each notification `method`; gives what ends that."""
+        """Call `listener` with the params of each notification `method`; returns a function that ends that."""
         return self._remote.on(method, listener)
 
     def watch(self, watcher: Callable[[State], None]) -> Callable[[], None]:
-        """Call `watcher` with each new state of the WebSocket; gives what ends that."""
+        """Call `watcher` with each new state of the WebSocket; returns a function that ends that."""
         return self._remote.watch(watcher)
 
     async def open(self) -> None:
-        """Connect, where calls go over a WebSocket.
+        """Connect, if calls go over a WebSocket.
 
         :raises ClientError: it cannot be done within the default deadline.
         """
@@ -166,14 +166,14 @@ class Client:
 
 
 class Room:
-    """A room that is followed: an asynchronous iterator of its events; see Feed."""
+    """A followed room: an asynchronous iterator of its events; see Feed."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     @property
     def cursor(self) -> str | None:
-        """Of the last item that was read; see Feed."""
+        """The cursor of the last item that was read; see Feed."""
         return self._feed.cursor
 
     @property
@@ -195,7 +195,7 @@ class Room:
         await _awaited(self._feed.joined())
 
     def leave(self) -> None:
-        """Follow no more; what is waiting to be read is let go."""
+        """Stop following; what is waiting to be read is dropped."""
         self._feed.leave()
 
     def __aiter__(self) -> "Room":
@@ -227,5 +227,5 @@ class Rooms(Methods[Any]):
 
 
 async def _awaited(deferred: "Deferred[Any]") -> Any:
-    """A Deferred's outcome; who waits and is cancelled cancels it."""
+    """A Deferred's outcome; cancelling the wait cancels the Deferred."""
     return await deferred.asFuture(asyncio.get_running_loop())

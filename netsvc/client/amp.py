@@ -4,7 +4,7 @@
     answer = await protocol.callRemote(Call, method="math.add", params=[2, 3])
     answer["result"]
 
-A program that provides procedures, or wants to be told of something, answers these commands itself: ``@Call.responder``, ``@Notify.responder``.
+A program that provides procedures, or wants notifications, answers these commands itself: ``@Call.responder``, ``@Notify.responder``.
 """
 
 # amp has hardly any types.
@@ -22,9 +22,9 @@ _LONGEST = 0xFFFF
 
 
 class Json(amp.Argument):
-    """A JSON value. A box holds 65,535 bytes under one key; what is longer goes on under ``key.2``, ``key.3`` and so on.
+    """A JSON value. A box holds 65,535 bytes under one key; a longer one continues under ``key.2``, ``key.3`` and so on.
 
-    What JSON has no words for is refused before it is sent: TypeError, and for NaN and infinities ValueError.
+    What JSON cannot express is refused before it is sent: TypeError, and for NaN and infinities ValueError.
     """
 
     def fromBox(self, name: bytes, strings: MutableMapping[bytes, bytes], objects: dict[str, Any], proto: Any) -> None:  # noqa: N802 - amp's names
@@ -50,13 +50,13 @@ class Json(amp.Argument):
 
 
 class RpcError(Exception):
-    """An error in the answer to a Call. To answer with one, raise it with the three.
+    """An error in the answer to a Call. To answer with one, raise it with all three.
 
-    :ivar code: as in JSON-RPC; `message`: a few words; `data`: more, None without.
+    :ivar code: as in JSON-RPC; `message`: a few words; `data`: details, None if there are none.
     """
 
     def __init__(self, code: int | str, message: str = "", data: Any = None) -> None:
-        if isinstance(code, str):  # as it comes: the description
+        if isinstance(code, str):  # as received: the description
             error = json.loads(code)
             code, message, data = error["code"], error["message"], error.get("data")
         self.code = code
@@ -65,14 +65,14 @@ class RpcError(Exception):
         Exception.__init__(self, code, message, data)
 
     def __str__(self) -> str:
-        """As it goes: the description."""
+        """As sent: the description."""
         return json.dumps({"code": self.code, "message": self.message, "data": self.data})
 
 
 class Call(amp.Command):
     """Call a procedure, in either direction.
 
-    `deadline`: seconds. `key`: an idempotency key. `id`: names the call for rpc.cancel and rpc.progress; netsvc always gives one.
+    `deadline`: seconds. `key`: an idempotency key. `id`: names the call for rpc.cancel and rpc.progress; netsvc always sends one.
     """
 
     arguments = [  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""Endpoints: TCP, perhaps through a proxy, perhaps with TLS, the same for HTTP and WebSockets and whoever drives the sockets."""
+"""Endpoints: TCP, perhaps through a proxy, perhaps with TLS, the same for HTTP and WebSockets, whatever drives the sockets."""
 
 # Twisted's names are in camelCase.
 # ruff: noqa: N802
@@ -27,11 +27,11 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 LONGEST_HEAD = 16 * 1024
-"""Bytes of a proxy's answer at the most."""
+"""The most bytes of a proxy's answer."""
 
 
 class Ground(Protocol):
-    """What a client stands on: something that tells the time and makes TCP connections."""
+    """What a client runs on: something that tells the time and makes TCP connections."""
 
     @property
     def clock(self) -> IReactorTime:
@@ -57,9 +57,9 @@ class ReactorGround:
 
 
 def trust_in(ca_file: str | Path) -> Any:
-    """The certificates of a PEM file, to be trusted instead of those that the system trusts.
+    """The certificates of a PEM file, to trust instead of the system's.
 
-    :raises ValueError: there is none in it.
+    :raises ValueError: it contains none.
     :raises OSError: it cannot be read.
     """
     blocks = _CERTIFICATE.findall(Path(ca_file).read_bytes())
@@ -71,7 +71,7 @@ def trust_in(ca_file: str | Path) -> Any:
 class Way:
     """The way to a server.
 
-    :param proxy: None for none.
+    :param proxy: None to use none.
     :param trust: what `trust_in` gave, None for the system's certificates.
     :param timeout: for the TCP connection, in seconds.
     """
@@ -113,7 +113,7 @@ class _Tunnel:
         self._request = "\r\n".join([*lines, "", ""]).encode("ascii")
 
     def connect(self, factory: IProtocolFactory) -> "Deferred[IProtocol]":
-        """Ask the proxy, and connect the factory's protocol behind it."""
+        """Ask the proxy, then connect the factory's protocol through it."""
         opening: Deferred[IProtocol] = Deferred(lambda _: tunnel.give_up())
         tunnel = _TunnelProtocol(self._request, factory, opening)
 
@@ -128,7 +128,7 @@ class _Tunnel:
 
 
 class _TunnelProtocol(TwistedProtocol):
-    """Speaks to the proxy until it has opened the tunnel; then hands the transport over."""
+    """Talks to the proxy until it has opened the tunnel, then hands over the transport."""
 
     def __init__(self, request: bytes, factory: IProtocolFactory, opening: "Deferred[IProtocol]") -> None:
         self._request = request
@@ -181,9 +181,9 @@ class _TunnelProtocol(TwistedProtocol):
         self.give_up()
 
     def give_up(self) -> None:
-        """Let go of the connection, or of the attempt to make one."""
+        """Drop the connection, or the attempt to make one."""
         if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]  # of every transport of TCP and TLS
+            self.transport.abortConnection()  # type: ignore[attr-defined]  # all TCP and TLS transports have it
         elif self.connecting is not None:
             self.connecting.cancel()
 

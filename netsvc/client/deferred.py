@@ -1,4 +1,4 @@
-"""The client for programs on Twisted: what it gives are Deferreds."""
+"""The client for programs on Twisted: it returns Deferreds."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,22 +22,22 @@ __all__ = ["Client", "Rooms"]
 class Client:
     """A netsvc to call, for coroutines that wait for Deferreds.
 
-    ``async with Client(url, token) as rpc: await rpc.math.add(2, 3)``. Every attribute that is not named here is the beginning of a
+    ``async with Client(url, token) as rpc: await rpc.math.add(2, 3)``. Every attribute that is not defined here begins a
     procedure's name. Without ``async with`` connections are made when they are needed; `close` ends them.
 
     :param url: see Target; the further parameters are those of Options.
-    :param token: to log in with, None for none.
+    :param token: to log in with, None to use none.
     :param ground: what makes connections and tells the time, by default the reactor.
     """
 
     def __init__(self, url: str, token: str | None = None, *, ground: Ground | None = None, **options: Unpack[Options]) -> None:
         target = Target(url, token, **options)
-        # Named, since it must not be imported before a program has chosen which one it is.
+        # Looked up by name, since it must not be imported before a program has chosen its reactor.
         self._remote = Remote(target, ground if ground is not None else ReactorGround(namedAny("twisted.internet.reactor")))
 
     @property
     def state(self) -> State:
-        """How the WebSocket is doing."""
+        """The state of the WebSocket."""
         return self._remote.session.state
 
     @property
@@ -75,7 +75,7 @@ class Client:
         return Methods(partial(self.call, deadline=deadline, key=key, idempotent=idempotent, progress=progress), "")
 
     async def provide(self, name: str, function: Function, schema: Any = None) -> Provided:
-        """Provide a procedure to everybody, on the WebSocket, until the client is closed or what is returned is withdrawn; see Remote.provide.
+        """Provide a procedure to everybody, on the WebSocket, until the client is closed or the returned object withdrawn; see Remote.provide.
 
         :raises CallFailed: the server does not allow it.
         """
@@ -84,15 +84,15 @@ class Client:
         return provided
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
-        """Call `listener` with the params of each notification `method`; gives what ends that."""
+        """Call `listener` with the params of each notification `method`; returns a function that ends that."""
         return self._remote.on(method, listener)
 
     def watch(self, watcher: Callable[[State], None]) -> Callable[[], None]:
-        """Call `watcher` with each new state of the WebSocket; gives what ends that."""
+        """Call `watcher` with each new state of the WebSocket; returns a function that ends that."""
         return self._remote.watch(watcher)
 
     def open(self) -> "Deferred[None]":
-        """Connect, where calls go over a WebSocket; fails if it cannot be done within the default deadline."""
+        """Connect, if calls go over a WebSocket; fails if it cannot be done within the default deadline."""
         return self._remote.start()
 
     def close(self) -> "Deferred[None]":

@@ -1,7 +1,7 @@
 """What a call may raise on the client's side.
 
-An error that the server answered with is a CallFailed; the subclasses have the names of netsvc.errors, and their codes. No answer at
-all is a ConnectionLost. A deadline that passes is a DeadlinePassed, whether the server says so or nobody does.
+An error that the server answered with is a CallFailed; the subclasses have the names of netsvc.errors, and their codes. If there is no
+answer at all, that is a ConnectionLost. A deadline that passes is a DeadlinePassed, whether or not the server says so.
 """
 
 import os
@@ -12,7 +12,7 @@ from OpenSSL.SSL import Error as SslError
 from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionClosed
 from twisted.python.failure import Failure
-from twisted.web._newclient import ParseError  # which has no other name, though it is among the reasons that failures give
+from twisted.web._newclient import ParseError  # it has no public name, though it is among the reasons of failures
 
 __all__ = [
     "BadAnswer",
@@ -45,15 +45,15 @@ class ClientError(Exception):
 
 
 class ConnectionLost(ClientError):
-    """There is no answer: the connection could not be made, or ended first. Whether the call took effect is unknown."""
+    """There was no answer: the connection could not be made, or ended first. Whether the call took effect is unknown."""
 
 
 class Untrusted(ConnectionLost):
-    """The server's certificate is not one to trust for its name: nothing was sent, and trying again would not help."""
+    """The server's certificate is not trusted for its name: nothing was sent, and trying again would not help."""
 
 
 class BadAnswer(ClientError):
-    """The answer makes no sense: this is no netsvc, or it is larger than the client takes.
+    """The answer makes no sense: the server is not a netsvc, or the answer is larger than the client accepts.
 
     :ivar status: the HTTP status, 0 if there is none.
     """
@@ -93,7 +93,7 @@ class Malformed(CallFailed):
 
 
 class InvalidRequest(CallFailed):
-    """The request was not of the right shape."""
+    """The request was malformed."""
 
     code = -32600
 
@@ -123,7 +123,7 @@ class NotAuthenticated(CallFailed):
 
 
 class Forbidden(CallFailed):
-    """Whoever calls may not do this."""
+    """The caller may not do this."""
 
     code = -32002
 
@@ -135,13 +135,13 @@ class NotFound(CallFailed):
 
 
 class Conflict(CallFailed):
-    """It clashes with what is there."""
+    """It conflicts with what already exists."""
 
     code = -32004
 
 
 class RateLimited(CallFailed):
-    """The caller's budget is spent; it had no effect."""
+    """The caller's budget is spent; the call had no effect."""
 
     code = -32005
 
@@ -159,7 +159,7 @@ class DeadlinePassed(CallFailed):
 
 
 class Overloaded(CallFailed):
-    """The server has too much to do; it had no effect."""
+    """The server has too much to do; the call had no effect."""
 
     code = -32008
 
@@ -190,16 +190,16 @@ _TREE: tuple[type[CallFailed], ...] = (
 _BY_CODE = {kind.code: kind for kind in _TREE}
 
 _BY_STATUS = {400: InvalidRequest, 401: NotAuthenticated, 403: Forbidden, 413: TooLarge, 429: RateLimited, 503: Overloaded, 504: DeadlinePassed}
-"""Of answers that are no JSON-RPC: what HTTP itself refuses, also that of a proxy in between."""
+"""The errors of answers that are not JSON-RPC: refusals of HTTP itself, also by a proxy in between."""
 
 
 def answered_error(code: int, message: str, data: Any, retry_after: float | None = None) -> CallFailed:
-    """The error for a JSON-RPC error object; a code that is not known is a plain CallFailed."""
+    """The error for a JSON-RPC error object; an unknown code becomes a plain CallFailed."""
     return _BY_CODE.get(code, CallFailed)(message, data if isinstance(data, dict) else {}, code=code, retry_after=retry_after)
 
 
 def refusal(status: int, message: str, retry_after: float | None = None) -> ClientError:
-    """The error for an HTTP answer that is no JSON-RPC."""
+    """The error for an HTTP answer that is not JSON-RPC."""
     kind = _BY_STATUS.get(status)
     if kind is not None:
         return kind(message or f"HTTP status {status}", retry_after=retry_after)
@@ -207,7 +207,7 @@ def refusal(status: int, message: str, retry_after: float | None = None) -> Clie
 
 
 def lost(failure: Failure) -> ClientError:
-    """What became of a connection, from whatever a transport or an HTTP client says."""
+    """The error for a connection, from whatever a transport or an HTTP client reports."""
     error: BaseException | None = failure.value
     # twisted.web wraps what happened.
     while (reasons := getattr(error, "reasons", None)) and isinstance(reasons[0], Failure):
@@ -228,7 +228,7 @@ def lost(failure: Failure) -> ClientError:
 
 def _words(error: BaseException | None) -> str:
     if isinstance(error, OSError) and error.errno:
-        # asyncio's own words have the address in them, once more; those of a resolver have negative numbers.
+        # asyncio's own message repeats the address; that of a resolver has negative numbers.
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     return str(error)
 

@@ -8,13 +8,13 @@ from twisted.logger import Logger
 __all__ = ["Event", "Gap", "Position", "Progress", "parse_cursor", "tell"]
 
 Progress = Callable[[dict[str, Any]], None]
-"""Is called with the members of each ``rpc.progress`` of a call, `id` excepted."""
+"""Is called with the members of each ``rpc.progress`` of a call, except `id`."""
 
 _log = Logger()
 
 
 def tell(listener: Callable[[Any], None], method: str, params: Any) -> None:
-    """Call a listener to a notification; what it raises is logged, and concerns nobody else."""
+    """Call a listener to a notification; what it raises is logged and affects nothing else."""
     try:
         listener(params)
     except Exception:
@@ -22,10 +22,10 @@ def tell(listener: Callable[[Any], None], method: str, params: Any) -> None:
 
 
 class Position(NamedTuple):
-    """A place in a log, which a cursor names.
+    """A position in a log, as named by a cursor.
 
     :ivar epoch: of the store.
-    :ivar seq: of the event before which everything has been seen, itself included.
+    :ivar seq: of the last event seen; all before it have been seen, too.
     """
 
     epoch: str
@@ -40,7 +40,7 @@ class Position(NamedTuple):
 def parse_cursor(cursor: str) -> Position:
     """The position that a cursor names.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is not a cursor.
     """
     epoch, colon, seq = cursor.rpartition(":")
     if not colon or not seq.isascii() or not seq.isdigit():
@@ -51,7 +51,7 @@ def parse_cursor(cursor: str) -> Position:
 class Event:
     """An event of a room's log, of a type known or unknown.
 
-    :param data: as received; the members that are not attributes here are in it.
+    :param data: as received; it also has the members that are not attributes here.
     """
 
     __slots__ = ("data",)
@@ -71,12 +71,12 @@ class Event:
 
     @property
     def seq(self) -> int:
-        """The place in the room's log, from 1 on, without gaps."""
+        """The position in the room's log, from 1 on, without gaps."""
         return int(self.data["seq"])
 
     @property
     def cursor(self) -> str:
-        """By which to go on behind this event."""
+        """The cursor to continue from after this event."""
         return str(self.data["cursor"])
 
     @property
@@ -91,25 +91,25 @@ class Event:
 
     @property
     def text(self) -> str:
-        """The text, "" for types without one."""
+        """The text, "" for types that have none."""
         return str(self.data.get("text") or "")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and self.data == other.data
 
-    __hash__ = None  # type: ignore[assignment]  # it holds a dictionary
+    __hash__ = None  # type: ignore[assignment]  # it contains a dictionary
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.data!r}>"
 
 
 class Gap(NamedTuple):
-    """Events that cannot be delivered: said where they would be.
+    """Events that cannot be delivered, reported in their place.
 
     :ivar room: the room's name.
-    :ivar first: the seq of the first that is missing.
+    :ivar first: the seq of the first missing one.
     :ivar last: the seq of the last; less than `first` if none is known to be missing.
-    :ivar replaced: the log is another one than before (a backup was restored): what was seen of it may be there again, or not at all.
+    :ivar replaced: the log is not the same as before (a backup was restored): what has been seen may come again, or be gone.
     """
 
     room: str
@@ -119,6 +119,6 @@ class Gap(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """As JSON would have it, with ``"type": "gap"``."""
+        """As a JSON object, with ``"type": "gap"``."""
         members = {"type": "gap", "room": self.room, "from": self.first, "to": self.last}
         return {**members, "replaced": True} if self.replaced else members

@@ -16,18 +16,18 @@ __all__ = ["Feed", "Item"]
 Item = Event | Gap
 
 RESUME = 200
-"""Events in the answer to a join that goes on; the server sends all others behind it as they are read."""
+"""Events in the answer to a join that continues; the server sends all others after it as they are read."""
 
 
 class Feed:
-    """A room as it is told to one reader; an asynchronous iterator for coroutines that wait for Deferreds.
+    """A room as delivered to one reader; an asynchronous iterator for coroutines that wait for Deferreds.
 
-    It is joined at once, and again on each new connection, behind the last event that was received. When too many events wait to be
-    read, the room is left until they have been: nothing is lost by that, since the server keeps the log.
+    It is joined at once, and again on each new connection, after the last event received. When too many events wait to be
+    read, the room is left until they have been: nothing is lost, since the server keeps the log.
 
     :param room: the room's name.
-    :param after: a cursor: begin behind it. Without, begin with what comes from now on.
-    :param history: without `after`: begin with so many events of before, up to 200.
+    :param after: a cursor: begin after it. Without one, begin with what comes from now on.
+    :param history: without `after`: begin with this many earlier events, up to 200.
     :raises ValueError: the room is already followed; `after` is not a cursor.
     """
 
@@ -39,7 +39,7 @@ class Feed:
         self._history = history
         self._position: Position | None = parse_cursor(after) if after is not None else None
         self.cursor = after
-        """Of the last item that was read: who begins a new feed after it goes on behind that item. None before the first join."""
+        """The cursor of the last item read: a new feed `after` it continues there. None before the first join."""
         self.present: dict[str, Any] = {"count": 0, "names": []}
         """Who was there at the last join: ``{count, names}``."""
         self._items: deque[tuple[Item, str]] = deque()
@@ -79,7 +79,7 @@ class Feed:
         return waiter
 
     def leave(self) -> None:
-        """Follow no more; what is waiting to be read is let go."""
+        """Stop following; what is waiting to be read is dropped."""
         if self._error is None:
             if self._following or self._joining:
                 self._session.notify("chat.leave", {"room": self.room})
@@ -130,7 +130,7 @@ class Feed:
     # Joining
 
     def _no_connection(self, failure: Failure) -> None:
-        # Also what is no answer to a join at all.
+        # Including what is not an answer to a join at all.
         self.end(failure.value or ConnectionLost())
 
     def _join(self) -> None:
@@ -159,7 +159,7 @@ class Feed:
             if self.cursor is None:
                 self.cursor = self._position.cursor
         elif not answer["recovered"]:
-            # Another log, or one that has lost its end, is not known at all: it begins at 1. Else the missing ones are known.
+            # Of another log, or one that has lost its end, nothing is known: it begins at 1. Otherwise the missing ones are known.
             replaced = head.epoch != asked.epoch or head.seq < asked.seq
             self._position = Position(head.epoch, first - 1)
             self._deliver(Gap(self.room, 1 if replaced else asked.seq + 1, first - 1, replaced))

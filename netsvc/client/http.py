@@ -1,4 +1,4 @@
-"""Calls over ``POST /rpc``, by treq. What a call gives on the way comes as lines of JSON before its answer."""
+"""Calls over ``POST /rpc``, with treq. The progress of a call arrives as lines of JSON before its answer."""
 
 # Twisted's names are in camelCase.
 # ruff: noqa: N802
@@ -26,7 +26,7 @@ from netsvc.client.websocket import retry_seconds
 __all__ = ["HttpCalls"]
 
 IDLE = 30.0
-"""Seconds that a connection is kept for the next call: less than servers and proxies keep it, so that no call is sent into one that ends."""
+"""For how many seconds a connection is kept for the next call: less than servers and proxies keep it, so that no call meets a closing one."""
 
 
 class _Error(msgspec.Struct):
@@ -52,13 +52,13 @@ class _Line(_Answer):
 class HttpCalls:
     """Calls a server's procedures over HTTP.
 
-    :param way: by which connections are made.
+    :param way: makes the connections.
     """
 
     def __init__(self, clock: IReactorTime, way: Way, address: Address, credentials: Credentials, limits: Limits) -> None:
         self._clock = clock
         self._limits = limits
-        # hyperlink, by which treq reads URLs, takes addresses of IPv6 for names that are wrong. Where to connect is the way's business anyway.
+        # hyperlink, with which treq reads URLs, takes IPv6 addresses for invalid names. Where to connect is up to the way anyway.
         self._url = address._replace(host="ipv6.invalid").url("/rpc") if ":" in address.host else address.url("/rpc")
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": USER_AGENT}
         if ":" in address.host:
@@ -67,17 +67,17 @@ class HttpCalls:
             self._headers["Authorization"] = credentials.authorization
         self._pool = HTTPConnectionPool(clock)
         self._pool.maxPersistentPerHost = limits.in_flight
-        self._pool.cachedConnectionTimeout = IDLE  # type: ignore[assignment]  # a float is as good
+        self._pool.cachedConnectionTimeout = IDLE  # type: ignore[assignment]  # a float works as well
         # A POST is not sent again without being asked; `Remote` knows when that is right.
         self._pool.retryAutomatically = False
         self._under_way: dict[Deferred[Any], Deferred[Any]] = {}
-        """By the outcomes of calls, what treq has promised."""
+        """By the outcomes of calls, the Deferreds of treq."""
         self._http = HTTPClient(Agent.usingEndpointFactory(clock, _Endpoints(way), self._pool))
 
     def call(self, method: str, params: Any, deadline: float, key: str | None, progress: Progress | None = None) -> "Deferred[Any]":
         """Call a procedure once; see `Remote.call`.
 
-        :param key: an idempotency key, None for none.
+        :param key: an idempotency key, None to send none.
         """
         headers = {**self._headers, "X-Deadline": f"{deadline:.3f}"}
         if progress is not None:
@@ -90,7 +90,7 @@ class HttpCalls:
         except UnicodeEncodeError:
             raise ValueError("the params are not UTF-8") from None
 
-        # A redirection would take the credentials elsewhere. The clock is given since the default is the global reactor.
+        # A redirect would take the credentials elsewhere. The clock is given since the default is the global reactor.
         asking: Deferred[Any] = self._http.post(self._url, data=_Sent(body), headers=headers, allow_redirects=False, unbuffered=True, reactor=self._clock)  # type: ignore[arg-type]
         return self._bounded(asking.addCallback(self._read, progress), method, deadline)
 
@@ -119,7 +119,7 @@ class HttpCalls:
         return outcome.addTimeout(deadline, self._clock, onTimeoutCancel=late)
 
     def close(self) -> "Deferred[None]":
-        """Close the connections, those that take long excepted; calls under way fail."""
+        """Close the connections, except those that take long; calls under way fail."""
         under_way, self._under_way = self._under_way, {}
         for outcome, asking in under_way.items():
             asking.cancel()
@@ -158,7 +158,7 @@ def _result(content: bytes, response: Any) -> Any:
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    """The agent asks for an endpoint for each URL; there is one server only."""
+    """The agent asks for an endpoint for each URL; there is only one server."""
 
     def __init__(self, way: Way) -> None:
         self._way = way
@@ -216,15 +216,15 @@ class _Body(Protocol):
             self._done.errback(reason)
 
     def abort(self) -> None:
-        """Read no more of it, so that the server notices: one that is only closed it takes for a client that asks no more, and waits."""
-        # What a response has for a transport cannot abort, but the one that it stands for; None when the answer has been read.
+        """Stop reading, so that the server notices: if the connection were only closed, the server would keep answering, as for a half-closed one."""
+        # A response's transport cannot abort, but the one that it wraps can; None when the answer has been read.
         connection: Any = getattr(self.transport, "_producer", None)
         if connection is not None:
             connection.abortConnection()
 
 
 class _Lines(_Body):
-    """Reads an answer in lines; the bound is for each of them."""
+    """Reads an answer in lines; the bound applies to each."""
 
     def __init__(self, limit: int, done: "Deferred[bytes]", progress: Progress) -> None:
         super().__init__(limit, done)
@@ -242,7 +242,7 @@ class _Lines(_Body):
         super().dataReceived(rest)
 
     def _is_progress(self, line: bytes, progress: Progress) -> bool:
-        """Whether a line is progress, which is passed on."""
+        """Whether a line is progress; if so, it is passed on."""
         try:
             known = msgspec.json.decode(line, type=_Line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The client's bounds, and how long it waits before it tries again."""
+"""The client's limits, and how long it waits before it tries again."""
 
 from collections.abc import Callable
 
@@ -8,22 +8,22 @@ __all__ = ["Limits", "backoff"]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers that a client keeps to; times in seconds.
+    """The limits of a client; times in seconds.
 
-    :ivar deadline: for a call that brings none, all its attempts included.
+    :ivar deadline: for a call that has none of its own, all its attempts included.
     :ivar connect: for making a connection, with TLS, proxy and handshake.
-    :ivar attempts: of a call that may be repeated, the first included. Those that the server puts off (rate limited, overloaded) do not
-        count: for them there is the deadline.
+    :ivar attempts: of a call that may be repeated, the first included. Attempts that the server puts off (rate limited, overloaded) do
+        not count: only the deadline bounds them.
     :ivar first: the shortest wait before trying again; it doubles with each attempt.
     :ivar longest: the longest wait.
-    :ivar return_longest: the longest that a server may tell us to stay away.
+    :ivar return_longest: the longest time that a server may tell us to stay away.
     :ivar steady: a connection that lived this long clears the count of failures.
-    :ivar silence: without a byte from the server, after which it is pinged.
-    :ivar pong: for its answer to that.
+    :ivar silence: how long nothing may come from the server before it is pinged.
+    :ivar pong: for its answer to a ping.
     :ivar close: for the closing handshake.
-    :ivar in_flight: calls under way at the most; further ones wait.
-    :ivar max_message: bytes of an answer or a notification at the most.
-    :ivar buffer: events of a room waiting for their reader at the most; beyond, the room is left and joined again when they have been read.
+    :ivar in_flight: the most calls under way; further ones wait.
+    :ivar max_message: the most bytes of an answer or a notification.
+    :ivar buffer: the most events of a room waiting for their reader; beyond that, the room is left, and joined again when they have been read.
     """
 
     deadline: float = 30.0
@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def backoff(failures: int, limits: Limits, random: Callable[[], float]) -> float:
-    """Seconds to wait after so many failures in a row (from 0): doubling, half of it left to chance, so that many clients spread out.
+    """Seconds to wait after so many failures in a row (from 0): doubling, half of it random, so that many clients spread out.
 
     :param random: gives numbers in [0, 1).
     """

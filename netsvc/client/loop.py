@@ -1,4 +1,4 @@
-"""An event loop of asyncio with the face of a reactor: time, and TCP connections for Twisted's protocols."""
+"""An asyncio event loop with the interface of a reactor: time, and TCP connections for Twisted's protocols."""
 
 # Twisted's names are in camelCase.
 # ruff: noqa: N802
@@ -22,7 +22,7 @@ from netsvc.client import errors
 __all__ = ["LoopClock", "LoopEndpoint"]
 
 _AT_ONCE = struct.pack("ii", 1, 0)
-"""Linger for no time (socket(7)): what is closed so is reset."""
+"""Linger for no time (socket(7)): closing then resets the connection."""
 
 
 @implementer(IDelayedCall)
@@ -54,11 +54,11 @@ class _Timer:
         self._handle.cancel()
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803 - Twisted's name
-        """Make it so much later."""
+        """Make it later by this many seconds."""
         self._again(self.getTime() + secondsLater - self._clock.seconds())
 
     def reset(self, secondsFromNow: float) -> None:  # noqa: N803 - Twisted's name
-        """Make it then."""
+        """Make it this many seconds from now."""
         self._again(secondsFromNow)
 
     def _again(self, delay: float) -> None:
@@ -88,13 +88,13 @@ class LoopClock:
         return _Timer(self, delay, lambda: callable(*args, **kwargs))
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
-        """Not known: a loop does not tell."""
+        """Unknown: a loop does not tell."""
         return []
 
 
 @implementer(IStreamClientEndpoint)
 class LoopEndpoint:
-    """Where an event loop can connect to. asyncio resolves the name, and tries its addresses in turn.
+    """Where an event loop can connect to. asyncio resolves the name and tries its addresses in turn.
 
     :param timeout: in seconds.
     """
@@ -134,12 +134,12 @@ class LoopEndpoint:
 
 
 def _options(loop: asyncio.AbstractEventLoop, host: str) -> dict[str, Any]:
-    """Begin with a name's further addresses before the first one has timed out (RFC 8305), with the loops that know how; uvloop does not."""
+    """Try a name's further addresses before the first one has timed out (RFC 8305), on loops that can; uvloop cannot."""
     return {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) and ":" not in host else {}
 
 
 class _Bridge(asyncio.Protocol):
-    """asyncio's side of a connection: tells a protocol of Twisted what happens."""
+    """asyncio's side of a connection: tells a Twisted protocol what happens."""
 
     def __init__(self) -> None:
         self._transport: _Transport | None = None
@@ -160,7 +160,7 @@ class _Bridge(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's hook."""
-        # Not asked for: those of uvloop are no subclass.
+        # Not checked: those of uvloop are not a subclass.
         inner = cast(asyncio.Transport, transport)
         inner.pause_reading()  # until there is a protocol
         self._transport = _Transport(inner)
@@ -171,7 +171,7 @@ class _Bridge(asyncio.Protocol):
             self._protocol.dataReceived(data)
 
     def eof_received(self) -> bool:
-        """asyncio's hook: what is half closed is closed."""
+        """asyncio's hook: a half-closed connection is closed."""
         return False
 
     def pause_writing(self) -> None:
@@ -215,7 +215,7 @@ class _Transport:
             producer.stopProducing()
 
     def fill(self, full: bool) -> None:
-        """Whether more waits to be written than should."""
+        """Whether more is waiting to be written than should."""
         self._full = full
         if self._producer is not None and self._streaming:
             if full:
@@ -251,7 +251,7 @@ class _Transport:
         """See ITCPTransport."""
         self._aborted = True
         self.disconnecting = True
-        # asyncio would only close it. To a server that is a client that asks no more, and waits for its answers.
+        # asyncio would only close it. To a server, that looks like a client that has stopped sending and waits for its answers.
         connection = self.inner.get_extra_info("socket")
         if connection is not None:
             with suppress(OSError):  # it is over already
@@ -317,6 +317,6 @@ class _Transport:
 
 
 def _address(name: Any) -> IPv4Address | IPv6Address:
-    """A socket's name as Twisted has it."""
+    """A socket's name as a Twisted address."""
     host, port = (name or ("", 0))[:2]
     return IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)

@@ -12,11 +12,11 @@ class Caller(Protocol[Promise]):
     """What makes a call of a name and params."""
 
     def __call__(self, method: str, params: Any = None) -> Promise:
-        """Call it; what is returned is to be awaited."""
+        """Call it; await what is returned."""
 
 
 class Methods(Generic[Result]):
-    """The procedures whose names begin with a prefix, each an attribute, and an attribute's attributes.
+    """The procedures whose names begin with a prefix, as attributes, and attributes of attributes.
 
     :param call: makes the calls.
     :param name: the prefix; calling this object calls the procedure of exactly this name.

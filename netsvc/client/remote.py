@@ -37,18 +37,18 @@ READING = (
     "server.status",
     "system.*",
 )
-"""Procedures that change nothing, so that calling them again needs nobody's leave."""
+"""Procedures that change nothing, so they may always be called again."""
 
 
 class Options(TypedDict, total=False):
-    """What both kinds of clients may be told, by name.
+    """The keyword arguments of both kinds of clients.
 
-    :param name: a user's, with `password`; alone a guest's, on WebSockets.
+    :param name: a user's name, with `password`; without one, a guest's, on WebSockets.
     :param transport: of calls; by default what the URL says.
     :param ca_file: a PEM file with the certificates to trust instead of the system's.
-    :param proxy: ``http://host:port`` of one that can CONNECT; "" for none; None for the environment's.
-    :param idempotent: names of procedures that may be called again when no answer came, besides those that only read; ``math.*`` is a pattern.
-    :param limits: the client's bounds.
+    :param proxy: ``http://host:port`` of one that supports CONNECT; "" to use none; None to use the environment's.
+    :param idempotent: names of procedures that may be called again if no answer came, besides those that only read; ``math.*`` is a pattern.
+    :param limits: the client's limits.
     """
 
     name: str | None
@@ -66,7 +66,7 @@ class Target:
     :param url: ``http://…`` or ``https://…``: calls go over HTTP. ``ws://…`` or ``wss://…``: over a WebSocket, which rooms and
         notifications use in any case.
     :param token: to log in with.
-    :raises ValueError: something of this is not what it should be.
+    :raises ValueError: one of these is malformed.
     :raises OSError: the `ca_file` cannot be read.
     """
 
@@ -101,7 +101,7 @@ class Remote:
         self._closed = False
 
     def start(self) -> "Deferred[None]":
-        """Connect, if calls need a connection that stays; fails if there is none within the default deadline."""
+        """Connect, if calls need a permanent connection; fails if there is none within the default deadline."""
         if not self._target.websocket:
             return succeed(None)
 
@@ -128,16 +128,16 @@ class Remote:
     ) -> "Deferred[Any]":
         """Call a procedure.
 
-        A call that is idempotent is made again when there is no answer, or one that says to try later, until its deadline passes.
+        An idempotent call is made again if there is no answer, or one that says to try later, until its deadline passes.
 
         :param params: a list, a dictionary, or None for none.
         :param deadline: in seconds, for all attempts together; travels with the call.
         :param key: an idempotency key, with which calling again has no further effect (a UUID).
-        :param idempotent: the call may be made again, with a key that is made here, unless there is `progress`. By default if there is a key, or
-            the procedure is one of those that are known to be.
-        :param progress: is told how far a long call is, and of parts of its result; the call is not made again once there was one. Before, it is
-            carried out again: no key is made for it, since the answer that a server keeps for a key is the result alone, without its parts. So it
-            is with a key that is given here.
+        :param idempotent: the call may be made again, with a key generated here, unless there is `progress`. The default is yes if there is a key,
+            or if the procedure is known to be idempotent.
+        :param progress: is told how far a long call has got, and is given parts of its result; after the first such part the call is not made again.
+            Before that, it is carried out again: no key is generated, since the answer that a server keeps for a key is the result alone, without
+            its parts. The same goes for a key that is given here.
         :return: fires with the result; fails with a ClientError. Cancelling it tells the server, on a WebSocket.
         """
         return Deferred.fromCoroutine(self._call(method, params, self.limits.deadline if deadline is None else max(0.0, deadline), key, idempotent, progress))
@@ -157,11 +157,11 @@ class Remote:
         return Provided(self.session, name, schema, function)
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
-        """Call `listener` with the params of each notification `method`; gives what ends that. Connects only for rooms and calls."""
+        """Call `listener` with the params of each notification `method`; returns a function that ends that. Only rooms and calls make it connect."""
         return self.session.on(method, listener)
 
     def watch(self, watcher: Callable[[State], None]) -> Callable[[], None]:
-        """Call `watcher` with each new state of the WebSocket; gives what ends that."""
+        """Call `watcher` with each new state of the WebSocket; returns a function that ends that."""
         return self.session.watch(watcher)
 
     async def _call(self, method: str, params: Any, deadline: float, key: str | None, idempotent: bool | None, progress: Progress | None) -> Any:
@@ -170,7 +170,7 @@ class Remote:
         until = self._clock.seconds() + deadline
         known = any(fnmatchcase(method, pattern) for pattern in self._target.idempotent)
         again = bool(key is not None or known) if idempotent is None else idempotent
-        # What is kept for a key has no parts: a call that wants them has to be carried out again.
+        # What is kept for a key has no parts: a call that wants them must be carried out again.
         if key is None and again and progress is None and not any(fnmatchcase(method, pattern) for pattern in READING):
             key = str(uuid4())
         await self._turn(deadline, method)
@@ -193,7 +193,7 @@ class Remote:
                 return await attempt(max(0.001, until - self._clock.seconds()))
             except (ConnectionLost, RateLimited, Overloaded, ProviderGone) as error:
                 failures += 1
-                # Being put off has had no effect and comes with a hint: that is bounded by the deadline alone.
+                # Being put off had no effect and comes with a hint: only the deadline bounds it.
                 lost += not isinstance(error, RateLimited | Overloaded)
                 wait = self._wait(error, failures)
                 useless = isinstance(error, Untrusted) or self._closed or lost >= self.limits.attempts or (parts is not None and parts.any)
@@ -206,7 +206,7 @@ class Remote:
         return backoff(failures - 1, self.limits, self._random) + (hint or 0.0)
 
     def _way_of(self, method: str, params: Any, key: str | None, progress: Progress | None) -> Callable[[float], "Deferred[Any]"]:
-        """How to make one attempt, of so many seconds."""
+        """How to make one attempt of at most this many seconds."""
         if self._target.websocket:
             return lambda left: self.session.call(method, params, left, progress, key)
         return lambda left: self._http.call(method, params, left, key, progress)

@@ -1,4 +1,4 @@
-"""Procedures that a client provides: calls of the server are carried out here."""
+"""Procedures that a client provides: calls from the server are carried out here."""
 
 import inspect
 from asyncio import CancelledError as TaskCancelledError
@@ -30,11 +30,11 @@ from netsvc.client.errors import (
 __all__ = ["Call", "Function", "Line", "Provided", "Serving"]
 
 Function = Callable[..., Any]
-"""Called with the params by position or by name, behind a Call if its first parameter is annotated so; gives the result, or a Deferred of it."""
+"""Called with the params by position or by name, after a Call if its first parameter is annotated so; returns the result, or a Deferred of it."""
 
 
 class Line(NamedTuple):
-    """The connection by which a call came.
+    """The connection on which a call came.
 
     :ivar send: sends a message; does nothing once the connection is gone.
     :ivar call: calls a procedure of the server, by name, with params and a deadline in seconds or None; fails with ConnectionLost once it is gone.
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 
 class Call:
-    """A call of something that is provided, for a function that annotates its first parameter with this class; it is no param of the call."""
+    """A call of a provided procedure, for a function that annotates its first parameter with this class; it is not a param of the call."""
 
     __slots__ = ("_identifier", "_line", "_seconds", "_until")
 
@@ -56,27 +56,27 @@ class Call:
         self._until = inf if deadline is None else seconds() + deadline
 
     def remaining(self) -> float:
-        """The seconds that are left; then the work is cancelled."""
+        """The seconds that are left before the work is cancelled."""
         return max(0.0, self._until - self._seconds())
 
     def progress(self, data: Any = None, *, done: float | None = None, total: float | None = None) -> None:
-        """Tell the caller how far the call is, or send it a part of the result. No effect once the connection is gone.
+        """Tell the caller how far the call has got, or send it a part of the result. No effect once the connection is gone.
 
         :param data: a part: JSON types. It is delivered, in order and before the answer; a call whose caller does not keep up is cancelled, so
             await `caught_up` between the parts of a long result.
-        :param done: how far the call is; `total`: when it is through.
+        :param done: how far the call has got; `total`: the value at its end.
         """
         members = {name: value for name, value in (("data", data), ("done", done), ("total", total)) if value is not None}
         params = msgspec.json.encode({**members, "id": msgspec.Raw(self._identifier)})
         self._line.send(b'{"jsonrpc":"2.0","method":"rpc.progress","params":%b}' % params)
 
     def caught_up(self) -> Awaitable[None]:
-        """Await it between the parts of a long result: it goes on when the caller has taken what was sent, so that no more of it is ever under way.
+        """Await it between the parts of a long result: it continues when the caller has received what was sent, so that no more is ever under way.
 
-        With a server that does not know how, it goes on at once.
+        With a server that does not support this, it continues at once.
 
         :return: a Deferred; with netsvc.client.aio a coroutine. Fails with CancelledError, that of Twisted or of asyncio, which ends the function,
-            if nobody waits for the result any more; with Overloaded or RateLimited if the server has no time for that.
+            if the result is no longer wanted; with Overloaded or RateLimited if the server has no time for that.
         """
         return self._caught_up()
 
@@ -87,17 +87,17 @@ class Call:
 
 
 def _not_caught_up(failure: Failure) -> None:
-    """Why a caller was not waited for."""
+    """Raise what kept us from waiting for the caller."""
     if failure.check(NotFound, DeadlinePassed, ConnectionLost):
         raise CancelledError
-    if not failure.check(UnknownProcedure):  # what a server says that does not know how
+    if not failure.check(UnknownProcedure):  # what a server that does not support it says
         failure.raiseException()
 
 
 class Serving:
     """Carries out the calls that a server sends to this client, each until its deadline.
 
-    :ivar call_type: what functions get that ask for their call.
+    :ivar call_type: what functions that ask for their call get.
     """
 
     log = Logger()
@@ -109,11 +109,11 @@ class Serving:
         self._functions: dict[str, tuple[Function, bool]] = {}
 
     def provide(self, name: str, function: Function) -> None:
-        """Have a function called under a name."""
+        """Call a function under a name from now on."""
         self._functions[name] = (function, _takes_call(function))
 
     def withdraw(self, name: str) -> None:
-        """Have it called no more; no error if it is not."""
+        """Stop calling it; no error if it is not provided."""
         self._functions.pop(name, None)
 
     def asked(self, identifier: bytes, method: str, params: Any, deadline: float | None, line: Line) -> None:
@@ -121,7 +121,7 @@ class Serving:
 
         :param identifier: the JSON of the call's id.
         :param deadline: in seconds.
-        :param line: takes the answer.
+        :param line: gets the answer.
         """
         function, takes_call = self._functions.get(method, (_unknown, False))
         calls = (self.call_type(identifier, deadline, self._clock.seconds, line),) if takes_call else ()
@@ -137,13 +137,13 @@ class Serving:
         outcome.addBoth(done)
 
     def cancelled(self, identifier: bytes) -> None:
-        """Nobody wants the answer to this call any more."""
+        """The answer to this call is no longer wanted."""
         outcome = self._under_way.get(identifier)
         if outcome is not None:
             outcome.cancel()
 
     def stop(self) -> None:
-        """Nobody wants any answer any more: the connection is gone."""
+        """No answer is wanted any more: the connection is gone."""
         under_way, self._under_way = self._under_way, {}
         for outcome in under_way.values():
             outcome.cancel()
@@ -154,7 +154,7 @@ class Serving:
                 return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identifier, msgspec.json.encode(result))
             if isinstance(result.value, CallFailed):
                 return _refusal(identifier, result.value)
-        except Exception:  # it, or what its error has in it, is no JSON
+        except Exception:  # it, or what its error contains, is not JSON
             result = Failure()
         if result.check(CancelledError, TaskCancelledError, DeferredTimeoutError):
             return _refusal(identifier, DeadlinePassed("deadline passed"))
@@ -163,13 +163,13 @@ class Serving:
 
 
 def _refusal(identifier: bytes, error: CallFailed) -> bytes:
-    """The answer to a call that has failed."""
+    """The answer to a failed call."""
     members = {"code": error.code, "message": error.message, **({"data": error.data} if error.data else {})}
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (identifier, msgspec.json.encode(members))
 
 
 def _unknown(*_: Any, **__: Any) -> None:
-    """What is called where nothing is provided."""
+    """What is called when nothing is provided under a name."""
     raise CallFailed("method not found", code=-32601)
 
 
@@ -179,13 +179,13 @@ def _takes_call(function: Function) -> bool:
     annotated = _annotated(function)
     try:
         hints = get_type_hints(annotated)
-    except (NameError, TypeError):  # an annotation that cannot be found; something callable that is no function
+    except (NameError, TypeError):  # an annotation that cannot be resolved; a callable that is not a function
         hints = getattr(annotated, "__annotations__", {})
     return bool(parameters) and hints.get(parameters[0]) in (Call, "Call")
 
 
 def _annotated(function: Function) -> Function:
-    """What has the annotations of something that can be called: a function, or a method of an object."""
+    """What holds the annotations of a callable: a function, or a method of an object."""
     function = inspect.unwrap(function)
     while isinstance(function, partial):
         function = inspect.unwrap(function.func)
@@ -193,7 +193,7 @@ def _annotated(function: Function) -> Function:
 
 
 def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Deferred[Any]":
-    """What a function gives for the params of a call, behind the call itself if it takes that; InvalidParams if it does not take them."""
+    """What a function returns for the params of a call, after the call itself if it takes one; InvalidParams if it does not accept them."""
     positional, kwargs = ((), params) if isinstance(params, dict) else (params or (), {})
     args = (*calls, *positional)
     try:
@@ -202,16 +202,16 @@ def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Defe
         return fail(InvalidParams("invalid params", {"detail": str(error)}))
     try:
         result = function(*args, **kwargs)
-    except (Exception, TaskCancelledError):  # the latter is no Exception; who asks for the result of a task that was cancelled gets it
+    except (Exception, TaskCancelledError):  # the latter is not an Exception; asking a cancelled task for its result raises it
         return fail()
     if inspect.iscoroutine(result):
         return Deferred.fromCoroutine(result)
-    # Another's Deferred is not to be cancelled twice, nor to be left with None as its result.
+    # A Deferred that belongs to somebody else must not be cancelled twice, nor be left with None as its result.
     outcome: Deferred[Any] = Deferred(lambda _: result.cancel() if isinstance(result, Deferred) else None)
     if isinstance(result, Deferred):
 
         def passed_on(value: Any) -> None:
-            # A task of asyncio ends some time after it is cancelled.
+            # An asyncio task ends some time after it is cancelled.
             if not outcome.called:
                 outcome.callback(value)
             elif isinstance(value, Failure) and not value.check(CancelledError, TaskCancelledError):
@@ -224,10 +224,10 @@ def _called(function: Function, calls: "tuple[Call, ...]", params: Any) -> "Defe
 
 
 class Provided:
-    """A procedure that this client provides, on each connection anew, until `withdraw`.
+    """A procedure that this client provides, again on each new connection, until `withdraw`.
 
     :param session: see Session, whose `serving` has its function.
-    :param schema: see ``rpc.provide``; None for none.
+    :param schema: see ``rpc.provide``; None if there is none.
     """
 
     log = Logger()
@@ -259,7 +259,7 @@ class Provided:
         return waiter
 
     def withdraw(self) -> None:
-        """Provide it no longer; calls under way are answered."""
+        """Stop providing it; calls under way are still answered."""
         if self._over is None:
             self._session.notify("rpc.withdraw", {"name": self._name})
             self.end(ConnectionLost(f"{self._name} is no longer provided"))
@@ -297,7 +297,7 @@ class Provided:
             if not self._waiting:
                 self.log.failure("{name} can no longer be provided", failure, name=self._name)
             self.end(error)
-        # Else the connection is gone: the session calls attach when there is another, or end.
+        # Otherwise the connection is gone: the session calls attach when there is another, or end.
 
     def _again(self) -> None:
         if self._session.ready:

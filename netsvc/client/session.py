@@ -1,4 +1,4 @@
-"""A WebSocket that comes back by itself, with JSON-RPC in both directions on it."""
+"""A WebSocket that reconnects by itself, with JSON-RPC in both directions."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -54,11 +54,11 @@ class _Message(msgspec.Struct):
 
 
 class State(NamedTuple):
-    """How a session is doing.
+    """The state of a session.
 
-    :ivar name: ``waiting`` is between two attempts; after ``refused`` and ``closed`` there are no more.
+    :ivar name: ``waiting`` is between two attempts; after ``refused`` and ``closed`` there are no more attempts.
     :ivar seconds: until the next attempt, while waiting.
-    :ivar reason: why it is so, in words.
+    :ivar reason: why, in words.
     """
 
     name: Literal["idle", "connecting", "online", "waiting", "refused", "closed"]
@@ -73,7 +73,7 @@ class Returning(Protocol):
         """There is a new connection."""
 
     def end(self, error: ClientError) -> None:
-        """There will be none any more."""
+        """There will be no more connections."""
 
 
 class Session:
@@ -110,7 +110,7 @@ class Session:
         self._listeners: dict[str, list[Callable[[Any], None]]] = {}
         self._watchers: list[Callable[[State], None]] = []
         self.serving = Serving(clock)
-        """Carries out the server's calls of this client."""
+        """Carries out the server's calls to this client."""
         self.returning: dict[str, Returning] = {}
         """By name: see Returning."""
 
@@ -118,7 +118,7 @@ class Session:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a connection on which calls are taken: a server that sends us away takes none any more."""
+        """Whether there is a connection on which calls are taken: a server that sends us away accepts no more."""
         return self.state.name == "online" and not self._draining
 
     def call(self, method: str, params: Any, deadline: float, progress: Progress | None = None, key: str | None = None) -> "Deferred[Any]":
@@ -126,9 +126,9 @@ class Session:
 
         :param params: a list, a dictionary, or None for none.
         :param deadline: in seconds.
-        :param progress: is called with the members of each ``rpc.progress`` on the way, `id` excepted.
+        :param progress: is called with the members of each ``rpc.progress`` on the way, except `id`.
         :param key: an idempotency key.
-        :return: fires with the result. Fails with what the server answered, DeadlinePassed, or ConnectionLost; then it is not known
+        :return: fires with the result. Fails with what the server answered, DeadlinePassed, or ConnectionLost; then it is unknown
             whether the call took effect.
         """
         until = self._clock.seconds() + deadline
@@ -148,7 +148,7 @@ class Session:
         return asking.addTimeout(deadline, self._clock, onTimeoutCancel=late)
 
     def online(self) -> "Deferred[None]":
-        """Fires when there is a connection; fails when there will be none. It is being made from now on."""
+        """Fires when there is a connection; fails when there will be none. Starts making one."""
         if self._over is not None:
             return fail(self._over)
         if self.ready:
@@ -160,7 +160,7 @@ class Session:
         return waiter
 
     def send(self, method: str, params: Any, deadline: float | None, progress: Progress | None = None, key: str | None = None) -> "Deferred[Any]":
-        """Call a procedure on the present connection; the deadline is only told to the server, None is its own."""
+        """Call a procedure on the current connection; the deadline is only passed to the server, None means the server's own."""
         if self._socket is None:
             return fail(ConnectionLost("not connected"))
         self._last_id += 1
@@ -186,7 +186,7 @@ class Session:
         return self.send(method, params, deadline) if socket is self._socket else fail(ConnectionLost("the connection is over"))
 
     def _cancelled(self, identifier: int) -> None:
-        """Nobody waits for an answer any more: the server is told, since somebody may be working on it."""
+        """The answer is no longer wanted: tell the server, since something may be working on it."""
         if self._calls.pop(identifier, None) is not None:
             self._progress.pop(identifier, None)
             self.notify("rpc.cancel", {"id": identifier})
@@ -197,27 +197,27 @@ class Session:
             self._socket.send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, **_params(params)}))
 
     def on(self, method: str, listener: Callable[[Any], None]) -> Callable[[], None]:
-        """Call `listener` with the params of each notification `method` from now on; what is returned ends that."""
+        """Call `listener` with the params of each notification `method` from now on; returns a function that ends that."""
         listeners = self._listeners.setdefault(method, [])
         listeners.append(listener)
         return lambda: listeners.remove(listener) if listener in listeners else None
 
     def later(self, action: Callable[[], None], failures: int, error: ClientError) -> IDelayedCall:
-        """Do something again after so many failures in a row, not before the error says that it makes sense."""
+        """Do something again after so many failures in a row, not earlier than the error's hint says."""
         hint = error.retry_after if isinstance(error, CallFailed) else None
         return self._clock.callLater(self.wait(failures, hint), action)
 
     def wait(self, failures: int, hint: float | None) -> float:
-        """Seconds until the next attempt: a server's hint, and some more so that not everybody comes at once."""
+        """Seconds until the next attempt: a server's hint, plus some more so that not all clients come at once."""
         return backoff(failures, self.limits, self._random) + min(hint or 0.0, self.limits.return_longest)
 
     def watch(self, watcher: Callable[[State], None]) -> Callable[[], None]:
-        """Call `watcher` with each new state from now on; what is returned ends that."""
+        """Call `watcher` with each new state from now on; returns a function that ends that."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
     def close(self) -> "Deferred[None]":
-        """Disconnect and stay so; fires when the connection is over."""
+        """Disconnect for good; fires when the connection is over."""
         if self.state.name != "closed":
             self._finish(State("closed"), ConnectionLost("the client is closed"))
         return self._leaving
@@ -227,7 +227,7 @@ class Session:
     def _connect(self) -> None:
         self._become(State("connecting", 0.0, self.state.reason))
         if self.state.name != "connecting":
-            return  # somebody who watches has closed it
+            return  # a watcher has closed it
         self._draining = False
         socket = self._socket = Socket(self._clock, self._url, self._headers, self.limits, self)
         self._set_timer(self.limits.connect, self._too_slow)
@@ -259,12 +259,12 @@ class Session:
         login.addCallbacks(self._greeted, refused)
 
     def _greeted(self, _: Any) -> None:
-        returning = list(self.returning.values())  # what is added from here on finds us online
+        returning = list(self.returning.values())  # whatever is added from here on finds us online
         self._set_timer(None)
         self._steady = self._clock.callLater(self.limits.steady, self._is_steady)
         self._become(State("online"))
         if not self.ready:
-            return  # somebody who watches has closed it
+            return  # a watcher has closed it
         waiting, self._waiting = self._waiting, []
         for each in returning:
             each.attach()
@@ -327,7 +327,7 @@ class Session:
             return
         self._let_go(error)
         if self._over is not None:
-            return  # who heard of it has closed the session
+            return  # a listener has closed the session
         wait = self.wait(self._failures, error.retry_after if isinstance(error, CallFailed) else None)
         if self._return_after is not None:
             # The server has spread its clients itself.
@@ -348,8 +348,8 @@ class Session:
             each.end(error)
 
     def _let_go(self, error: ClientError) -> None:
-        """Have no connection any more: the calls under way fail."""
-        self._draining = True  # who hears of that and calls again is to wait for the next connection
+        """The connection is gone: the calls under way fail."""
+        self._draining = True  # code that hears of that and calls again must wait for the next connection
         self._set_timer(None)
         if self._steady is not None and self._steady.active():
             self._steady.cancel()
@@ -380,14 +380,14 @@ def _params(params: Any) -> dict[str, Any]:
 
 
 def _is_final(error: ClientError) -> bool:
-    """Whether it would be useless to come back as we are."""
+    """Whether it would be useless to reconnect with the same credentials."""
     if isinstance(error, BadAnswer):
         return error.status < 500
     return isinstance(error, Untrusted) or (isinstance(error, CallFailed) and not isinstance(error, RateLimited | Overloaded | DeadlinePassed))
 
 
 def _closed_by_server(code: int, reason: str) -> ClientError:
-    """What a close code of the server means; those of 44xx say not to come back as we are."""
+    """What a close code of the server means; 44xx codes say not to come back with the same credentials."""
     if code == 4401:
         return NotAuthenticated(reason or "the credentials are no longer valid")
     if 4400 <= code <= 4499:

@@ -1,4 +1,4 @@
-"""One WebSocket to a server, on any transport of Twisted's shape. The bytes are the `websockets` library's business."""
+"""One WebSocket to a server, on any transport of Twisted's shape. The `websockets` library handles the bytes."""
 
 # Twisted's names are in camelCase.
 # ruff: noqa: N802
@@ -35,16 +35,16 @@ class _Body(msgspec.Struct):
 
 
 class SocketOwner(Protocol):
-    """Who opened a WebSocket."""
+    """What opened a WebSocket."""
 
     def opened(self, socket: "Socket") -> None:
         """The handshake is done."""
 
     def received(self, socket: "Socket", message: bytes) -> None:
-        """A whole text message; UTF-8 if the server is what it should be."""
+        """A whole text message; UTF-8 if the server behaves."""
 
     def ended(self, socket: "Socket", code: int, reason: str, error: ClientError | None) -> None:
-        """It is over, or was never opened. Called exactly once, unless the owner let go of it.
+        """It is over, or was never opened. Called exactly once, unless the owner abandoned it.
 
         :param code: of the server's Close frame, else `ABNORMAL`.
         :param error: what was wrong, if there was no Close frame.
@@ -55,7 +55,7 @@ class Socket(TwistedProtocol):
     """One WebSocket.
 
     :param url: ``ws:`` or ``wss:``.
-    :param headers: of the handshake, besides its own.
+    :param headers: of the handshake, in addition to its own.
     """
 
     def __init__(self, clock: IReactorTime, url: str, headers: Mapping[str, str], limits: Limits, owner: SocketOwner) -> None:
@@ -92,10 +92,10 @@ class Socket(TwistedProtocol):
     def abort(self) -> None:
         """Cut the connection."""
         if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]  # of every transport of TCP and TLS
+            self.transport.abortConnection()  # type: ignore[attr-defined]  # all TCP and TLS transports have it
 
     def let_go(self) -> "Deferred[None]":
-        """Tell the owner no more, and close; fires when the connection is over."""
+        """Stop telling the owner, and close; fires when the connection is over."""
         self._owner = None
         if self.transport is None or self._over:
             return succeed(None)
@@ -179,14 +179,14 @@ class Socket(TwistedProtocol):
             if data:
                 transport.write(data)
             else:
-                # Half-closing is nothing that TLS has: the server is given the time that it takes to write what is queued.
+                # TLS has no half-close: the server gets as long as it takes to write what is queued.
                 transport.loseConnection()
         if self._codec.close_expected() and not self._closing:
             self._closing = True
             self._set_timer(self._limits.close, self.abort)
 
     def _listen_for_silence(self) -> None:
-        """Ping when it has been quiet for long; a server that does not answer is given up."""
+        """Ping when it has been quiet for long; a server that does not answer is disconnected."""
         limits, now = self._limits, self._clock.seconds()
         quiet = now - self._heard
         if quiet < limits.silence:
@@ -208,7 +208,7 @@ class Socket(TwistedProtocol):
 
 
 def _reason(response: Response) -> str:
-    """What an HTTP error answer says, "" if it says nothing that we know of."""
+    """What an HTTP error answer says, "" if it says nothing that we understand."""
     try:
         return str(msgspec.json.decode(bytes(response.body or b""), type=_Body).error.get("message", ""))
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -216,5 +216,5 @@ def _reason(response: Response) -> str:
 
 
 def retry_seconds(value: str | None) -> float | None:
-    """The seconds of a Retry-After header, None if it has none; dates are not heeded."""
+    """The seconds of a Retry-After header, None if it has none; dates are ignored."""
     return float(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 7 else None
