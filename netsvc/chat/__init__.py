@@ -1,3 +1,3 @@
-"""The chat procedures and plain-text rooms."""
+"""The chat and room procedures, plain-text rooms, event streams and long-polls."""
 
 __all__: list[str] = []

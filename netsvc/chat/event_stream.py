@@ -19,7 +19,7 @@ MEDIA_TYPE = b"text/event-stream"
 HEARTBEAT = b":\n\n"
 
 RETRY = b":\nretry: 3000\n\n"
-"""The first heartbeat for a browser that has come back, perhaps after the time it was told at a stop: from now on it waits as usual, milliseconds."""
+"""The first heartbeat, which resets the retry time of a browser that came back after a stop to the usual, in milliseconds."""
 
 
 def empty_stream() -> Stream:
@@ -33,14 +33,14 @@ class EventStreams:
     :param wheel: times the heartbeats.
     :param interval: seconds between two of them.
     :ivar logins: tells of revocations.
-    :ivar open: where the streams are listed while they are open.
+    :ivar open: lists the streams while they are open.
     """
 
     __slots__ = ("_bare", "_chunks", "_rooms", "interval", "logins", "open", "wheel")
 
     def __init__(self, rooms: Rooms, logins: Logins, open: OpenAnswers, wheel: TimingWheel, interval: float) -> None:
         self._rooms = rooms
-        # Clients that read by the length they ask for (urllib3 and requests do) give an event on as it comes only if it is a chunk.
+        # Clients that read by requested length (as urllib3 and requests do) pass on an event when it comes only if it is a chunk.
         self._chunks = EventStreamFormat(chunk)
         self._bare = EventStreamFormat(bytes)
         self.logins = logins
@@ -51,7 +51,7 @@ class EventStreams:
     async def follow(self, identity: Identity, room: str, after: str | None, limit: int, chunked: bool = True) -> Stream:
         """A stream of what comes after a cursor; without one, of the newest `limit` events and what comes from now on.
 
-        If the cursor is no good, a gap says what is missing before the newest `limit` events.
+        If the cursor cannot be used, a gap says what is missing before the newest `limit` events.
 
         :param chunked: False for a client that speaks HTTP/1.0.
         :raises InvalidParams: a bad room name, cursor or limit.
@@ -64,11 +64,11 @@ class EventStreams:
         return answer
 
     def _opening(self, joined: Joined, after: str | None) -> bytes:
-        """What is there already."""
+        """What is sent first: the events so far."""
         format, events = self._bare, joined.events
         parts = []
         if after is not None and not joined.recovered:
-            # What the client may still have of an epoch that is gone, or from past the head, says nothing about this log.
+            # What the client may still have from an old epoch, or from beyond the head, says nothing about this log.
             (asked_epoch, asked), (epoch, head) = parse_cursor(after), parse_cursor(joined.cursor)
             first = asked + 1 if asked_epoch == epoch and 0 <= asked <= head else 1
             parts.append(format.gap(joined.room, first, events[0].seq - 1 if events else head))
@@ -94,7 +94,7 @@ class EventStream:
         self._member: Member | None = None
         self._opening = b""
         self.wheel_slot: int | None = None
-        self._answer: Stream | None = None  # while it is open, or each would hold the other for the garbage collector
+        self._answer: Stream | None = None  # only while it is open: else they would keep each other alive until garbage collection
 
     def answer(self) -> Stream:
         """The answer, which is also the sink of the follower."""
@@ -107,7 +107,7 @@ class EventStream:
         member.lost = self._lost
 
     def _begin(self, answer: Stream) -> None:
-        """The head is sent."""
+        """The head has been sent."""
         opening, self._opening = self._opening, b""
         shared, member = self._shared, self._member
         assert member is not None, "the room is joined before there is an answer"
@@ -125,7 +125,7 @@ class EventStream:
         member.start()
 
     def expired(self) -> None:
-        """See WheelEntry: time for a heartbeat. A client that does not take what it was sent needs none."""
+        """See WheelEntry: time for a heartbeat. A client that has not taken what it was sent needs none."""
         answer = self._answer
         assert answer is not None, "a stream that is over waits for no heartbeat"
         self._shared.wheel.add(self, self._shared.interval)
@@ -134,10 +134,10 @@ class EventStream:
             self._heartbeat = HEARTBEAT
 
     def end(self, return_after: float) -> None:
-        """The daemon stops: browsers come back by themselves, after the time that they are told here (HTML standard, section 9.2.6)."""
+        """The daemon stops: browsers come back by themselves after the time they are told here (HTML standard, section 9.2.6)."""
         answer = self._answer
         if answer is not None:
-            answer.send(b": the server goes away for now: come back in %d s\nretry: %d\n\n" % (ceil(return_after), round(return_after * 1000)))
+            answer.send(b": the server is going away: come back in %d s\nretry: %d\n\n" % (ceil(return_after), round(return_after * 1000)))
             answer.finish()
 
     def _revoked(self, reason: str) -> None:
@@ -145,11 +145,11 @@ class EventStream:
             self._answer.finish()
 
     def _lost(self, member: Member, room: str, why: str) -> None:
-        # A browser that comes back is told by the status whether it may.
+        # A browser that comes back learns from the status whether it may.
         self._revoked(why)
 
     def _over(self, answer: Stream) -> None:
-        """Whoever ended it: let go of everything."""
+        """It has ended, from whichever side: let go of everything."""
         self._answer = None
         shared = self._shared
         shared.open.remove(self.end)

@@ -24,18 +24,18 @@ LIMIT = 50
 """Events in one answer, unless the client says otherwise."""
 
 LONGEST_WAIT = 60.0
-"""Seconds that a client may ask to wait at the most."""
+"""The longest that a client may ask to wait, in seconds."""
 
 COST = 2.0
-"""What a request costs of a rate budget, as chat.history."""
+"""What a request costs from a rate budget, the same as chat.history."""
 
 
 class EventsUrl:
     """The handler of ``GET /rooms/{room}/events``.
 
     :param heartbeat: seconds between two comments in an event stream.
-    :param longest_wait: seconds that a long-poll waits at the most, whatever it asks for: less than the server's patience with an answer.
-    :ivar open: the answers that are open; drain it when the daemon stops.
+    :param longest_wait: the longest that a long-poll waits, whatever it asks for, in seconds: less than the server waits for an answer.
+    :ivar open: the open answers; drain it when the daemon stops.
     """
 
     def __init__(self, rooms: Rooms, logins: Logins, budgets: Budgets, clock: IReactorTime, heartbeat: float, longest_wait: float) -> None:
@@ -51,7 +51,7 @@ class EventsUrl:
 
         :raises HttpError: 406: the client accepts neither JSON nor an event stream.
         :raises InvalidParams: a bad room name, cursor or number.
-        :raises NotFound: the room has no event, and the client does not want to wait for one.
+        :raises NotFound: the room has no event, and the client did not ask to wait for one.
         :raises RateLimited: the caller's budget is spent.
         :raises Overloaded: too many clients at once.
         """
@@ -81,7 +81,7 @@ class EventsUrl:
 
 
 def _last_seen(request: Request) -> str | None:
-    """The cursor behind which a stream goes on. A browser that reconnects sends the header, and the query of its first request again."""
+    """The cursor after which a stream continues. A browser that reconnects sends the header, and the query of its first request again."""
     last = request.header(b"last-event-id")
     if not last:
         return request.parameter("after")
@@ -112,16 +112,16 @@ def _wait(request: Request) -> float:
 
 
 def preferred(accept: bytes | None) -> bytes:
-    """JSON or MEDIA_TYPE: what a client would rather have (RFC 9110 section 12.5.1); JSON if it does not care.
+    """JSON or MEDIA_TYPE: what a client prefers (RFC 9110 section 12.5.1); JSON if it does not care.
 
     :raises HttpError: 406: neither.
     """
     best, found = (0.0, 0), JSON
     for offer in (JSON, MEDIA_TYPE):
         wish = wanted(accept or b"*/*", offer)
-        # Of two that are as welcome, the one that was named goes before the one that only falls under a range.
+        # If both are equally welcome, one that was named goes before one that only matches a range.
         if wish > best:
             best, found = wish, offer
     if not best[0]:
-        raise HttpError(406, "this URL gives application/json and text/event-stream")
+        raise HttpError(406, "this URL serves application/json and text/event-stream")
     return found

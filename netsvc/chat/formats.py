@@ -1,4 +1,4 @@
-"""How clients see a room: the ready wire bytes of each thing that happens in it."""
+"""How clients see a room: the ready wire bytes for each thing that happens in it."""
 
 import re
 from collections.abc import Sequence
@@ -60,12 +60,12 @@ class NotificationFormat:
         return self._frame(notification("chat.typing", self._encode(_Typing(room, name))))
 
 
-# All that moves a terminal's cursor or gives it orders; not the tab.
+# Everything that moves a terminal's cursor or controls it, except the tab.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _shown(found: "re.Match[str]") -> str:
-    """A control character as its picture (Unicode's Control Pictures); C1 has none."""
+    """A control character as its picture (Unicode's Control Pictures); C1 controls have none."""
     code = ord(found[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
@@ -73,9 +73,9 @@ def _shown(found: "re.Match[str]") -> str:
 def line(sender: str, text: str) -> str:
     """A message as plain text: ``<sender> text``; no text can look like another's message.
 
-    Further lines are indented. Control characters are shown as pictures, since in a terminal they could go back to the beginning of the line.
+    Further lines are indented. Control characters are shown as pictures, since in a terminal they could return to the beginning of the line.
     """
-    # Everything that some terminal may take for a line break counts as one.
+    # Everything that any terminal may treat as a line break counts as one.
     lines = text.splitlines() or [""]
     return f"<{sender}> " + _CONTROLS.sub(_shown, "\n  ".join(lines))
 
@@ -113,7 +113,7 @@ class TextFormat:
 class EventStreamFormat:
     """Server-sent events (HTML standard, section 9.2): an event's ``id`` is its cursor. Presence is not shown.
 
-    :param frame: makes the wire bytes of a part of the stream: a chunk, or for HTTP/1.0 what it is given.
+    :param frame: makes the wire bytes of a part of the stream: a chunk, or unchanged for HTTP/1.0.
     """
 
     def __init__(self, frame: Framing) -> None:
@@ -125,7 +125,7 @@ class EventStreamFormat:
         return self._frame(b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), self._encode(event)))
 
     def gap(self, room: str, first: int, last: int) -> bytes:
-        """Lost events as an event of type ``gap``. It has no id: who comes back without any later event is told again."""
+        """Lost events as an event of type ``gap``. It has no id: a client that comes back without any later event is told again."""
         return self._frame(b"event: gap\ndata: %b\n\n" % self._encode(_Gap(room, first, last)))
 
     def presence(self, room: str, joined: Sequence[str], left: Sequence[str], count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A join under way, and what it is to take the place of."""
+"""A join under way, and the place in the room that it will replace."""
 
 from collections.abc import Hashable
 
@@ -10,13 +10,13 @@ __all__ = ["Joining", "place_of"]
 
 
 class Joining:
-    """A join under way. The connection keeps it, so that a leave sent behind the join, or the connection's end, is not overtaken by it.
+    """A join under way. The connection keeps it, so that it cannot overtake a leave sent after the join, or the connection's end.
 
-    If the connection is in the room already it stays there until the join is done, but hears nothing meanwhile: it is not told twice of what
-    the answer tells, and if the join fails it misses nothing. What is there already may be a join itself.
+    If the connection is in the room already it stays there until the join is done, but gets nothing meanwhile: so it is not sent twice what
+    is in the answer, and misses nothing if the join fails. The earlier place may be a join itself.
 
-    :param key: under which the connection keeps the room.
-    :ivar over: what is being joined is not wanted any more.
+    :param key: the key under which the connection keeps the room.
+    :ivar over: the join is no longer wanted.
     """
 
     __slots__ = ("_connection", "_former", "_identity", "_key", "_next", "over")
@@ -46,7 +46,7 @@ class Joining:
             self._former.act_as(identity)
 
     def succeeded(self, member: Member) -> None:
-        """This is the connection's place in the room now, for all that this join knows."""
+        """The join is done: `member` is the connection's place in the room now."""
         if self._former is not None:
             self._former.leave()
         if self._next is None:
@@ -58,7 +58,7 @@ class Joining:
             member.act_as(self._identity)
 
     def failed(self) -> None:
-        """What was there before goes on."""
+        """The place from before continues."""
         if self.over:
             return
         former = self._former
@@ -72,7 +72,7 @@ class Joining:
             former._next = self._next
 
     def place(self) -> Member | None:
-        """The connection's place in the room as long as nothing more is known."""
+        """The connection's place in the room until the join is done."""
         return place_of(self._former)
 
     def lost(self) -> None:
@@ -84,7 +84,7 @@ class Joining:
 
 
 def place_of(belonging: Belonging | None) -> Member | None:
-    """The place in a room that a connection has by what it keeps."""
+    """The place in a room that belongs to what a connection keeps."""
     if isinstance(belonging, Joining):
         return belonging.place()
     return belonging if isinstance(belonging, Member) else None

@@ -21,7 +21,7 @@ __all__ = ["Bell", "LongPolls", "Ringing"]
 
 @implementer(IFormat)
 class Ringing:
-    """Each event as the same byte: those who wait read the room when they hear it."""
+    """Turns each event into the same byte: those who wait read the room when they get it."""
 
     def event(self, event: Event) -> bytes:
         """See IFormat."""
@@ -42,9 +42,9 @@ class Ringing:
 
 @implementer(ISink)
 class Bell:
-    """A sink for one delivery: it says that there is something, and keeps nothing of it.
+    """A sink for one delivery: it signals that something came, and keeps nothing of it.
 
-    :ivar rung: True when something was delivered, False if that is not waited for any more.
+    :ivar rung: True when something was delivered, False if nobody waits for that any more.
     """
 
     __slots__ = ("full", "rung")
@@ -64,7 +64,7 @@ class Bell:
         return len(data)
 
     def rest(self, data: bytes, offset: int) -> None:
-        """See ISink. All has been taken."""
+        """See ISink. Everything has been taken."""
 
     def watch(self, watcher: ISinkWatcher) -> None:
         """See ISink. It is never full."""
@@ -73,34 +73,34 @@ class Bell:
         """See ISink."""
 
     def lost(self, member: Member, room: str, why: str) -> None:
-        """Whoever waits may not be there any more: they are told so when they read the room."""
+        """The client may no longer be in the room: it is told so when it reads the room."""
         self.write(b"\a")
 
     def give_up(self) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         if not self.rung.called:
             self.rung.callback(False)
 
     def send_away(self, return_after: float) -> None:
-        """The server goes away."""
+        """The server stops."""
         if not self.rung.called:
             self.rung.errback(_going_away(return_after))
 
     def revoked(self, reason: str) -> None:
-        """Whoever waits may not know any more."""
+        """The client's credential was revoked."""
         if not self.rung.called:
             self.rung.errback(NotAuthenticated(reason))
 
 
 def _going_away(return_after: float) -> Overloaded:
-    return Overloaded("the server goes away for now", retry_after=round(return_after, 3))
+    return Overloaded("the server is going away", retry_after=round(return_after, 3))
 
 
 class LongPolls:
     """Answers with events after a cursor, and waits if there are none.
 
-    :param clock: ends the waiting.
-    :param open: where those who wait are listed.
+    :param clock: times the waiting.
+    :param open: lists those who wait.
     """
 
     __slots__ = ("_clock", "_format", "_logins", "_open", "_rooms")
@@ -113,15 +113,15 @@ class LongPolls:
         self._format = Ringing()
 
     async def history(self, identity: Identity, room: str, after: str | None, limit: int, wait: float) -> History:
-        """As Rooms.history, but what is not there yet is waited for, up to `wait` seconds, also in a room without any event.
+        """As Rooms.history, but waits up to `wait` seconds if there is nothing yet, also in a room without any event.
 
-        Who waits is present in the room.
+        A client that waits is present in the room.
 
         :raises InvalidParams: a bad room name, cursor or limit.
         :raises NotAuthenticated: the credential was revoked meanwhile.
-        :raises Overloaded: the server stops; it says when to ask again.
+        :raises Overloaded: the server stops; the error says when to ask again.
         :raises NotFound: the room is secret and not for them, or has become so meanwhile.
-        :raises Forbidden: they may not read it, or not any more.
+        :raises Forbidden: they may not, or no longer, read it.
         """
         bell = Bell()
         joined, member = await self._rooms.join(identity, room, after, limit, self._format, bell)

@@ -16,12 +16,12 @@ SLICE = 500
 
 
 class OpenAnswers:
-    """The event streams and long-polls that are open, each known by the function that ends it, given the seconds after which its client is to
+    """The open event streams and long-polls, each as the function that ends it, given the seconds after which its client is to
     come back.
 
-    :param clock: its `callLater` gives other work its turn between slices.
-    :param return_times: when clients come back that are sent away.
-    :ivar draining: no further answer shall stay open.
+    :param clock: its `callLater` lets other work run between slices.
+    :param return_times: when clients that are sent away come back.
+    :ivar draining: no more answers may stay open.
     """
 
     __slots__ = ("_clock", "_ends", "_return_times", "draining")
@@ -40,11 +40,11 @@ class OpenAnswers:
         return next(self._return_times(1))
 
     def add(self, end: End) -> None:
-        """One more."""
+        """List an open answer."""
         self._ends[end] = None
 
     def remove(self, end: End) -> None:
-        """It is over. No error if it is not listed."""
+        """An answer has ended. No error if it is not listed."""
         self._ends.pop(end, None)
 
     def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""The chat procedures, ``chat.*``: the rooms of the core as everybody may call them."""
+"""The chat procedures, ``chat.*``: the core's rooms for all callers."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -22,7 +22,7 @@ from netsvc.wire.jsonrpc import notification
 
 __all__ = ["ChatProcedures", "Empty"]
 
-Limit = Annotated[int, Meta(ge=0, le=MOST, description="events in the answer at the most")]
+Limit = Annotated[int, Meta(ge=0, le=MOST, description="most events in the answer")]
 
 _JOIN_OVER_HTTP = "chat.join needs a connection that stays: a WebSocket, or one of [lines] or [amp]; over HTTP read /rooms/<room>/events or call chat.history"
 
@@ -42,7 +42,7 @@ class ChatProcedures:
     """``chat.join|leave|post|edit|delete|react|typing|mark_read|unread|history|rooms|who``.
 
     :param rooms: the rooms.
-    :param formats: how a connection that joins is told of events, by its framing.
+    :param formats: how a connection that joins gets its events, by its framing.
     :param rooms_per_connection: rooms that one connection may be in.
     """
 
@@ -64,7 +64,7 @@ class ChatProcedures:
         return posting.addCallback(self._hold_event, call) if (call.joint or call.stored) and call.connection is not None else posting
 
     def _hold_event(self, posted: Posted, call: Call) -> Posted:
-        """A post's answer precedes its event, also if it waits for the answers to other calls, or to be stored."""
+        """A post's answer precedes its event, even if the answer waits for those to other calls, or to be stored."""
         member = place_of(call.connection.belonging(("room", posted.room)))
         if member is not None:
             member.hold()
@@ -73,17 +73,17 @@ class ChatProcedures:
 
     @procedure("chat.edit", role="guest")
     def edit(self, call: Call, room: str, seq: int, text: str) -> Deferred[Posted]:
-        """Give your message `seq` another text; the answer is that of the event which says so."""
+        """Change the text of your message `seq`; the answer is that of the edit event."""
         return self._answer_first(self._rooms.posting.edit(call.caller, room, seq, text), call)
 
     @procedure("chat.delete", role="guest")
     def delete(self, call: Call, room: str, seq: int) -> Deferred[Posted]:
-        """Remove the text of your message `seq` for good, as a moderator that of anybody's; its place in the room stays."""
+        """Remove the text of your message `seq` for good, or as a moderator of anybody's message; its place in the room stays."""
         return self._answer_first(self._rooms.posting.delete(call.caller, room, seq), call)
 
     @procedure("chat.react", role="guest")
     def react(self, call: Call, room: str, seq: int, emoji: str, on: bool = True) -> Deferred[Posted]:
-        """React to message `seq` with an emoji, or take that back; the same once more changes nothing."""
+        """React to message `seq` with an emoji, or take that back; repeating it changes nothing."""
         return self._answer_first(self._rooms.posting.react(call.caller, room, seq, emoji, on), call)
 
     @procedure("chat.typing", role="guest", reads=True)
@@ -108,7 +108,7 @@ class ChatProcedures:
         """Follow a room on this connection: past events now, then ``chat.event`` notifications from the answer's cursor on.
 
         It needs a connection that stays: a WebSocket, or one of [lines] or [amp]. With `after`, read on from a cursor; without, the newest
-        events. For a room that the connection already follows this begins anew; if it fails, the connection follows as before.
+        events. For a room that the connection already follows this starts over; if it fails, the connection follows as before.
         """
         connection = call.connection
         if connection is None or connection.gone:
@@ -134,7 +134,7 @@ class ChatProcedures:
                     self._left(*lost[0])
                 member.start()
 
-            # If the room is lost before the answer is written the client is told behind it, else it would think that it is in.
+            # If the room is lost before the answer is written, the client is told after it; else it would think that it is in.
             member.connection, member.lost = connection, lambda *what: lost.append(what)
             joining.succeeded(member)
             call.after_answer(answered)
@@ -147,21 +147,21 @@ class ChatProcedures:
         return done.addCallbacks(joined, failed)
 
     def _left(self, member: Member, room: str, why: str) -> None:
-        """A connection may not be in a room any more."""
+        """A connection may no longer be in a room."""
         connection, key = member.connection, ("room", room)
         belonging = connection.belonging(key)
         if place_of(belonging) is not member:
-            return  # it has joined anew meanwhile, or let go
+            return  # it has joined again meanwhile, or left
         if isinstance(belonging, Joining):
             belonging.lost()
         else:
             connection.release(key)
-        # Also to a slow client: it would wait for events for ever.
+        # Even to a slow client: otherwise it would wait for events for ever.
         connection.send(notification("chat.left", msgspec.json.encode(_Left(room, why))))
 
     @procedure("chat.leave", role="guest", reads=True)
     def leave(self, call: Call, room: str) -> Deferred[Empty]:
-        """Follow a room no longer; no error if this connection did not, but if there is no such room."""
+        """Stop following a room; no error if this connection did not, but an error if there is no such room."""
         if call.connection is not None and call.connection.release(("room", fold_room_name(room))):
             return succeed(Empty())
         return self._rooms.who(call.caller, room).addCallback(lambda _: Empty())
@@ -173,10 +173,10 @@ class ChatProcedures:
 
     @procedure("chat.rooms", role="guest", cost=2, reads=True)
     def rooms(self, call: Call, after: str = "", limit: Limit = MOST) -> Deferred[RoomList]:
-        """The rooms by name; where there are more, ask again after the last name."""
+        """The rooms by name; if there are more, ask again after the last name."""
         return self._rooms.directory(call.caller, after, limit)
 
     @procedure("chat.who", role="guest", reads=True)
     def who(self, call: Call, room: str) -> Deferred[Present]:
-        """Who is in a room: all counted, at most 100 named."""
+        """Who is in a room: all are counted, at most 100 named."""
         return self._rooms.who(call.caller, room)

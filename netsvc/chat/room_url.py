@@ -23,15 +23,15 @@ __all__ = ["RoomUrl"]
 
 
 UPGRADE_COST = 1.0
-"""What it costs of a rate budget to open a WebSocket."""
+"""What opening a WebSocket costs from a rate budget."""
 
 
 class RoomUrl:
     """The handler of ``GET /chat/{room}/``.
 
-    :param formats: how a connection is told of messages, by its framing.
+    :param formats: how a connection gets its messages, by its framing.
     :param page: the handler of the chat page.
-    :param bounds: of the posts of one connection that are under way.
+    :param bounds: limits on one connection's posts under way.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class RoomUrl:
     async def _talk(self, request: Request, room: str) -> Answer:
         identity = request.identity
         assert isinstance(identity, Identity)
-        # A name does not matter: all guests of one address have the same.
+        # The name does not matter: all guests of one address share a budget.
         budget = self._budgets.of(identity, request.peer)
         request.charged(budget)
         budget.charge(UPGRADE_COST)

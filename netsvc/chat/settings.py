@@ -1,4 +1,4 @@
-"""[chat]: who may talk, how they are greeted, and how event streams stay alive."""
+"""[chat]: who may talk, the greeting, and how event streams stay alive."""
 
 from typing import Annotated, Literal
 
@@ -14,8 +14,8 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """[chat]: guests, rooms, the welcome of the plain-text rooms, event streams."""
 
     guests: Annotated[bool | None, Help("Whether a client without credentials may act as a guest; empty: yes while every listener is loopback, else no")] = None
-    create: Annotated[Literal["guest", "member", "admin"], Help("Least role that may start a room")] = "guest"
+    create: Annotated[Literal["guest", "member", "admin"], Help("Lowest role that may start a room")] = "guest"
     welcome: Annotated[str, Meta(max_length=1000), Help("First line of a plain-text room; {name}, {room} and {cursor} are filled in, nothing else is")] = (
         "Welcome {name}!"
     )
-    heartbeat: Annotated[Duration, Meta(ge=1), Help("Time between two comments in an event stream, by which both ends and proxies see that it lives")] = 15.0
+    heartbeat: Annotated[Duration, Meta(ge=1), Help("Time between two comments in an event stream, which show both ends and proxies that it is alive")] = 15.0

@@ -1,4 +1,4 @@
-"""``/chat/<room>/`` as a WebSocket of plain text: `wscat` and a browser console are enough to talk."""
+"""``/chat/<room>/`` as a WebSocket of plain text: `wscat` and a browser console are enough to chat."""
 
 from collections.abc import Callable, Mapping
 from math import ceil
@@ -33,11 +33,11 @@ _CODES = {Forbidden: SHUT_OUT, NotFound: ABSENT, NetsvcError: TRY_LATER}
 class TextRoom(PacedConnection):
     """One WebSocket in one room: a welcome, then ``<name> text`` for every message; what it sends is posted.
 
-    :param formats: how it is told of messages, by the framing that was agreed on.
+    :param formats: how it gets messages, by the framing that was agreed on.
     :param room: the room's name, folded.
-    :param after: a cursor to read on from, None for what comes from now on.
+    :param after: a cursor to read on from, None for only what comes from now on.
     :param welcome: the first line, with {name}, {room} and {cursor}.
-    :param bounds: of the posts under way.
+    :param bounds: limits on the posts under way.
     """
 
     __slots__ = ("_after", "_budget", "_formats", "_logins", "_member", "_room", "_rooms", "_welcome", "identity")
@@ -92,7 +92,7 @@ class TextRoom(PacedConnection):
             welcome = welcome.replace(field, value)
         self._transport.send_text(welcome.encode())
         if not membership.joined.recovered:
-            self._say("not all messages since then are kept; what follows is new")
+            self._say("some messages since then are no longer kept; what follows is new")
         membership.member.start()
         self.read_on()
 
@@ -108,10 +108,10 @@ class TextRoom(PacedConnection):
             self._transport.close(SHUT_OUT, f"you have lost this room: {why}")
 
     def text(self, message: str) -> None:
-        """Post what was sent; empty lines are not."""
+        """Post what was sent, except for empty lines."""
         text = message.rstrip("\r\n")
         try:
-            # An empty line, too, for each is something to read.
+            # An empty line too, since each has to be read.
             self._budget.charge(1.0)
             if not text:
                 return
@@ -144,20 +144,20 @@ class TextRoom(PacedConnection):
         return error.detail[:100] if isinstance(error, NetsvcError) else "internal error"
 
     def _say(self, words: str) -> None:
-        """A line of the server's own: messages start with ``<``, so nobody's message looks like it."""
+        """A line from the server itself: messages start with ``<``, so none looks like it."""
         transport = self._transport
         if transport is not None and not transport.full:
             transport.send_text(f"-- {words} --".encode())
 
     def binary(self, data: bytes) -> None:
-        """Refused: text is spoken here."""
-        self._transport.close(BINARY_REFUSED, "text is spoken here")
+        """Refused: only text is accepted here."""
+        self._transport.close(BINARY_REFUSED, "only text is accepted here")
 
     def draining(self, return_after: float, close: Callable[[], None]) -> None:
         """The server sends its clients away: store what was sent, take no further line, and close."""
         transport = self._transport
         if transport is not None:
-            transport.write(transport.text_frame(b"-- the server goes away for now: come back in %d s --" % ceil(return_after)))
+            transport.write(transport.text_frame(b"-- the server is going away: come back in %d s --" % ceil(return_after)))
             self.finish(close)
 
     def disconnected(self, code: int, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Joining a room whose ring is empty: one read of the store for all who come, as after a restart."""
+"""Joining a room whose ring is empty: one read of the store for all clients that come, as after a restart."""
 
 from functools import partial
 
@@ -15,23 +15,23 @@ from netsvc.interfaces import IStore
 __all__ = ["Returning"]
 
 READ = 2 * MOST
-"""Events read at once: who was away for no longer than these took gets what was missed out of memory."""
+"""Events read at once: clients that missed no more than these get them from memory."""
 
 PATIENCE = 0.1
-"""Seconds for which events that were read wait for somebody to be in the room."""
+"""Seconds for which events that were read are kept until somebody is in the room."""
 
 _AMENDING = frozenset(("edit", "delete", "reaction"))
-"""Events that change older ones: what was read before they came is not what is in the log now."""
+"""Events that change older ones: what was read before them is out of date."""
 
 
 class Returning:
     """Reads what members get when they join.
 
-    Where the ring does not reach, the first to ask has the events before it read; whoever else comes meanwhile waits for the same. They are
-    the beginning of the ring then, so that those who come later need no read at all.
+    Where the ring does not reach back far enough, the first to ask starts a read of the events before it; others who come meanwhile wait for
+    the same read. These events then become the beginning of the ring, so those who come later need no read at all.
 
     :param store: the log.
-    :param histories: reads what is further back, and all else.
+    :param histories: reads what is further back, and everything else.
     :param delivery: owns the rings.
     """
 
@@ -51,7 +51,7 @@ class Returning:
         return self._filled(room).addCallback(self._histories.read, after, None, limit)
 
     def _filled(self, room: Room) -> "Deferred[Room]":
-        """The room as it is with a longer ring; itself, if too much has happened to it meanwhile."""
+        """The room with a longer ring, or as it was if too much has happened in it meanwhile."""
         waiter: Deferred[Room] = Deferred()
         waiting = self._waiting.setdefault(room, [])
         waiting.append(waiter)
@@ -76,11 +76,11 @@ class Returning:
         for waiter in self._waiting.pop(room):
             waiter.callback(found)
         if found is not room and not self._kept(room, base, head, events):
-            # Something is asked about those who waited before they are in.
+            # Those who waited are checked again before they are in.
             self._delivery.clock.callLater(PATIENCE, self._kept, room, base, head, events)
 
     def _kept(self, room: Room, base: int, head: int, events: list[Event]) -> bool:
-        """Make them the beginning of the ring, if somebody follows the room and they are still what is in the log."""
+        """Make them the beginning of the ring, if somebody follows the room and they are still as in the log."""
         fits = bool(room.fanouts) and room.base == base and not _amended(room, head)
         if fits:
             self._delivery.prepend(room, events)
@@ -88,5 +88,5 @@ class Returning:
 
 
 def _amended(room: Room, head: int) -> bool:
-    """Whether something came behind `head` that changes older events, or may have."""
+    """Whether something came after `head` that changed older events, or may have."""
     return room.base > head or any(event.type in _AMENDING for event in room.events[head - room.base :])

@@ -1,4 +1,4 @@
-"""What somebody searches for: the text of a query, read into terms and filters, and matched against messages."""
+"""Search queries: the text of a query parsed into terms and filters, and matched against messages."""
 
 import re
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ MOST_SPANS: Final = 100
 """Words that are highlighted in one message."""
 
 WORDS_LOOKED_AT: Final = 3000
-"""Words of a message among which those are."""
+"""Words of a message that are searched for them."""
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Kana and Han: written without blanks between words, so each character counts as a word."""
@@ -50,10 +50,10 @@ _EXAMPLES = {"from": "from:ann", "in": "in:lobby", "before": "before:2026-11-01"
 
 
 class Term(NamedTuple):
-    """Words that follow one another.
+    """Consecutive words.
 
     :ivar words: folded, at least one.
-    :ivar prefix: the last word may go on.
+    :ivar prefix: the last word may be the beginning of a longer one.
     """
 
     words: tuple[str, ...]
@@ -63,10 +63,10 @@ class Term(NamedTuple):
 class Query(NamedTuple):
     """What a message must have, and what it must not.
 
-    :ivar terms: all of them, `without`: none of them.
+    :ivar terms: all of them; `without`: none of them.
     :ivar senders: one of these folded names, if there are any; `not_senders`: none of these.
-    :ivar rooms: likewise.
-    :ivar before: younger messages do not count, milliseconds since the Unix epoch; `after`: older ones.
+    :ivar rooms: one of these, if there are any.
+    :ivar before: only messages older than this, milliseconds since the Unix epoch; `after`: only newer ones or of that moment.
     """
 
     terms: tuple[Term, ...] = ()
@@ -80,13 +80,13 @@ class Query(NamedTuple):
 
 
 class SearchPage(NamedTuple):
-    """What a store has found.
+    """What a store found.
 
     :ivar hits: rooms and present rows, newest first.
-    :ivar highlights: of each of them its `spans`: they take a while, which is no matter of the reactor's thread.
-    :ivar position: behind which to go on: a cursor's two parts. Of the log, if one room was searched; else of the store's own kind.
-    :ivar more: there may be further ones.
-    :ivar behind: some of the newest events have not been looked at.
+    :ivar highlights: the `spans` of each: finding them takes a while, so the reactor's thread should not do it.
+    :ivar position: where the next page starts, as the two parts of a cursor. One of the log if one room was searched, else of the store's own kind.
+    :ivar more: there may be more hits.
+    :ivar behind: some of the newest events have not been indexed yet.
     """
 
     hits: list[tuple[str, Row]]
@@ -104,7 +104,7 @@ def searchable(text: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """A sender's name as it is compared."""
+    """A sender's name in the form in which it is compared."""
     return normalize("NFKC", name).casefold()
 
 
@@ -112,9 +112,9 @@ def parse_query(text: str) -> Query:
     """Read a query.
 
     Words, ``pre*``, ``"phrases"`` and the filters ``from:``, ``in:``, ``before:`` and ``after:`` (a day, in UTC); ``-`` before a word,
-    a phrase, ``from:`` or ``in:`` excludes. What has neither letters nor digits is passed over.
+    a phrase, ``from:`` or ``in:`` excludes. Anything without letters or digits is ignored.
 
-    :raises InvalidParams: it is no query; the detail says what is wrong.
+    :raises InvalidParams: it is not a query; the detail says what is wrong.
     """
     if len(text) > LONGEST_QUERY:
         raise _wrong(f"at most {LONGEST_QUERY} characters")
@@ -145,7 +145,7 @@ class _Reading:
         """A word, which may end with a star."""
         stem = text.rstrip("*")
         if "*" in stem or (not stem and text):
-            raise _wrong(f"a * stands at the end of a word, as in dep*; not so in {text!r}")
+            raise _wrong(f"a * is only allowed at the end of a word, as in dep*, not in {text!r}")
         self.term(stem, stem != text, excluding)
 
     def term(self, text: str, prefix: bool, excluding: bool) -> None:
@@ -159,16 +159,16 @@ class _Reading:
         """A filter with its value."""
         self._add()
         if not value:
-            raise _wrong(f"{name}: is followed by a value, as in {_EXAMPLES[name]}")
+            raise _wrong(f"{name}: needs a value, as in {_EXAMPLES[name]}")
         if name == "from":
             self._names[name, excluding].append(fold_name(value))
         elif name == "in":
             try:
                 self._names[name, excluding].append(fold_room_name(value))
             except InvalidParams:
-                raise _wrong(f"{value!r} is no room's name") from None
+                raise _wrong(f"{value!r} is not a room's name") from None
         elif excluding:
-            raise _wrong(f"{name}: cannot be excluded; there are before: and after:")
+            raise _wrong(f"{name}: cannot be excluded; use before: or after:")
         else:
             bound = _day(name, value)
             earlier = self._days.get(name, bound)
@@ -180,7 +180,7 @@ class _Reading:
             raise _wrong(f"at most {MOST_TERMS} words, phrases and filters")
 
     def query(self) -> Query:
-        """All of it."""
+        """The whole query."""
         if not self._count:
             raise _wrong("nothing to search for: write a word, or a filter such as from:ann")
         names = {key: tuple(value) for key, value in self._names.items()}
@@ -203,7 +203,7 @@ def _day(name: str, value: str) -> int:
             raise ValueError
         day = date.fromisoformat(value)
     except ValueError:
-        raise _wrong(f"{value!r} is no day: write {_EXAMPLES[name]}") from None
+        raise _wrong(f"{value!r} is not a day: write {_EXAMPLES[name]}") from None
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
 
 
@@ -212,12 +212,12 @@ def _wrong(what: str) -> InvalidParams:
 
 
 def _words(text: str) -> list[tuple[str, int, int]]:
-    """The words of a text, folded, and where they are."""
+    """The words of a text, folded, and their positions."""
     return [(_fold(found[0]), found.start(), found.end()) for found in _WORD.finditer(text)]
 
 
 def _fold(word: str) -> str:
-    """Lower case without diacritics on Latin letters; the same as SQLite's unicode61 tokenizer with remove_diacritics, but for rarities."""
+    """Lower case without diacritics on Latin letters; the same as SQLite's unicode61 tokenizer with remove_diacritics, except in rare cases."""
     if word.isascii():
         return word.lower()
     return "".join(map(_fold_character, normalize("NFKC", word))).lower()
@@ -231,7 +231,7 @@ def _fold_character(character: str) -> str:
 
 
 def _places(term: Term, words: Sequence[tuple[str, int, int]]) -> list[int]:
-    """At which words of a text a term is found."""
+    """The words of a text at which a term is found."""
     return [place for place in range(len(words) - len(term.words) + 1) if _is_at(term, words, place)]
 
 
@@ -243,7 +243,7 @@ def _is_at(term: Term, words: Sequence[tuple[str, int, int]], place: int) -> boo
 
 
 def matches(query: Query, room: str, sender: str, at: int, text: str) -> bool:
-    """Whether a message is what a query asks for."""
+    """Whether a message matches a query."""
     if (query.rooms and room not in query.rooms) or room in query.not_rooms:
         return False
     name = fold_name(sender)
@@ -256,9 +256,9 @@ def matches(query: Query, room: str, sender: str, at: int, text: str) -> bool:
 
 
 def spans(query: Query, text: str) -> list[tuple[int, int]]:
-    """Where in a text the words of a query are: start and end in characters, ascending, none of them overlapping.
+    """Where in a text the words of a query are: start and end in characters, ascending, without overlaps.
 
-    The first MOST_SPANS of them, as far as they are among the first WORDS_LOOKED_AT words: a long text has thousands, and takes milliseconds.
+    At most MOST_SPANS, among the first WORDS_LOOKED_AT words: a long text has thousands of words, and takes milliseconds.
     """
     exact = {term.words[0] for term in query.terms if len(term.words) == 1 and not term.prefix}
     prefixes = tuple(term.words[0] for term in query.terms if len(term.words) == 1 and term.prefix)
@@ -275,7 +275,7 @@ def spans(query: Query, text: str) -> list[tuple[int, int]]:
             first = number + 1 - len(term.words)
             if first >= 0 and _is_at(term, words, first):
                 found.update(range(first, number + 1))
-        # Those that a longer phrase would still find among the first are counted for.
+        # The margin is for those that a longer phrase may still find among the first.
         if len(found) >= enough:
             break
     return [words[index][1:] for index in sorted(found)[:MOST_SPANS]]

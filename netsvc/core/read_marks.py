@@ -1,4 +1,4 @@
-"""How far somebody has read in each room, and what is new there since."""
+"""How far somebody has read in each room, and what is new since then."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
@@ -24,10 +24,10 @@ __all__ = ["Marked", "ReadMarks", "Unread", "UnreadList"]
 
 
 ROOMS = 50
-"""Rooms counted at once: what is read for the count is as much, and others have their turn between."""
+"""Rooms counted at once: this limits what is read for one count; other work gets its turn in between."""
 
 AT_ONCE = 2
-"""Counts under way: each may be long, and they shall not have all readers of the store."""
+"""Counts under way at once: each may be long, and they must not occupy all readers of the store."""
 
 
 class Marked(msgspec.Struct):
@@ -40,9 +40,9 @@ class Marked(msgspec.Struct):
 class Unread(msgspec.Struct):
     """What is new for somebody in a room.
 
-    :ivar read: how far they have read, 0 if they never said; `head`: the newest seq.
+    :ivar read: how far they have read, 0 if never marked; `head`: the newest seq.
     :ivar unread: messages of others since then; `mentions`: those that mention them.
-    :ivar more: only the newest events were counted: there may be more of both.
+    :ivar more: only the newest events were counted, so there may be more of both.
     """
 
     room: str
@@ -54,13 +54,13 @@ class Unread(msgspec.Struct):
 
 
 class UnreadList(msgspec.Struct):
-    """By name of the room."""
+    """The rooms, by name."""
 
     rooms: list[Unread]
 
 
 class _Notes(msgspec.Struct):
-    """What counts here of a row's ``extra``."""
+    """The parts of a row's ``extra`` that matter here."""
 
     mentions: list[str] = []
     deleted: bool = False
@@ -71,11 +71,11 @@ _PLAIN = _Notes()
 
 
 class ReadMarks:
-    """Everybody's marks: those of users are stored, those of guests, whose names are nobody's, are kept in memory for a while.
+    """Everybody's marks: those of users are stored; those of guests, whose names belong to nobody, are kept in memory for a while.
 
     :param store: the log.
     :param check: says who may read.
-    :param unreadable: those of some rooms that somebody may not read.
+    :param unreadable: which of some rooms somebody may not read.
     :param clock: time.
     :param settings: [rooms].
     """
@@ -98,10 +98,10 @@ class ReadMarks:
         self._turns = Turns(AT_ONCE)
 
     def mark(self, identity: Identity, room: str, seq: int) -> "Deferred[Marked]":
-        """Note that somebody has read a room up to an event; further back than before changes nothing.
+        """Record that somebody has read a room up to an event; a mark further back than before changes nothing.
 
         :raises InvalidParams: at once: a bad room name or seq.
-        :raises NotFound: at once or by way of the Deferred, like all that follows: no such room, or no such event yet.
+        :raises NotFound: at once or by way of the Deferred, like all below: no such room, or no such event yet.
         :raises Forbidden: they may not read there.
         """
         name = fold_room_name(room)
@@ -131,7 +131,7 @@ class ReadMarks:
         """What is new in the rooms where somebody has a mark, and in `rooms`, as far as they may read them.
 
         :param rooms: folded names.
-        :param owner: whose counts wait for one another, if several want to have some.
+        :param owner: one owner's counts wait for one another while others want theirs too.
         """
         return self._turns.take(owner, lambda: Deferred.fromCoroutine(self._unread(identity, rooms)))
 
@@ -153,7 +153,7 @@ class ReadMarks:
         return dict(marks[-self._most :])
 
     def _count(self, name: str, room: str, read: int, outline: Outline) -> Unread:
-        # A backup that was restored has other events.
+        # A restored backup has other events.
         read = min(read, outline.head)
         unread = mentions = 0
         mentioned = {name.casefold(), EVERYBODY}

@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """A mapping that forgets what was used longest ago once it holds more than `most`.
+    """A mapping that drops the least recently used entry once it holds more than `most`.
 
     :param most: entries, 1 or more.
     """
@@ -29,21 +29,21 @@ class Recent(Generic[K, V]):
         return key in self._items
 
     def get(self, key: K) -> V | None:
-        """The value, which counts as used now; None if there is none."""
+        """The value, which is now the most recently used; None if there is none."""
         value = self._items.get(key)
         if value is not None:
             self._items.move_to_end(key)
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Set a value, which counts as used now."""
+        """Set a value, which is now the most recently used."""
         self._items[key] = value
         self._items.move_to_end(key)
         if len(self._items) > self._most:
             self._items.popitem(last=False)
 
     def items(self) -> Iterable[tuple[K, V]]:
-        """All, those used longest ago first. Does not count as a use."""
+        """All entries, the least recently used first. Does not count as a use."""
         return self._items.items()
 
     def forget(self, key: K) -> None:

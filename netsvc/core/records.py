@@ -30,20 +30,20 @@ class Draft:
     """An event on its way into a room's log. The store fills in the outcome: ``seq`` and ``at``, or ``error``.
 
     :ivar room: the room's name; the store creates the room with its first event.
-    :ivar type: the event's type, ``message`` for one.
+    :ivar type: the event's type, for example ``message``.
     :ivar sender: the name of the identity that posts.
-    :ivar at: milliseconds since the Unix epoch; for a repeated key the store sets it to that of the first time.
+    :ivar at: milliseconds since the Unix epoch; for a repeated key the store sets it to the time of the first post.
     :ivar text: the text, None for types without one.
     :ivar extra: further members of the event as a JSON object, None if there are none.
     :ivar key: the idempotency key, None if there is none.
-    :ivar founds: whoever sends it is a user, who owns the room if this is its first event.
-    :ivar change: what it changes of what is stored of the room besides the log, in the same transaction; None for most.
-    :ivar amend: judges, and may change, what is there already, in the same transaction (see Amendment); None for most.
-    :ivar target: with `amend`, the seq of the event that it is about; else not set.
+    :ivar founds: the sender is a user, who becomes the room's owner if this is its first event.
+    :ivar change: what it changes in the room's stored state besides the log, in the same transaction; None for most.
+    :ivar amend: checks, and may change, earlier events in the same transaction (see Amendment); None for most.
+    :ivar target: with `amend`, the seq of the event that it is about; otherwise not set.
     :ivar seq: the position in the room, 1 or more, set by the store; 0 before.
-    :ivar repeated: set by the store: it was said before, nothing was appended, ``seq`` and ``at`` are those of the first time.
+    :ivar repeated: set by the store: this was posted before, nothing was appended, and ``seq`` and ``at`` are those of the first time.
     :ivar error: set by the store: why this draft was not appended (Conflict, StoreUnavailable, what `amend` raised).
-    :ivar changed: set by the store if `amend` was: the older events that it has changed, as they are now.
+    :ivar changed: set by the store if `amend` was: the older events that it changed, in their new form.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Draft:
         self.repeated = False
         self.error: NetsvcError | None = None
         self.context: object = None
-        """The core's own: what to do with the outcome. A store leaves it alone."""
+        """For the core: what to do with the outcome. A store does not touch it."""
 
 
 class Row(NamedTuple):
@@ -101,10 +101,10 @@ Load = Callable[[int], Row | None]
 """An event of a draft's room by its seq; None if there is none."""
 
 Amendment = Callable[[Draft, Row | None, Load], Sequence[Row] | int]
-"""What a draft does to what is there already. Called within the transaction, in the order of the drafts, and again if that is tried again.
+"""What a draft does to earlier events. Called within the transaction, in the order of the drafts, and again if the transaction is retried.
 
-It is given the draft, whose ``seq`` is what it would get and whose ``extra`` and ``text`` it may set, the target, None if there is no such
-event, and how to get at further events. It returns older events as they shall be now, or the seq of an older event that says already what
+It is given the draft, whose ``seq`` is the one it would get and whose ``extra`` and ``text`` it may set; the target, None if there is no
+such event; and a way to load other events. It returns older events in their new form, or the seq of an older event that already says what
 the draft says: then nothing is appended. Any NetsvcError that it raises becomes the draft's error. A room without events is not created.
 """
 
@@ -112,7 +112,7 @@ the draft says: then nothing is appended. Any NetsvcError that it raises becomes
 class RoomInfo(NamedTuple):
     """A room's bounds.
 
-    :ivar first: the oldest seq that retention has left; ``head + 1`` if it left none.
+    :ivar first: the oldest seq that retention left; ``head + 1`` if it left none.
     :ivar head: the newest seq.
     :ivar at: when the newest event was appended, milliseconds since the Unix epoch.
     """
@@ -127,7 +127,7 @@ class Outline(NamedTuple):
     """What is new in a room.
 
     :ivar head: its newest seq.
-    :ivar rows: events behind a position, the newest first, without their texts.
+    :ivar rows: the events after a position, the newest first, without their texts.
     """
 
     head: int
@@ -142,7 +142,7 @@ class StoredAnswer(NamedTuple):
 
 
 class UserRecord(msgspec.Struct, frozen=True):
-    """A registered user. ``password`` is an argon2id string, or empty if only tokens log in. ``created`` in ms since the epoch."""
+    """A registered user. ``password`` is an argon2id string, or empty if the user logs in by token only. ``created`` in ms since the epoch."""
 
     name: str
     role: str
@@ -153,7 +153,7 @@ class UserRecord(msgspec.Struct, frozen=True):
 class TokenRecord(msgspec.Struct, frozen=True):
     """A token: ``id`` is public, ``digest`` is SHA-256 of the secret. Times in ms since the epoch; ``expires`` 0 is never.
 
-    ``role`` is the user's role as of the look-up, capped by nothing else; ``since`` is when the user was added.
+    ``role`` is the user's role at the time of the look-up, not limited by anything else; ``since`` is when the user was added.
     """
 
     id: str

@@ -5,27 +5,27 @@ from typing import TYPE_CHECKING
 from netsvc.core.events import Event
 from netsvc.interfaces import IFormat
 
-if TYPE_CHECKING:  # a fan-out is of a room
+if TYPE_CHECKING:  # a fan-out refers to its room
     from netsvc.core.delivery import Fanout
 
 __all__ = ["Room", "cost_of"]
 
 _EVENT_COST = 500
-"""Bytes that an event costs in a ring besides its text: the objects, and the frame around the text."""
+"""Bytes that an event takes in a ring besides its text: the objects, and the frame around the text."""
 
 
 def cost_of(event: Event) -> int:
-    """About what an event costs in a ring, bytes."""
-    # The text is there twice, as a string and in a frame. The string's size tells wide characters from ASCII, its length does not.
+    """Roughly what an event takes in a ring, in bytes."""
+    # The text is there twice, as a string and in a frame. The string's size accounts for wide characters, its length does not.
     size = 2 * (event.text or "").__sizeof__()
     return _EVENT_COST + size + 150 * (sum(map(len, event.reactions.values())) if event.reactions else 0)
 
 
 class Room:
-    """What is in memory of a room that somebody follows.
+    """The part of a followed room that is in memory.
 
     :ivar head: the newest seq known to be committed.
-    :ivar first: the oldest seq that retention has left.
+    :ivar first: the oldest seq that retention left.
     :ivar base: the seq before the ring's first event: ``events[i].seq == base + 1 + i``.
     """
 
@@ -44,7 +44,7 @@ class Room:
         """Take over a committed event; it enters the ring if the room is followed."""
         seq = event.seq
         if seq <= self.head:
-            # The store told of it already when the room was looked up: whoever joined since is past it.
+            # The store knew of it already when the room was looked up: anybody who joined since is past it.
             return
         self.head = seq
         if self.fanouts:
@@ -66,12 +66,12 @@ class Room:
         self.base = base
 
     def after(self, seq: int, limit: int) -> list[Event] | None:
-        """Up to `limit` events behind `seq`, None if the ring does not reach back that far."""
+        """Up to `limit` events after `seq`, None if the ring does not reach back that far."""
         start = seq - self.base
         return self.events[start : start + limit] if start >= 0 else None
 
     def trim(self, keep: int) -> int:
-        """Drop what is beyond the newest `keep` events and no cohort needs any more; returns the cost that this freed."""
+        """Drop what is beyond the newest `keep` events and no longer needed by any cohort; returns the cost that this freed."""
         excess = len(self.events) - keep
         if excess <= 0:
             return 0

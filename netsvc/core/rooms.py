@@ -1,4 +1,4 @@
-"""Rooms: posting, joining, history, who is there. Every rule about them is here; bytes and sockets are not."""
+"""Rooms: following, history, presence and upkeep. Appending is in netsvc.core.posting; bytes and sockets are elsewhere."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -30,18 +30,18 @@ from netsvc.interfaces import IFormat, ISink, IStore
 __all__ = ["Joined", "Member", "Membership", "Present", "RoomList", "RoomSummary", "Rooms"]
 
 SWEEP = 1.0
-"""Seconds between two looks at who has come and gone, while somebody has."""
+"""Seconds between two checks of who has come and gone, while somebody has."""
 
 
 class Present(msgspec.Struct):
-    """Who is in a room: all counted, at most 100 named."""
+    """Who is in a room: all are counted, at most 100 named."""
 
     count: int
     names: list[str]
 
 
 class Joined(msgspec.Struct):
-    """The answer to a join; what comes behind ``cursor`` is delivered."""
+    """The answer to a join; everything after ``cursor`` is delivered."""
 
     room: str
     cursor: str
@@ -54,7 +54,7 @@ class Joined(msgspec.Struct):
 class RoomSummary(msgspec.Struct, omit_defaults=True):
     """A room in a list: its newest cursor, when that event was, and how many are there now.
 
-    Of a room that the caller may not read there is nothing but its name and its access.
+    For a room that the caller may not read there is nothing but its name and its access.
     """
 
     name: str
@@ -81,9 +81,9 @@ class Membership(NamedTuple):
 class Member:
     """A connection's place in a room: it follows, and its name is present. `leave` ends both.
 
-    :ivar identity: as whom it is there.
-    :ivar lost: called when it may not be there any more, behind `leave`, with the member, the room's name and a word that says why.
-    :ivar connection: the protocol's own.
+    :ivar identity: who it is in the room as.
+    :ivar lost: called after `leave` when it may no longer be there, with the member, the room's name and a word that says why.
+    :ivar connection: for the protocol's own use.
     """
 
     __slots__ = ("_follower", "_rooms", "_state", "connection", "identity", "lost")
@@ -99,23 +99,23 @@ class Member:
 
     @property
     def there(self) -> bool:
-        """It has not left."""
+        """Whether it has not left."""
         return self._state is not None
 
     def start(self) -> None:
-        """Begin to deliver. Call it when the answer to the join is written."""
+        """Begin to deliver. Call this once the answer to the join is written."""
         self._follower.start()
 
     def hold(self) -> None:
-        """Deliver nothing for now; to be followed by `go_on`."""
+        """Deliver nothing until `go_on` is called."""
         self._follower.hold()
 
     def go_on(self) -> None:
-        """Deliver on, once this was called as often as `hold`."""
+        """Resume, once this has been called as often as `hold`."""
         self._follower.go_on()
 
     def act_as(self, identity: Identity) -> None:
-        """The connection acts as somebody else now; it loses the room if that one may not read it."""
+        """The connection now acts as somebody else; it loses the room if they may not read it."""
         state, before, self.identity = self._state, self.identity, identity
         if state is not None and identity != before:
             if identity.name != before.name:
@@ -123,7 +123,7 @@ class Member:
             self._rooms.judge(self, state.room.name)
 
     def leave(self) -> None:
-        """Deliver no more. May be called twice."""
+        """Stop delivering. May be called twice."""
         state, self._state = self._state, None
         if state is not None:
             del state.members[self]
@@ -140,15 +140,15 @@ class Member:
 class Rooms:
     """All rooms of this daemon.
 
-    :param store: the log; open when the first call comes.
+    :param store: the log; open before the first call comes.
     :param clock: time and later calls.
     :param rooms: [rooms]; `limits`: [limits].
-    :param create: the least role that may start a room.
+    :param create: the lowest role that may start a room.
     :ivar delivery: delivers their events.
-    :ivar posting: appends to them; ``post`` and ``appender`` are its.
-    :ivar read_marks: how far everybody has read in them.
+    :ivar posting: appends to them; ``post`` and ``appender`` are taken from it.
+    :ivar read_marks: how far everybody has read.
     :ivar typing: passes on who is writing in them.
-    :ivar permissions: who may do what in them; to be started before the first call comes.
+    :ivar permissions: who may do what in them; start it before the first call comes.
     """
 
     log = Logger()
@@ -174,11 +174,11 @@ class Rooms:
     # Following
 
     def join(self, identity: Identity, room: str, after: str | None, limit: int, format: IFormat, sink: ISink) -> "Deferred[Membership]":
-        """Follow a room: past events up to a cursor now, everything behind that cursor once the member is started.
+        """Follow a room: past events up to a cursor now, everything after that cursor once the member is started.
 
         :param after: a cursor to read on from, None for the newest events.
         :param limit: events in the answer, 0 to 200.
-        :raises InvalidParams: at once or by way of the Deferred, like all: a bad room name, cursor or limit.
+        :raises InvalidParams: at once or by way of the Deferred, like all below: a bad room name, cursor or limit.
         :raises NotFound: the room is secret and not for them.
         :raises Forbidden: they may not read it.
         """
@@ -193,7 +193,7 @@ class Rooms:
             return self._member(identity, state, history, format, sink)
 
         def permitted(history: History) -> "Membership | Deferred[Membership]":
-            # The permission may have gone while the events were read; from here on `expel` finds the member.
+            # The permission may have been lost while the events were read; from here on `expel` finds the member.
             again = self.permissions.check(identity, name, Right.READ)
             return member(history) if again is None else again.addCallback(lambda _: member(history))
 
@@ -214,10 +214,10 @@ class Rooms:
         return Membership(joined, Member(self, state, identity, follower))
 
     def judge(self, member: Member, room: str) -> None:
-        """A member is somebody else now (called by Member): it stays if that one may read, and hears nothing before that is known."""
+        """A member is somebody else now (called by Member): it stays if they may read, and gets nothing until that is known."""
 
         def out(failure: Failure) -> None:
-            # Also if it cannot be found out.
+            # Also if this cannot be found out.
             if member.there:
                 member.expel(room, "login")
 
@@ -231,19 +231,19 @@ class Rooms:
             checking.addErrback(out).addCallback(lambda _: member.go_on())
 
     def identities(self, room: str) -> Iterator[Identity]:
-        """Who follows a room, each as often as they have connections there."""
+        """Who follows a room, each once for every connection they have there."""
         state = self._states.get(room)
         return iter([member.identity for member in state.members] if state is not None else ())
 
     def expel(self, room: str, why: Callable[[Identity], str]) -> None:
-        """End the following of those for whom `why` gives a reason.
+        """Remove the members for whom `why` gives a reason.
 
         :param room: a folded name.
         """
         state = self._states.get(room)
         members = list(state.members) if state is not None else []
         lost = [(member, reason) for member in members if (reason := why(member.identity))]
-        # Nobody hears anything from now on, but a large room takes several turns to be told why.
+        # They get nothing from now on, but telling a large room why takes several turns.
         for member, _ in lost:
             member.leave()
         self._tell(room, lost)
@@ -253,7 +253,7 @@ class Rooms:
             try:
                 member.expel(room, reason)
             except Exception:
-                # One connection's fault must not keep it from the others.
+                # A failure in one connection must not keep the others from being told.
                 self.log.failure("a connection could not be told that it has lost {room}", room=room)
         rest = lost[self._settings.fanout_slice :]
         if rest:
@@ -306,14 +306,14 @@ class Rooms:
         return self._store.room(name).addCallback(found)
 
     def directory(self, identity: Identity, after: str, limit: int) -> "Deferred[RoomList]":
-        """Up to `limit` rooms whose names sort after `after`; of those that somebody may not read the name, or nothing if they are secret."""
+        """Up to `limit` rooms whose names sort after `after`; of those that somebody may not read, only the name, or nothing if they are secret."""
         check_limit(limit)
         return Deferred.fromCoroutine(self._directory(identity, after, limit))
 
     async def _directory(self, identity: Identity, after: str, limit: int) -> RoomList:
         epoch = self._store.epoch
         shown: list[RoomSummary] = []
-        # Many may be secret: it shall not take a read for each of them.
+        # Many may be secret: they must not take a read each.
         asked = max(limit + 1, MOST)
         while True:
             infos: list[RoomInfo] = await self._store.rooms(after, asked)
@@ -327,7 +327,7 @@ class Rooms:
                     return RoomList(shown, True)
                 summary = RoomSummary(info.name)
                 if access is not None and access != "public":
-                    # Only then: a default is left out if it is the same object, and that somebody is banned is told to moderators only.
+                    # Only then: a default is left out if it is the same object, and only moderators are told that somebody is banned.
                     summary.access = access
                 if readable:
                     summary.cursor, summary.at, summary.count = cursor_of(epoch, info.head), timestamp(info.at), self._count(info.name)
@@ -343,7 +343,7 @@ class Rooms:
     def who(self, identity: Identity, room: str) -> "Deferred[Present]":
         """Who is in a room.
 
-        :raises NotFound: at once or by way of the Deferred, like all: the room has no event and nobody is in it, or it is secret.
+        :raises NotFound: at once or by way of the Deferred, like all below: the room has no event and nobody is in it, or it is secret.
         :raises Forbidden: they may not read it.
         """
         name = fold_room_name(room)

@@ -1,4 +1,4 @@
-"""What a room is like, and who is what in it, as its readers see it."""
+"""A room's properties, and who has which role in it, as its readers see them."""
 
 import msgspec
 
@@ -17,10 +17,10 @@ class RoomDescription(msgspec.Struct):
     :ivar owners: names.
     :ivar retention_age: seconds that events are kept, 0 for ever, None as [rooms] says.
     :ivar retention_events: how many events are kept, 0 any number, None as [rooms] says.
-    :ivar role: what the caller is here: owner, moderator, member, or nothing.
+    :ivar role: the caller's role here: owner, moderator, member, or empty.
     :ivar may: the most that the caller may do here: read, write, moderate or own.
-    :ivar amends_since: what was sent under the caller's name before this moment is not the caller's to change: it is older than the
-        account, or, of a guest, as old as `guest_edits` of [rooms] allows. RFC 3339, UTC.
+    :ivar amends_since: the caller cannot change what was sent under its name before this moment: it is older than the account, or for a
+        guest, older than [rooms] `guest_edits`. RFC 3339, UTC.
     """
 
     room: str
@@ -37,8 +37,8 @@ class RoomDescription(msgspec.Struct):
 class Occupant(msgspec.Struct, omit_defaults=True):
     """Somebody with a place in a room.
 
-    :ivar role: owner, moderator, member, or nothing.
-    :ivar until: when the ban ends, or else the muting; left out if neither does.
+    :ivar role: owner, moderator, member, or empty.
+    :ivar until: when the ban ends, or else the mute; left out if neither ends.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Roster(msgspec.Struct):
 
 
 def described(access: RoomAccess, room: str, identity: Identity, now: int, guest_edits: int) -> RoomDescription:
-    """A room for one who may read it.
+    """A room, for somebody who may read it.
 
     :param now: milliseconds since the Unix epoch.
     :param guest_edits: milliseconds for which a guest may change what was sent under its name.
@@ -71,9 +71,9 @@ def described(access: RoomAccess, room: str, identity: Identity, now: int, guest
 
 
 def listed(access: RoomAccess, identity: Identity, after: str, limit: int, now: int) -> Roster:
-    """Up to `limit` of those whose names sort after `after`; who is muted or banned is for moderators.
+    """Up to `limit` of those whose names sort after `after`; only moderators see who is muted or banned.
 
-    A guest and a user of the same name are never apart, so there may be one more.
+    A guest and a user of the same name are never separated, so there may be one more.
     """
     moderates = refusal(access, "", identity, Right.MODERATE, now) is None
     found: list[Occupant] = []

@@ -1,4 +1,4 @@
-"""Searching what has been said, in the rooms that somebody may read."""
+"""Searching the messages of the rooms that somebody may read."""
 
 from collections.abc import Callable, Hashable, Mapping
 
@@ -22,10 +22,10 @@ __all__ = ["Found", "Searches", "nothing_hidden"]
 class Found(msgspec.Struct):
     """Messages, newest first.
 
-    :ivar highlights: of each event where in its text the first 100 words are that were found, as pairs of start and end in characters (code points).
-    :ivar cursor: behind which to go on; give it as ``before``.
-    :ivar more: there may be further ones.
-    :ivar behind: some of the newest events, be they of rooms that the caller may read or not, have not been looked at: the server cannot keep up.
+    :ivar highlights: for each event, where the first 100 words found are in its text, as pairs of start and end in characters (code points).
+    :ivar cursor: where the next page starts; give it as ``before``.
+    :ivar more: there may be more messages.
+    :ivar behind: some of the newest events, in rooms that the caller may read or in others, are not indexed yet: the server cannot keep up.
     """
 
     events: list[Event]
@@ -36,15 +36,15 @@ class Found(msgspec.Struct):
 
 
 def nothing_hidden(identity: Identity, rooms: list[str] | None) -> "Deferred[dict[str, str]]":
-    """Where every room is public."""
+    """For when every room is public."""
     return succeed({})
 
 
 class Searches:
-    """Finds messages, one search after the other: a store can do no more at once, and nobody is to wait for somebody else's many.
+    """Finds messages, one search at a time, as a store can do no more; callers take turns, so nobody waits for somebody else's many.
 
     :param store: the log.
-    :param hidden: those of some rooms (None: of all) that somebody may not read, each with its access.
+    :param hidden: which of some rooms (None: of all) somebody may not read, each with its access.
     """
 
     def __init__(self, store: IStore, hidden: "Callable[[Identity, list[str] | None], Deferred[dict[str, str]]]" = nothing_hidden) -> None:
@@ -55,11 +55,11 @@ class Searches:
     def search(self, identity: Identity, text: str, room: str | None, before: str | None, limit: int, owner: Hashable = None) -> "Deferred[Found]":
         """Messages that match, newest first, from rooms that the identity may read.
 
-        :param owner: whose searches wait for one another, if several want to search.
+        :param owner: one owner's searches wait for one another while others want to search too.
         :param text: the query (see parse_query).
         :param before: the cursor of an earlier answer; with one room also that of an event in it.
         :raises InvalidParams: a bad query, room name, cursor or limit; by way of the Deferred if `before` is of a search index that is gone.
-        :raises NotFound: a room that the query names does not exist, or not for this identity.
+        :raises NotFound: a room that the query names does not exist, as far as this identity may know.
         :raises Forbidden: the identity may not read a room that the query names.
         """
         query = parse_query(text)
@@ -69,21 +69,21 @@ class Searches:
             query = query._replace(rooms=(fold_room_name(room),))
         check_limit(limit, 1)
         behind = position("before", before)
-        end = (self._store.epoch, 0)  # what an answer without messages says
+        end = (self._store.epoch, 0)  # the cursor of an answer without messages
         if behind is not None and behind != end and behind[0] == self._store.epoch and len(query.rooms) != 1:
-            raise InvalidParams("before: the cursor of an event is of use in one room; give the cursor of the last answer", parameter="before")
+            raise InvalidParams("before: the cursor of an event only works in one room; give the cursor of the last answer", parameter="before")
 
         def allowed(hidden: Mapping[str, str]) -> "Deferred[SearchPage]":
             if behind == end:
                 return self._exist(list(query.rooms), hidden).addCallback(lambda _: SearchPage([], [], end, False))
             return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
 
-        # What is hidden is asked for when it is their turn: somebody may have been shut out while they waited.
+        # What is hidden is looked up when it is their turn: somebody may have been shut out while they waited.
         searching = self._turns.take(owner, lambda: self._hidden(identity, list(query.rooms) or None).addCallback(allowed))
         return searching.addCallback(self._found, before)
 
     def _exist(self, names: list[str], hidden: Mapping[str, str]) -> "Deferred[None]":
-        """NotFound if one of these rooms does not exist, or is secret; Forbidden if it may not be read else."""
+        """NotFound if one of these rooms does not exist, or is secret; Forbidden if it may not be read for another reason."""
         if not names:
             return succeed(None)
         name = names.pop()

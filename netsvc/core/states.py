@@ -1,4 +1,4 @@
-"""The rooms that are in memory because somebody is there, or asks about them."""
+"""The rooms that are in memory because somebody is in them, or asks about them."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ __all__ = ["RoomState", "RoomStates"]
 
 
 class RoomState:
-    """A room in memory: its delivery, its presence, and how many hold it.
+    """A room in memory: its delivery, its presence, and how many holders it has.
 
-    :ivar loaded: its bounds are those of the store.
+    :ivar loaded: its bounds have been read from the store.
     :ivar members: the connections that follow it (netsvc.core.rooms.Member).
-    :ivar writers: who was told of as writing, and until when that holds; `quiet_until`: until when that keeps their share of the writes busy.
+    :ivar writers: who was announced as writing, and until when that holds; `quiet_until`: until when such notices use up their share of writes.
     """
 
     __slots__ = ("holders", "loaded", "members", "presence", "quiet_until", "room", "waiting", "writers")
@@ -47,7 +47,7 @@ class RoomStates(dict[str, RoomState]):
         self._grace = grace
 
     def hold(self, name: str) -> RoomState:
-        """Take a room into memory, to be let go by `release`."""
+        """Keep a room in memory until `release`."""
         state = self.get(name)
         if state is None:
             state = self[name] = RoomState(name, self._grace)
@@ -66,7 +66,7 @@ class RoomStates(dict[str, RoomState]):
             del self[state.room.name]
 
     def loaded(self, state: RoomState) -> "Deferred[None]":
-        """Wait until a room that is held has its bounds from the store. Those who wait for the same room are answered in their order."""
+        """Wait until a room that is held has its bounds from the store. Those who wait for the same room are answered in the order in which they asked."""
         if state.loaded:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -88,13 +88,13 @@ class RoomStates(dict[str, RoomState]):
             done.callback(None)
 
     def _load_failed(self, failure: Failure, state: RoomState) -> None:
-        # It stays as long as somebody holds it, who may ask again: of two states of one room the older would hear of nothing.
+        # It stays as long as somebody holds it, who may ask again: with two states of one room the older would miss everything.
         waiting, state.waiting = state.waiting, []
         for done in waiting:
             done.errback(failure)
 
     def exists(self, name: str) -> "Deferred[bool]":
-        """Whether a room has an event. Those who ask for the same room are answered in the order in which they asked."""
+        """Whether a room has an event. Those who ask about the same room are answered in the order in which they asked."""
         state = self.hold(name)
 
         def answer(outcome: object) -> bool:

@@ -1,4 +1,4 @@
-"""A few threads of one's own, with a bounded number of jobs waiting for them."""
+"""A few dedicated threads, with a bounded number of jobs waiting for them."""
 
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -20,12 +20,12 @@ R = TypeVar("R")
 
 
 class BoundedThreads:
-    """Runs functions that take long, so that one kind of work cannot take all threads, nor pile up.
+    """Runs functions that take long, so that one kind of work can neither take all threads nor pile up.
 
-    Unlike those of Twisted's pool, a thread that never comes back keeps neither `stop` nor the process from ending.
+    Unlike those of Twisted's pool, a thread that never returns stops neither `stop` nor the process from finishing.
 
     :param reactor: on whose thread the results arrive.
-    :param name: for the threads and for errors: "passwords".
+    :param name: for the threads and for errors, for example "passwords".
     :param threads: how many run at once.
     :param waiting: how many more may wait.
     """
@@ -41,11 +41,11 @@ class BoundedThreads:
         self._crew: _Crew | None = None
 
     def start(self) -> None:
-        """Be ready for jobs. May follow `stop`."""
+        """Accept jobs. May follow `stop`."""
         self._crew = _Crew(self._reactor, self._name, self._threads)
 
     def stop(self) -> "Deferred[None]":
-        """Begin no further job: those that wait fail with Overloaded. The Deferred fires when those that run are done.
+        """Start no more jobs: those that wait fail with Overloaded. The Deferred fires when the running ones are done.
 
         No error if it has not been started.
         """
@@ -58,17 +58,17 @@ class BoundedThreads:
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Deferred[R]":
         """Call a function in one of the threads; the Deferred has what it returns or raises.
 
-        :raises Overloaded: as many jobs wait as may, or it is stopped.
+        :raises Overloaded: too many jobs wait, or this is stopped.
         """
         return self.run_for(None, function, *args, **kwargs)
 
     def run_for(self, owner: Hashable, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Deferred[R]":
-        """Likewise; of the jobs that wait one of each owner is begun in turn. One that is cancelled while it waits is not begun."""
+        """The same as `run`; owners with waiting jobs take turns. A job that is cancelled while it waits is not started."""
         if self._crew is None or self._jobs >= self._most:
             raise Overloaded(f"too many {self._name} at once: try again")
         self._jobs += 1
         job = _Job(owner, partial(function, *args, **kwargs), self)
-        # As many more as there are threads, so that none is idle until the reactor has heard of what it has done.
+        # As many again as there are threads, so that none is idle until the reactor has seen its result.
         if self._given < 2 * self._threads:
             self._give(job)
         else:
@@ -81,8 +81,8 @@ class BoundedThreads:
         self._crew.jobs.put(job)
 
     def done(self, job: "_Job", outcome: Any) -> None:
-        """A job has been carried out."""
-        # Counted here and not on the Deferred: a job whose caller has cancelled still occupies its thread.
+        """A job is done."""
+        # Counted here and not on the Deferred: a job whose caller cancelled it still occupies its thread.
         self._jobs -= 1
         self._given -= 1
         if self._waiting and self._crew is not None:
@@ -91,7 +91,7 @@ class BoundedThreads:
             job.result.callback(outcome)
 
     def discard(self, job: "_Job") -> None:
-        """Nobody wants a job any more."""
+        """A job was cancelled."""
         if self._waiting.discard(job.owner, job):
             self._jobs -= 1
 
@@ -116,7 +116,7 @@ class _Job:
 
 
 class _Crew:
-    """The threads of one start.
+    """The threads from one `start` to the next `stop`.
 
     :ivar jobs: what to call; None ends a thread.
     """

@@ -1,4 +1,4 @@
-"""Who is writing right now: told to those who follow a room, and to nobody else, ever."""
+"""Who is writing right now: told only to those who follow the room, and never stored."""
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -15,13 +15,13 @@ INTERVAL = 3.0
 """Seconds between two notices of one name in one room."""
 
 WRITERS = 100
-"""Names in one room that are told of within INTERVAL at the most."""
+"""Names announced in one room within INTERVAL, at most."""
 
 PACE = 5000
-"""Notices written in one second for one room, about: in a room with so many connections somebody is told of once in a second."""
+"""Roughly how many notices are written for one room in a second: in a room with that many connections there is one announcement a second."""
 
 _AHEAD = 0.5
-"""Seconds of that which may be used up at once."""
+"""How many seconds' worth of these may be used at once."""
 
 
 class TypingNotices:
@@ -38,7 +38,7 @@ class TypingNotices:
         self._clock = clock
 
     def tell(self, identity: Identity, room: str) -> "Deferred[None]":
-        """Tell those in a room that somebody is writing there. One notice too many is dropped, without an error.
+        """Tell those in a room that somebody is writing there. A notice beyond the limits is dropped without an error.
 
         :raises InvalidParams: a bad room name.
         :raises NotFound: at once or by way of the Deferred, like the next: there is no such room, and nobody is in it.
@@ -67,7 +67,7 @@ class TypingNotices:
             # The clock was set back.
             writers.clear()
             state.quiet_until = 0.0
-        # In the order in which they were told of, so the first are the first to go.
+        # In the order in which they were announced, so the first ones expire first.
         while writers and next(iter(writers.values())) <= now:
             del writers[next(iter(writers))]
         if state.quiet_until > now + _AHEAD or name in writers or len(writers) >= WRITERS:

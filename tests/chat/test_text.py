@@ -118,7 +118,7 @@ class TalkTests(TextRoomTestCase):
         self.turn()
         self.assertEqual(connection.texts(), ["Welcome alice!", "<bob> b", "<bob> c"])
         _, connection = self.enter(ALICE, after="other:1")
-        self.assertEqual(connection.texts(), ["Welcome alice!", "-- not all messages since then are kept; what follows is new --"])
+        self.assertEqual(connection.texts(), ["Welcome alice!", "-- some messages since then are no longer kept; what follows is new --"])
 
     def test_empty_lines_are_not_posted(self) -> None:
         """The return key alone says nothing."""
@@ -228,7 +228,7 @@ class EndTests(TextRoomTestCase):
         self.assertEqual((closed, connection.reading), ([], False))
         self.turn()
         self.assertEqual(closed, [1])
-        self.assertEqual(connection.texts()[:2], ["Welcome bob!", "-- the server goes away for now: come back in 13 s --"])
+        self.assertEqual(connection.texts()[:2], ["Welcome bob!", "-- the server is going away: come back in 13 s --"])
         bob.disconnected(1001, "")
         bob.draining(1.0, lambda: closed.append(2))
         self.assertEqual(closed, [1])

@@ -21,7 +21,7 @@ class CursorTests(TestCase):
         """Everything else is refused, by words that show how one looks."""
         for text in ("", "41", "x:", "x:1.5", "x:1 ", "x:--1", "x:٣", "x:-", "x:+1", "x:1_0"):
             error = self.assertRaises(ValueError, parse_cursor, text)
-            self.assertIn("no cursor", str(error))
+            self.assertIn("not a cursor", str(error))
 
 
     def test_far_away(self) -> None:

@@ -52,7 +52,7 @@ class StopTests(ServedCase):
             method, params = program.notifications[-1]
             self.assertEqual((method, list(params)), ("server.draining", ["return_after"]))
             self.assertTrue(0 <= params["return_after"] <= RETURN, params)
-            self.assertRegex(person.hear(), "^-- the server goes away for now: come back in [0-9]+ s --$")
+            self.assertRegex(person.hear(), "^-- the server is going away: come back in [0-9]+ s --$")
             self.assertEqual([program.closed(), person.closed()], [1001, 1001])
         for thread in (waiting, idle):
             thread.join(DEADLINE)
