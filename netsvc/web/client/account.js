@@ -1,4 +1,4 @@
-/** Who I am to the server: a guest by a name of my own, a user with a session, or the bearer of a token. */
+/** Who I am to the server: a guest with a name of my choice, a user with a session, or the bearer of a token. */
 
 import { Refused, RpcError } from "./rpc.js";
 import { CODE, inWords } from "./words.js";
@@ -10,7 +10,7 @@ const GUEST = "netsvc.guest";
 export class Account {
   /** @type {Identity | null} */
   identity = null;
-  /** Why the guest name that was asked for is not ours; "" if it is. */
+  /** Why the requested guest name was not granted; "" if it was. */
   nameProblem = "";
 
   #storage;
@@ -32,7 +32,7 @@ export class Account {
     this.#token = token;
   }
 
-  /** All guests are one scope, "", for the server's memory of keys, since their names come and go; null before the first login. */
+  /** The scope in which the server remembers keys: all guests share "", since their names come and go; null before the first login. */
   get author() {
     return this.identity === null ? null : this.identity.guest ? "" : this.identity.name;
   }
@@ -42,14 +42,14 @@ export class Account {
     this.#storage.setItem(GUEST, name);
   }
 
-  /** Be nobody until the next connection. */
+  /** Have no identity until the next connection. */
   forget() {
     this.identity = null;
     this.nameProblem = "";
   }
 
   /**
-   * Be somebody on a new connection.
+   * Log in on a new connection.
    *
    * @param {import("./rpc.js").RpcClient} rpc
    * @returns {Promise<void>} rejects with Refused if the server wants credentials, or better ones
@@ -105,7 +105,7 @@ export class Account {
   }
 }
 
-/** Who is not let in has no use for trying again. */
+/** Turn "not authenticated" into Refused: trying again would be useless. */
 async function refusing(answer) {
   try {
     return await answer;

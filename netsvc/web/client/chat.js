@@ -1,8 +1,8 @@
 /**
- * The chat as the page knows it: who I am, the rooms I follow, what is under way. No DOM.
+ * The chat as the page sees it: who I am, the rooms I follow, what is under way. No DOM.
  *
- * Everything here survives a lost connection: on a new one it logs in again as the same person, sends what waits in the outbox and
- * joins each room from the cursor it has, so that the log goes on exactly where it stopped.
+ * Everything here survives a lost connection: on a new one it logs in again as the same person, sends what is waiting in the outbox
+ * and joins each room from the cursor it has, so that the log continues exactly where it stopped.
  */
 
 import { Account } from "./account.js";
@@ -21,10 +21,10 @@ import { CODE, inWords, isPassing, judgePost, leftInWords, retryAfter } from "./
 const FIRST_PAGE = 50;
 const PAGE = 200;
 const RESUME_PAGE = 200;
-/** When a message is jumped to: how many come before and after it. */
+/** How many messages are loaded before and after one that is jumped to. */
 const AROUND_BEFORE = 40;
 const AROUND_AFTER = 40;
-/** More rooms than this are not followed at once; the one not visited for longest is let go. */
+/** More rooms than this are not followed at once; the one not visited for longest is dropped. */
 const MOST_ROOMS = 12;
 const MOST_ROSTER = 2000;
 
@@ -35,31 +35,31 @@ function afterSeconds(seconds, action) {
 export class Chat {
   /** Emits ("identity" | "connection" | "rooms" | "directory" | "room" | "typing", room?) after a change. */
   changed = new Signal();
-  /** Emits (room, event) for each event that arrives while it happens; not for history. */
+  /** Emits (room, event) for each event that arrives live; not for history. */
   arrived = new Signal();
-  /** Emits (room, reason) when the server has taken us out of a room, or lets us in no more. */
+  /** Emits (room, reason) when the server has removed us from a room, or no longer lets us in. */
   left = new Signal();
   /**
-   * Emits (whose, followed) once somebody else sits here, after everything that the last one knew was dropped: the name of the user,
-   * "" for a guest, null until the next connection says who it is; and the names of the rooms that this one has followed here before,
-   * the last one visited last. A guest who takes another name is nobody else.
+   * Emits (whose, followed) when the user changes, after everything that the previous one knew was dropped: the name of the user,
+   * "" for a guest, null until the next connection says who it is; and the names of the rooms that the new user has followed here
+   * before, the last one visited last. A guest who takes another name is still the same user.
    */
   forgotten = new Signal();
   /** @type {Map<string, RoomLog>} the rooms that are followed */
   rooms = new Map();
   /** @type {{name: string, count?: number, at?: string}[]} the rooms that the server has */
   directory = [];
-  /** True if the server has more rooms than were asked for. */
+  /** True if the server has more rooms than we asked for. */
   directoryCut = false;
 
-  /** What each one who sits here keeps for the next visit. */
+  /** What each user keeps for the next visit. */
   #own;
-  /** The room that was open when somebody else sat down here, until it is known that it is open to them too; or "". */
+  /** The room that was open when the user changed, until it is known to be open to the new user, too; or "". */
   #lent = "";
   #after;
   #paging = new Set();
   #quotes;
-  /** Events of rooms whose join is not answered yet; they belong after the answer. */
+  /** Events of rooms whose join has not been answered yet; they belong after the answer. */
   #early = new WeakMap();
   /** True while this connection is logged in, so that a room may be joined on it. */
   #admitted = false;
@@ -86,7 +86,7 @@ export class Chat {
     const call = (method, params) => this.rpc.call(method, params);
     this.marks = new ReadMarks({ storage: this.#own, call, after, me: () => this.identity?.name ?? "", logs: () => this.rooms.values() });
     this.marks.changed.add(() => this.changed.emit("rooms"));
-    this.typists = new Typists({ now, after, tell: (room) => call("chat.typing", { room }).catch(() => {}) }); // it is no loss
+    this.typists = new Typists({ now, after, tell: (room) => call("chat.typing", { room }).catch(() => {}) }); // no loss
     this.typists.changed.add((room) => this.changed.emit("typing", room));
     const page = (log, params, apply) => this.#page(log, "quotes", params, apply);
     this.#quotes = new Quotes({ page, after, isOnline: () => this.rpc.state.name === "online" });
@@ -156,7 +156,7 @@ export class Chat {
     return log;
   }
 
-  /** Follow a room no longer. */
+  /** Stop following a room. */
   leave(name) {
     if (!this.rooms.delete(name)) return;
     if (this.#lent === name) this.#lent = "";
@@ -188,7 +188,7 @@ export class Chat {
     return this.rpc.call("chat.delete", { room, seq });
   }
 
-  /** Put an emoji to a message, or take it away again. */
+  /** React to a message with an emoji, or take the reaction back. */
   react(room, seq, emoji, on) {
     return this.rpc.call("chat.react", { room, seq, emoji, on });
   }
@@ -250,7 +250,7 @@ export class Chat {
     this.changed.emit("directory");
   }
 
-  /** Ask what a room is like, and what I may do there. */
+  /** Ask for the properties of a room, and what I may do there. */
   async describe(log) {
     if (this.rpc.state.name !== "online" || !log.joined) return;
     log.described = true;
@@ -259,13 +259,13 @@ export class Chat {
       log.topic = log.info.topic;
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
-      log.info = null; // nothing was written there yet, or this server has no such thing
+      log.info = null; // nothing has been written there yet, or this server does not support it
     }
     this.changed.emit("room", log.name);
   }
 
   /**
-   * Ask who has a place in a room: owners, moderators, members; for moderators also who is muted or banned.
+   * Ask who has a role in a room: owners, moderators, members; moderators also see who is muted or banned.
    *
    * @returns {Promise<{name: string, role?: string, guest?: boolean, muted?: boolean, banned?: boolean, until?: string}[]>}
    */
@@ -279,7 +279,7 @@ export class Chat {
     return found;
   }
 
-  /** Change a room or somebody's place in it: `room.set`, `room.invite`, `room.ban` and so on. */
+  /** Change a room or somebody's role in it: `room.set`, `room.invite`, `room.ban` and so on. */
   moderate(action, params) {
     return this.rpc.call(`room.${action}`, params);
   }
@@ -296,26 +296,26 @@ export class Chat {
     return this.marks.seen(log);
   }
 
-  /** Everything in this room has been looked at. */
+  /** Mark everything in this room as read. */
   markSeen(log) {
     this.marks.mark(log);
   }
 
-  /** How many messages of others nobody has looked at. */
+  /** How many messages of others are unread. */
   unread(log) {
     return this.marks.unread(log);
   }
 
   /**
-   * Be known by another guest name.
+   * Take another guest name.
    *
    * @param {string} name
-   * @returns {Promise<void>} rejects with RpcError if the server does not allow it; without a connection it is tried at the next
+   * @returns {Promise<void>} rejects with RpcError if the server does not allow it; without a connection it is tried on the next
    */
   async rename(name) {
     if (this.rpc.state.name === "online") await this.rpc.call("auth.login", { name });
     this.account.guestName = name;
-    // A new connection, so that every room learns the new name in the same way as it learns any other.
+    // A new connection, so that every room learns the new name in the usual way.
     if (this.rpc.state.name !== "waiting") this.rpc.restart();
   }
 
@@ -329,7 +329,7 @@ export class Chat {
   }
 
   /**
-   * End the session and go on as a guest, if guests are allowed.
+   * End the session and continue as a guest, if guests are allowed.
    *
    * @returns {Promise<string>} what went wrong, in words; "" if nothing did
    */
@@ -345,7 +345,7 @@ export class Chat {
     return problem;
   }
 
-  /** From now on this one sits here: what the last one knew goes, and what this one keeps here comes. */
+  /** Switch to another user: drop what the previous one knew, and load what this one keeps here. */
   #belongTo(whose) {
     const before = this.#own.whose;
     if (whose === before) return;
@@ -363,7 +363,7 @@ export class Chat {
     for (const what of ["identity", "rooms", "directory"]) this.changed.emit(what);
   }
 
-  /** Nothing of it is left, but that the room visited last is open, if that says nothing about who was here. */
+  /** Drop everything, except that the last room stays open if that reveals nothing about the previous user. */
   #forget(before) {
     this.#admitted = false;
     const last = [...this.rooms.values()].at(-1);
@@ -422,7 +422,7 @@ export class Chat {
     this.#after(0, () => this.#quotes.lookAgain(log)); // once it counts as online
   }
 
-  /** The room that was open before is open to who sits here now, too. */
+  /** The room that was open before is open to the new user, too. */
   #keepLent() {
     this.#lent = "";
     this.#writeList();
@@ -447,14 +447,14 @@ export class Chat {
     this.arrived.emit(log.name, event);
   }
 
-  /** The room is not for us, or no more. */
+  /** The room is not open to us, or no longer. */
   #blank(log) {
     log.forget();
     this.#quotes.forget(log);
     this.typists.forget(log.name);
   }
 
-  /** The server took us out of a room, or the room away from us. */
+  /** The server removed us from a room, or closed the room to us. */
   #lost(name, reason) {
     const log = this.rooms.get(name);
     if (!log) return;
@@ -476,7 +476,7 @@ export class Chat {
     if (this.#paging.has(flag) || this.rpc.state.name !== "online") return;
     this.#paging.add(flag);
     this.changed.emit("room", log.name);
-    // What happens while the page is on its way may not be in it.
+    // What happens while the page is on its way may be missing from it.
     const asOf = log.head;
     try {
       apply(await this.rpc.call("chat.history", { room: log.name, limit: PAGE, ...params }), asOf);

@@ -1,4 +1,4 @@
-/** The short way in for programs: one function to be connected, one to provide a procedure. */
+/** The quick start for programs: one function to connect, one to provide a procedure. */
 
 import { Refused, RpcClient, RpcError } from "./rpc.js";
 
@@ -10,9 +10,9 @@ const NOT_AUTHENTICATED = -32001;
  * @param {object} options those of RpcClient, and:
  * @param {string} options.url ws://host:port/ws
  * @param {string} [options.token] of an account
- * @param {string} [options.name] of a user, with `password`; alone the name of a guest
+ * @param {string} [options.name] of a user, with `password`; without it, the name of a guest
  * @param {string} [options.password]
- * @returns {Promise<RpcClient>} once it is online; rejects with Refused if the server does not want these credentials
+ * @returns {Promise<RpcClient>} once it is online; rejects with Refused if the server does not accept these credentials
  */
 export function connect({ token, name, password, ...options }) {
   const credentials = token !== undefined ? { token } : name === undefined ? null : password === undefined ? { name } : { name, password };
@@ -55,7 +55,7 @@ export async function provide(client, name, action, schema) {
     forget();
     throw error;
   }
-  // On a new connection it cannot be refused for a reason that does not hold for everything else too.
+  // On a new connection it can be refused only for a reason that applies to everything else, too.
   const end = client.changed.add((state) => state.name === "online" && announce().catch(() => {}));
   return async () => {
     end();

@@ -1,4 +1,4 @@
-/** The list of the rooms that a server has. */
+/** The list of a server's rooms. */
 
 const PAGE = 200;
 const MOST_PAGES = 10;
@@ -7,7 +7,7 @@ const MOST_PAGES = 10;
  * Read it page after page.
  *
  * @param {(params: object) => Promise<{rooms: {name: string}[], more?: boolean}>} ask calls `chat.rooms`
- * @returns {Promise<{rooms: {name: string, count?: number, at?: string, access?: string}[], cut: boolean}>} cut: there are more than were asked for
+ * @returns {Promise<{rooms: {name: string, count?: number, at?: string, access?: string}[], cut: boolean}>} cut: there are more than we asked for
  */
 export async function readDirectory(ask) {
   const rooms = [];

@@ -2,7 +2,7 @@
 
 const FOLLOWED = "netsvc.rooms";
 
-/** @returns {string[]} in the order in which they were visited; whatever else is stored is no list */
+/** @returns {string[]} in the order in which they were visited; empty if anything other than a list is stored */
 export function readFollowed(storage) {
   try {
     const names = JSON.parse(storage.getItem(FOLLOWED));

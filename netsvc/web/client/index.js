@@ -1,4 +1,4 @@
-/** netsvc from JavaScript, in browsers and in Node: calls, rooms, and what they are made of. */
+/** netsvc from JavaScript, in browsers and in Node: calls, rooms, and their building blocks. */
 
 export { Account } from "./account.js";
 export { Chat } from "./chat.js";

@@ -1,9 +1,9 @@
 /**
- * What was typed and is not yet known to be in the log.
+ * Messages that were typed but are not yet known to be in the log.
  *
  * Every message has an idempotency key from the moment it is typed, is written to storage under it, and leaves only when the
- * server has acknowledged it. So it survives a lost connection, a restarted server and a reloaded page, and sending it again does
- * no harm. Each item has a storage entry of its own: two tabs never overwrite each other's.
+ * server has acknowledged it. So it survives a lost connection, a restarted server and a reloaded page, and can be sent again
+ * without harm. Each item has its own storage entry: two tabs never overwrite each other's.
  */
 
 import { Signal } from "./signal.js";
@@ -27,9 +27,9 @@ export function randomKey(crypto = globalThis.crypto) {
  * @property {string} text
  * @property {number} replyTo the seq that it answers; 0 for none
  * @property {string | null} author the scope in which the server knows the key: the user's name, or "" for every guest; null while
- *   nobody knows yet: then it is whoever connects first
+ *   that is unknown: then it is whoever connects first
  * @property {number} at milliseconds since 1970 when it was typed; also the order
- * @property {number} tried milliseconds since 1970 when it was first sent, whatever came of it; 0 before
+ * @property {number} tried milliseconds since 1970 when it was first sent, successfully or not; 0 before
  * @property {"waiting" | "sending" | "failed" | "sent"} state
  * @property {string} reason why it failed or waits, in plain words
  * @property {number} seq its place in the log, once sent; 0 before
@@ -54,7 +54,7 @@ export class Outbox {
    * @param {() => string} [options.newKey]
    * @param {() => number} [options.now] milliseconds
    * @param {(seconds: number, action: () => void) => any} [options.after]
-   * @param {number} [options.memory] milliseconds for which the server surely remembers a key
+   * @param {number} [options.memory] milliseconds for which the server is certain to remember a key
    */
   constructor(options) {
     this.#options = {
@@ -67,7 +67,7 @@ export class Outbox {
     this.#load();
   }
 
-  /** The items of a room, oldest first; those of another author wait, unseen, for that one to come back. */
+  /** The items of a room, oldest first; those of another author wait, unseen, until that author comes back. */
   of(room) {
     return this.#items.filter((item) => item.room === room && (item.author === null || item.author === this.#author));
   }
@@ -94,25 +94,25 @@ export class Outbox {
   retry(key) {
     const item = this.#find(key);
     if (item?.state !== "failed") return;
-    // If the server no longer knows the key, the person who asks has been told what that may mean.
+    // If the server no longer knows the key, the user has been told what that may mean.
     if (this.#isStale(item)) this.#rekey(item);
     this.#mark(item, "waiting", "");
     this.#pump(item.room);
   }
 
-  /** Give an item up. */
+  /** Discard an item. */
   discard(key) {
     const item = this.#find(key);
     if (item && item.state !== "sending") this.#forget(item);
   }
 
-  /** Another tab let go of an item: it was sent or given up there. */
+  /** Another tab removed an item: it was sent or discarded there. */
   removedElsewhere(storageKey) {
     if (storageKey?.startsWith(PREFIX)) this.discard(storageKey.slice(PREFIX.length));
   }
 
   /**
-   * A connection is there.
+   * There is a connection.
    *
    * @param {string} author whose connection it is; only items of this author are sent
    * @param {(item: Item) => Promise<{seq: number}>} send
@@ -127,7 +127,7 @@ export class Outbox {
     for (const room of new Set(this.#items.map((item) => item.room))) this.#pump(room);
   }
 
-  /** Nobody is here until the next connection says who: what waits for somebody waits out of sight. */
+  /** There is no user until the next connection says who it is: waiting items are hidden. */
   forget() {
     this.#author = null;
     this.disconnected();
@@ -140,7 +140,7 @@ export class Outbox {
     for (const item of this.#items) if (item.state === "sending") this.#mark(item, "waiting", "");
   }
 
-  /** The log of the room is known up to `seq`: what was sent before that shows there, not here. */
+  /** The log of the room is known up to `seq`: what was sent before that is shown there, not here. */
   seen(room, seq) {
     this.#seen.set(room, seq);
     const before = this.#items.length;
@@ -148,7 +148,7 @@ export class Outbox {
     if (this.#items.length !== before) this.changed.emit(room);
   }
 
-  /** Sends a room's items one after the other, so that a refused one never lets a later one overtake an earlier. */
+  /** Sends a room's items one after another, so that a later one never overtakes an earlier one that was refused. */
   async #pump(room) {
     const send = this.#send;
     if (send === null || this.#busy.has(room)) return;

@@ -1,12 +1,12 @@
-/** Messages outside the window of a log that replies in it quote: looked up a few at a time. */
+/** Messages that replies quote but that are outside the window of a log: looked up a few at a time. */
 
 import { isPassing, retryAfter } from "./words.js";
 
-/** So many before one come along, some of which may be quoted too. */
+/** How many earlier messages are loaded along with one; some of them may be quoted, too. */
 const NEAR = 30;
 
 export class Quotes {
-  /** By log, the seqs that are to be looked up. */
+  /** By log, the seqs to look up. */
   #wanted = new WeakMap();
   #asking = new WeakSet();
   #page;
@@ -32,7 +32,7 @@ export class Quotes {
     if (this.#asking.has(log)) return;
     this.#asking.add(log);
     try {
-      // The newest first: it is what is looked at.
+      // The newest first: it is what the user is looking at.
       while (wanted.size > 0 && this.#isOnline()) {
         await this.#ask(log, Math.max(...wanted), wanted);
         for (const each of wanted) if (log.find(each) !== undefined) wanted.delete(each);
@@ -48,9 +48,9 @@ export class Quotes {
     if (seq !== undefined) this.look(log, seq).catch(() => {}); // the next connection asks again
   }
 
-  /** The log is shown no more. */
+  /** The log is no longer shown. */
   forget(log) {
-    this.#wanted.get(log)?.clear(); // the same set: who asks at the moment goes on with what is wanted from here on
+    this.#wanted.get(log)?.clear(); // the same set: a loop that is running continues with what is added from here on
   }
 
   async #ask(log, seq, wanted) {

@@ -1,8 +1,8 @@
-/** Who reacted to what: the newest word of each person on each emoji counts, in whatever order the events come. */
+/** Who reacted to what: for each person and emoji the newest event counts, in whatever order the events arrive. */
 
 /** @typedef {{emoji: string, names: string[]}} Reaction names in the order in which they came */
 
-/** Targets that are remembered, though their messages may not be loaded yet. */
+/** How many targets are remembered, even if their messages are not loaded yet. */
 const MOST_TARGETS = 20_000;
 
 export class Reactions {
@@ -22,13 +22,13 @@ export class Reactions {
     if (!known.words.has(emoji)) known.words.set(emoji, new Map());
     const words = known.words.get(emoji);
     if ((words.get(from)?.seq ?? 0) >= seq) return;
-    words.delete(from); // the order is that of the last words
+    words.delete(from); // ordered by the newest event
     words.set(from, { seq, on: on !== false });
     known.revision = this.#revision += 1;
   }
 
   /**
-   * Take what a message that was loaded says of itself.
+   * Take the reactions that a loaded message came with.
    *
    * @param {number} target
    * @param {Record<string, string[]>} given names by emoji
@@ -62,7 +62,7 @@ export class Reactions {
     return this.#targets.get(target)?.revision ?? 0;
   }
 
-  /** The log was replaced: they were about other messages. */
+  /** The log was replaced: the reactions were to other messages. */
   clear() {
     this.#targets.clear();
   }

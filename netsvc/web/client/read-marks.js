@@ -1,7 +1,7 @@
 /**
- * What has been read and what is new: marks kept here for each room, and on the server for who has an account.
+ * What has been read and what is new: marks kept here for each room, and on the server for users with an account.
  *
- * Rooms that are followed are counted here, from their logs; the others as the server says.
+ * Followed rooms are counted here, from their logs; for the others the server's counts are used.
  */
 
 import { parseCursor } from "./rooms.js";
@@ -14,11 +14,11 @@ const SEEN = "netsvc.seen.";
 const GATHER = 1;
 const METHOD_NOT_FOUND = -32601;
 
-/** @typedef {{count: number, mentions: number, more: boolean}} Unread more: at least so many, the rest is not loaded */
+/** @typedef {{count: number, mentions: number, more: boolean}} Unread more: at least this many, the rest is not loaded */
 
 const NOTHING = Object.freeze({ count: 0, mentions: 0, more: false });
 
-/** True for a message that names somebody, or everybody. */
+/** True for a message that mentions somebody, or everybody. */
 export function mentions(event, name) {
   if (Array.isArray(event.mentions)) return event.mentions.includes(name.toLowerCase()) || event.mentions.includes("@room");
   if (name === "" || typeof event.text !== "string" || !event.text.includes(`@${name}`)) return false;
@@ -33,14 +33,14 @@ export class ReadMarks {
   #call;
   #after;
   #me;
-  /** What the server says of each room. */
+  /** The server's counts for each room. */
   #told = new Map();
   #waiting = new Map();
   /** False once the server has said that it keeps none for us. */
   #kept = true;
   /** Counts the questions that `#told` answers; only the newest matters. */
   #asked = 0;
-  /** True once the newest was answered. */
+  /** True once the newest one was answered. */
   #answered = false;
   #logs;
 
@@ -84,14 +84,14 @@ export class ReadMarks {
     this.changed.emit();
   }
 
-  /** Tell the server what was read here and never reached it: the page was closed too soon, or the connection lost. */
+  /** Send the server the marks that never reached it: the page was closed too soon, or the connection lost. */
   catchUp(log) {
     if (!this.#answered || log.cursor === null) return;
     const here = this.#here(log);
     if (here > (this.#told.get(log.name)?.read ?? 0)) this.#tell(log.name, Math.min(here, log.head));
   }
 
-  /** Somebody else sits here now: what the server said of the last one is not theirs. */
+  /** The user has changed: forget what the server said about the previous one. */
   clear() {
     this.#told = new Map();
     this.#waiting.clear();
@@ -109,7 +109,7 @@ export class ReadMarks {
     return here < 0 ? (onServer ?? Infinity) : Math.max(here, onServer ?? 0);
   }
 
-  /** The last seq of a log that was looked at here; -1 if none was, or that was another log. */
+  /** The last seq of a log that was looked at here; -1 if none was, or if that was another log. */
   #here(log) {
     const stored = this.#storage.getItem(SEEN + log.name);
     if (stored === null) return -1;
@@ -117,7 +117,7 @@ export class ReadMarks {
     return epoch === parseCursor(log.cursor).epoch ? seq : -1;
   }
 
-  /** Everything in this room has been looked at. */
+  /** Mark everything in this room as read. */
   mark(log) {
     if (log.cursor === null || this.#storage.getItem(SEEN + log.name) === log.cursor) return;
     this.#storage.setItem(SEEN + log.name, log.cursor);
@@ -126,13 +126,13 @@ export class ReadMarks {
     this.changed.emit();
   }
 
-  /** A room is followed no longer. */
+  /** A room is no longer followed. */
   forget(name) {
     this.#storage.removeItem(SEEN + name);
   }
 
   /**
-   * What nobody has looked at in a room that is followed.
+   * What is unread in a followed room.
    *
    * @param {import("./rooms.js").RoomLog} log
    * @returns {Unread}
@@ -155,7 +155,7 @@ export class ReadMarks {
     return { count: fresh, mentions: named, more: !log.knowsAllAfter(seen) };
   }
 
-  /** Note an event that arrived: a message counts also while the window is elsewhere, unless it is taken back. */
+  /** Note an event that arrived: a message counts even while the window is elsewhere, unless it is deleted. */
   take(log, event) {
     if (this.isNews(event)) log.note(event.seq, mentions(event, this.#me()));
     if (!log.arrived.has(event.target)) return;
@@ -174,7 +174,7 @@ export class ReadMarks {
     return told ? { count: told.unread ?? 0, mentions: told.mentions ?? 0, more: told.more === true } : NOTHING;
   }
 
-  /** True for an event that somebody may want to read: what somebody else has said. The server counts the same. */
+  /** True for an event that counts as unread: a message by somebody else. The server counts the same way. */
   isNews(event) {
     return event.type === "message" && !event.deleted && event.from !== this.#me();
   }
@@ -195,7 +195,7 @@ export class ReadMarks {
       await this.#call("chat.mark_read", { room, seq });
       if (turn === this.#asked) this.#told.set(room, { read: Math.max(this.#told.get(room)?.read ?? 0, seq), unread: 0, mentions: 0, more: false });
     } catch (error) {
-      // After a lost connection the next one catches up. A room that is not ours any more says nothing about the others.
+      // After a lost connection the next one catches up. An error for a room that is closed to us says nothing about the others.
       if (turn !== this.#asked || !(error instanceof RpcError)) return;
       if (error.code === METHOD_NOT_FOUND || error.code === CODE.notAuthenticated) this.#kept = false;
       else if (isPassing(error)) this.#after(retryAfter(error), () => turn === this.#asked && !this.#waiting.has(room) && this.#tell(room, seq));

@@ -1,5 +1,5 @@
 /**
- * What the page knows of one room: a window of its log, always in order, never doubled, with every hole known.
+ * What the page knows of one room: a window of its log, always in order, without duplicates, with every hole known.
  *
  * The seq of a room has no gaps, so nothing else has to be remembered about what is missing: two neighbours in the window whose
  * seqs are not consecutive have a gap between them, and a window that ends before the head has newer events to be loaded.
@@ -20,15 +20,15 @@ import { Reactions } from "./reactions.js";
  * @property {number} [reply_to] the seq that a message answers
  * @property {string[]} [mentions] names
  * @property {number} [target] the seq that an edit, a deletion or a reaction is about
- * @property {Record<string, string[]>} [reactions] names by emoji, in history; what comes later are events
+ * @property {Record<string, string[]>} [reactions] names by emoji, in history; later ones come as events
  * @property {boolean} [edited]
  * @property {boolean} [deleted]
- * @property {number} [asOf] ours: every edit and deletion up to this seq is in the text already
+ * @property {number} [asOf] added here: every edit and deletion up to this seq is in the text already
  */
 
 /** @typedef {{events: RoomEvent[], cursor: string, more: boolean, recovered: boolean}} Page */
 
-/** @typedef {{from: number, to: number, gone: boolean}} Gap first and last missing seq; gone: the server has them no more */
+/** @typedef {{from: number, to: number, gone: boolean}} Gap first and last missing seq; gone: the server no longer has them */
 
 /**
  * @param {string} cursor `epoch:seq`
@@ -50,10 +50,10 @@ function namesOf(value) {
   return Array.isArray(value) ? value : [value];
 }
 
-/** Event types that are a line of their own; the others change a line, or mean nothing to people. */
+/** Event types that get a line of their own; the others change a line, or mean nothing to people. */
 const SHOWN = new Set(["message", "topic", "file", "moderation"]);
 
-/** In a crowd the server names a hundred, and then who comes. */
+/** In a crowd the server names a hundred people, and then those who join. */
 const MOST_NAMES = 200;
 const MOST_QUOTED = 1000;
 const MOST_CHANGES = 500;
@@ -74,11 +74,11 @@ export class RoomLog {
   joined = false;
   /** True if the log itself was replaced under us: a backup was restored, or the server lost its newest events. */
   replaced = false;
-  /** Messages of others that arrived since somebody last looked, in the window or not: by seq, whether they name me. @type {Map<number, boolean>} */
+  /** Messages of others that arrived since the user last looked, in the window or not: by seq, whether they mention me. @type {Map<number, boolean>} */
   arrived = new Map();
   /** What the room is about, as far as it is known. */
   topic = "";
-  /** The answer of `room.info`, once it was asked for. @type {{access: string, owners: string[], role: string, may: string, amends_since: string} | null} */
+  /** The answer of `room.info`, once asked for. @type {{access: string, owners: string[], role: string, may: string, amends_since: string} | null} */
   info = null;
   /** True once it was asked for on this connection. */
   described = false;
@@ -86,7 +86,7 @@ export class RoomLog {
   revision = 0;
   /** Why the room could not be joined, in plain words; "" if it could. */
   problem = "";
-  /** True while somebody reads along at the end: then the oldest events make room, else the newest stay out of the window. */
+  /** True while the user reads at the end: then the oldest events are dropped for new ones, otherwise new ones stay out of the window. */
   following = true;
 
   #epoch = null;
@@ -95,24 +95,24 @@ export class RoomLog {
   /** Messages outside the window that replies in it quote; null: there is no such message. */
   #quoted = new Map();
   #topicAt = 0;
-  /** The newest events that changed others: a page that was asked for before them does not have what they did. */
+  /** The newest events that changed others: a page requested before them lacks their changes. */
   #changes = [];
-  /** Where a window without events stands. */
+  /** The position of a window without events. */
   #start = 0;
   #first = 1;
-  /** Every event after this seq came as it happened. */
+  /** Every event after this seq arrived live. */
   #liveAfter = 0;
 
   /**
    * @param {string} name
-   * @param {{capacity?: number}} [options] the most events to keep; what is let go beyond it can be loaded again
+   * @param {{capacity?: number}} [options] the most events to keep; those dropped beyond it can be loaded again
    */
   constructor(name, { capacity = 20_000 } = {}) {
     this.name = name;
     this.capacity = capacity;
   }
 
-  /** Where to resume: everything up to here was delivered to us. Null before the first join. */
+  /** The cursor to resume from: everything up to it was delivered to us. Null before the first join. */
   get cursor() {
     return this.#epoch === null ? null : this.#cursorAt(this.#head);
   }
@@ -122,13 +122,13 @@ export class RoomLog {
     return this.#head;
   }
 
-  /** True if what was said after a seq is known for certain, from the window or because it came as it happened. */
+  /** True if everything after a seq is known, from the window or because it arrived live. */
   knowsAllAfter(seq) {
     if (seq >= this.#liveAfter || this.events.length === 0) return true;
     return this.#last >= this.#liveAfter && (!this.hasOlder || this.events[0].seq <= seq + 1);
   }
 
-  /** Remember of a message that arrived whether it names me; of too many, the newest. */
+  /** Remember whether a new message mentions me; if there are too many, only the newest. */
   note(seq, named) {
     this.arrived.set(seq, named);
     if (this.arrived.size <= MOST_ARRIVED) return;
@@ -174,14 +174,14 @@ export class RoomLog {
 
   /**
    * @param {number} seq
-   * @returns {RoomEvent | null | undefined} a message in the window or one that was looked up; null: there is none; undefined: not known here
+   * @returns {RoomEvent | null | undefined} a message in the window or one that was looked up; null: there is no such message; undefined: not known here
    */
   find(seq) {
     const index = this.#indexOf(seq);
     return index >= 0 ? this.events[index] : this.#quoted.get(seq);
   }
 
-  /** True for a seq in the window, so that there is a row to go to. */
+  /** True for a seq in the window, so there is a row to go to. */
   has(seq) {
     return this.#indexOf(seq) >= 0;
   }
@@ -215,7 +215,7 @@ export class RoomLog {
     return this.#cursorAt(gap.to + 1);
   }
 
-  /** Know nothing any more: who sees this may not, or no longer, see the room. */
+  /** Forget everything: the user may not, or no longer, see the room. */
   forget() {
     this.#forget();
     this.#epoch = null;
@@ -259,7 +259,7 @@ export class RoomLog {
    * Take one `chat.event`.
    *
    * @param {RoomEvent} event
-   * @returns {boolean} false if it was known already
+   * @returns {boolean} false if it was already known
    */
   take(event) {
     if (event.seq <= this.#head) return false;
@@ -362,7 +362,7 @@ export class RoomLog {
     this.meet({ count, names });
   }
 
-  /** A page went beyond the head: what it told will not arrive. */
+  /** A page went beyond the head: its events will not arrive again. */
   #reach(seq) {
     if (seq <= this.#head) return;
     this.#head = this.#liveAfter = seq;
@@ -388,7 +388,7 @@ export class RoomLog {
     this.#first = more ? 1 : (events[0]?.seq ?? this.#head + 1);
   }
 
-  /** Put events into their places, whatever of them is there already; every change up to `asOf` is in them. */
+  /** Put events into their places, even if some are already there; every change up to `asOf` is in them. */
   #merge(events, asOf = this.#head) {
     const known = new Set(this.events.map((event) => event.seq));
     const fresh = events.filter((event) => !known.has(event.seq)).map((event) => ({ ...event, asOf }));
@@ -426,7 +426,7 @@ export class RoomLog {
     return -1;
   }
 
-  /** What was known of another log says nothing about this one. */
+  /** Forget what was known of another log; it says nothing about this one. */
   #forget() {
     this.#reactions.clear();
     this.#quoted.clear();
@@ -441,7 +441,7 @@ export class RoomLog {
   }
 }
 
-/** A message with an edit or a deletion applied, unless it has that already. */
+/** A message with an edit or a deletion applied, unless it already has that. */
 function amended(message, event) {
   if (message.asOf >= event.seq) return message;
   const change = event.type === "edit" ? { text: event.text, edited: true, mentions: event.mentions } : { text: "", deleted: true };

@@ -1,7 +1,7 @@
 /**
- * JSON-RPC 2.0 over a WebSocket that comes back by itself.
+ * JSON-RPC 2.0 over a WebSocket that reconnects by itself.
  *
- * No DOM: sockets, timers and chance are given, so that the same file runs in Node. All durations are seconds.
+ * No DOM: sockets, timers and randomness are passed in, so that the same file runs in Node. All durations are seconds.
  */
 
 import { report, Signal } from "./signal.js";
@@ -17,7 +17,7 @@ export class RpcError extends Error {
   }
 }
 
-/** The connection ended, or was not there, before the answer; whether the call took effect is unknown. */
+/** The connection ended before the answer, or there was none; whether the call took effect is unknown. */
 export class ConnectionLost extends Error {
   constructor(message = "the connection was lost") {
     super(message);
@@ -33,7 +33,7 @@ export class DeadlinePassed extends Error {
   }
 }
 
-/** Thrown by `greet`: this server does not want us as we are, so trying again by itself would be useless. */
+/** Thrown by `greet`: this server refuses us with these credentials, so trying again by itself would be useless. */
 export class Refused extends Error {
   /**
    * @param {string} reason in plain words
@@ -50,11 +50,11 @@ export class Refused extends Error {
  * What an action knows of its call, besides the params.
  *
  * @typedef {object} AskedCall
- * @property {AbortSignal} signal aborts when nobody waits any more
+ * @property {AbortSignal} signal aborts when the result is no longer wanted
  * @property {number} [deadline] seconds
- * @property {(members: {data?: any, done?: number, total?: number}) => void} progress sends a part of the result, `data`, or tells how far it is
- * @property {() => Promise<void>} caughtUp to be awaited between the parts of a long result: goes on when the caller has taken what was sent (at
- *   once with a server that does not know how), rejects with the reason of the signal if nobody waits any more
+ * @property {(members: {data?: any, done?: number, total?: number}) => void} progress sends a part of the result, `data`, or tells how far the call has got
+ * @property {() => Promise<void>} caughtUp await it between the parts of a long result: resolves when the caller has received what was sent (at
+ *   once with a server that does not support it), rejects with the reason of the signal if the result is no longer wanted
  */
 
 /** Milliseconds; a timer that is to last longer ends at once (HTML, section 8.6: a signed 32-bit integer). */
@@ -70,10 +70,10 @@ const METHOD_NOT_FOUND = -32601;
 const NOT_FOUND = -32003;
 const INTERNAL_ERROR = -32603;
 const ABNORMAL = 1006;
-/** Nobody is kept out longer than this by a `return_after`, whatever the server says. */
+/** A `return_after` is obeyed for at most this long, whatever the server says. */
 const LONGEST_RETURN = 300;
 
-/** Close codes of the 44xx class say: do not come back as you are. Every other one leaves that open. */
+/** Close codes of the 44xx class mean: do not come back with the same credentials. Any other code leaves that open. */
 export function refuses(code) {
   return code >= 4400 && code <= 4499;
 }
@@ -85,7 +85,7 @@ function textOf(value) {
   return text;
 }
 
-/** The JSON of the error that a caller is told: an RpcError as it is, of any other nothing. */
+/** The JSON of the error that a caller gets: an RpcError as it is; of any other error nothing is revealed. */
 function errorText(error) {
   const { code, message, data } = error instanceof RpcError ? error : { code: INTERNAL_ERROR, message: "Internal error" };
   try {
@@ -97,7 +97,7 @@ function errorText(error) {
 }
 
 /**
- * How long to wait before the next attempt: doubling from `first` up to `longest`, half of it left to chance, so that the
+ * How long to wait before the next attempt: doubling from `first` up to `longest`, half of it random, so that the
  * clients of a restarted server do not all come at once.
  *
  * @param {number} failures attempts that failed in a row, from 0
@@ -111,7 +111,7 @@ export function backoff(failures, { first, longest }, random) {
 /**
  * @typedef {{name: "closed"} | {name: "connecting"} | {name: "online"} | {name: "waiting", until: number, draining: boolean}
  *   | {name: "refused", code: number, reason: string}} State `until` is in the seconds of
- *   `timers.now()`; draining: the server has said itself when to come back
+ *   `timers.now()`; draining: the server itself has said when to come back
  */
 
 export class RpcClient {
@@ -127,7 +127,7 @@ export class RpcClient {
   #lastId = 0;
   #subscribers = new Map();
   #answers = new Map();
-  /** By id, what tells an action that its answer is not wanted any more. */
+  /** By id, what tells an action that its answer is no longer wanted. */
   #asking = new Map();
   #failures = 0;
   #returnAfter = null;
@@ -143,12 +143,12 @@ export class RpcClient {
    * @param {string} options.url ws: or wss:
    * @param {(client: RpcClient) => Promise<void>} [options.greet] runs on every new connection before it counts as online: log in,
    *   join. What it throws ends the connection; Refused ends the attempts too.
-   * @param {typeof WebSocket} [options.WebSocket] that of the package ws where there is none, as in Node before 22
+   * @param {typeof WebSocket} [options.WebSocket] that of the package ws where there is no global one, as in Node before 22
    * @param {typeof SYSTEM_TIMERS} [options.timers]
    * @param {() => number} [options.random]
    * @param {number} [options.openDeadline] for the handshake
    * @param {number} [options.callDeadline] for each call, unless it brings its own
-   * @param {number} [options.silence] after so much of it `heartbeat` is called, to find out whether the connection lives
+   * @param {number} [options.silence] after this much silence `heartbeat` is called, to find out whether the connection is alive
    * @param {string} [options.heartbeat] a cheap method
    * @param {number} [options.probeDeadline] for its answer
    * @param {number} [options.first] the shortest wait before a new attempt
@@ -178,25 +178,25 @@ export class RpcClient {
     if (this.state.name === "closed" || this.state.name === "refused") this.#connect();
   }
 
-  /** Disconnect and stay so. */
+  /** Disconnect for good. */
   close() {
     this.#leave(1000, "closed here");
     this.#become({ name: "closed" });
   }
 
-  /** Drop the present connection, if any, and make a new one at once: for another identity, or after a refusal. */
+  /** Drop the current connection, if any, and make a new one at once: for another identity, or after a refusal. */
   restart() {
     this.#leave(1000, "reconnecting");
     this.#failures = 0;
     this.#connect();
   }
 
-  /** Do not wait any longer: somebody asked, or the network came back. */
+  /** Stop waiting and try now: the user asked, or the network came back. */
   retryNow() {
     if (this.state.name === "waiting") this.#connect();
   }
 
-  /** Find out whether the connection still lives: after a sleep, say, or a change of network. A dead one is dropped. */
+  /** Find out whether the connection is still alive, for example after a sleep or a change of network. A dead one is dropped. */
   probe() {
     if (this.state.name !== "online" || this.#probing) return;
     const socket = this.#socket;
@@ -204,7 +204,7 @@ export class RpcClient {
     this.#probing = true;
     this.call(this.#options.heartbeat, {}, { deadline: this.#options.probeDeadline })
       .catch((error) => {
-        // Any answer, an error too, proves that it lives, and so does anything else that is heard.
+        // Any answer, even an error, proves that it is alive, and so does anything else received.
         if (error instanceof DeadlinePassed && socket === this.#socket && this.#heard <= sent) this.#ended(socket, ABNORMAL, "no answer");
       })
       .finally(() => (this.#probing = false));
@@ -229,8 +229,8 @@ export class RpcClient {
    * Answer calls that the server makes.
    *
    * @param {string} method
-   * @param {(params: any, call: AskedCall) => any} action its result, or a promise of it, is the answer; an RpcError that it throws is answered as
-   *   it is, any other error without its words, and reported here
+   * @param {(params: any, call: AskedCall) => any} action its result, or a promise of it, is the answer; an RpcError that it throws is sent as it
+   *   is; any other error is sent without its message, and reported here
    * @returns {() => void} ends it
    */
   answer(method, action) {
@@ -243,9 +243,9 @@ export class RpcClient {
    * @param {object} [params]
    * @param {object} [options]
    * @param {number} [options.deadline] seconds; it also travels with the call, so that the server can give up too; Infinity leaves it to the server
-   * @param {string} [options.key] with the same one (a UUID) the call may be made again, and takes effect once
-   * @param {(members: {data?: any, done?: number, total?: number}) => void} [options.progress] is told of parts of the result, and how far it is
-   * @param {AbortSignal} [options.signal] when it aborts nobody wants the answer any more, and the server is told
+   * @param {string} [options.key] with the same key (a UUID) the call may be made again, and takes effect only once
+   * @param {(members: {data?: any, done?: number, total?: number}) => void} [options.progress] is given parts of the result, and told how far the call has got
+   * @param {AbortSignal} [options.signal] when it aborts, the answer is no longer wanted, and the server is told
    * @returns {Promise<any>} the result; rejects with RpcError, ConnectionLost, DeadlinePassed, or the reason of the signal
    */
   call(method, params = {}, { deadline = this.#options.callDeadline, key, progress, signal } = {}) {
@@ -261,7 +261,7 @@ export class RpcClient {
       };
       const timer = this.#timers.after(deadline, () => {
         this.#settle(id)?.reject(new DeadlinePassed(method, deadline));
-        // Not a sound since we asked: the call is slow, or the connection half-open, as after a change of network.
+        // Nothing received since we asked: either the call is slow, or the connection is half-open, as after a change of network.
         if (socket === this.#socket && this.#heard <= sent) this.probe();
       });
       const forget = () => signal?.removeEventListener("abort", abort);
@@ -272,7 +272,7 @@ export class RpcClient {
     });
   }
 
-  /** Take a call out of those that wait for an answer; undefined if it does not wait any more. */
+  /** Remove a call from those waiting for an answer; undefined if it is no longer waiting. */
   #settle(id) {
     const call = this.#calls.get(id);
     if (call === undefined) return undefined;
@@ -388,9 +388,9 @@ export class RpcClient {
     send(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},${outcome}}`);
   }
 
-  /** Wait until the caller of what the server asks has taken what was sent to it. */
+  /** Wait until the caller has received what was sent to it. */
   async #caughtUp(id, stop, options) {
-    // A call that came by a connection which is lost is over, though there may be another one.
+    // A call that came on a lost connection is over, even if there is a new connection.
     stop.signal.throwIfAborted();
     try {
       await this.call("rpc.progress", { id }, { ...options, signal: stop.signal });
@@ -418,7 +418,7 @@ export class RpcClient {
     this.#become({ name: "waiting", until: this.#timers.now() + seconds, draining });
   }
 
-  /** Let go of the socket without waiting for its closing handshake, which a dead network never finishes. */
+  /** Drop the socket without waiting for its closing handshake, which a dead network never finishes. */
   #leave(code, reason) {
     this.#cancelTimers();
     const socket = this.#socket;

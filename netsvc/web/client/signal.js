@@ -1,6 +1,6 @@
 /** A list of listeners, and the one way in which a model tells a view that something changed. */
 
-/** Tell of an error that nobody could catch: as a browser tells of those that nobody did, elsewhere on the console. */
+/** Report an error that no code could catch: as an uncaught error in browsers, elsewhere on the console. */
 export function report(error) {
   if (typeof globalThis.reportError === "function") globalThis.reportError(error);
   else console.error(error);
@@ -18,7 +18,7 @@ export class Signal {
     return () => this.#listeners.delete(listener);
   }
 
-  /** @param {...any} values handed to every listener, in the order they were added; what one throws is reported, and concerns no other */
+  /** @param {...any} values handed to every listener, in the order they were added; what one throws is reported and does not affect the others */
   emit(...values) {
     for (const listener of [...this.#listeners]) {
       try {

@@ -1,4 +1,4 @@
-/** Storage that never throws: the browser's where it is allowed and has room, else memory that lasts as long as the page. */
+/** Storage that never throws: the browser's where it is allowed and has space, otherwise memory that lasts as long as the page. */
 
 export class SafeStorage {
   #kept;
@@ -40,9 +40,9 @@ export class SafeStorage {
   }
 }
 
-/** What one person keeps in a storage: each user has entries of their own, the guests of this browser share theirs. */
+/** What one person keeps in a storage: each user has their own entries, the guests of this browser share theirs. */
 export class PersonalStorage {
-  /** @type {string | null} the name of a user, "" for a guest; null while nobody knows: then nothing is found, and nothing kept */
+  /** @type {string | null} the name of a user, "" for a guest; null while unknown: then nothing is found and nothing is kept */
   whose = null;
 
   #storage;

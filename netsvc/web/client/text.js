@@ -1,6 +1,6 @@
 /** Text without a page: names, lengths, links, times. */
 
-/** The most bytes of UTF-8 in one message; the server's default, and the server has the last word. */
+/** The most bytes of UTF-8 in one message; the server's default; the server decides. */
 export const TEXT_LIMIT = 16 * 1024;
 
 const ROOM = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
@@ -11,7 +11,7 @@ export function byteLength(text) {
   return encoder.encode(text).length;
 }
 
-/** A number of bytes for people. */
+/** A number of bytes in readable form. */
 export function formatBytes(bytes) {
   return bytes < 1024 ? `${bytes} bytes` : `${(bytes / 1024).toFixed(1)} KiB`;
 }
@@ -33,7 +33,7 @@ export function roomName(typed) {
 }
 
 /**
- * What is wrong with a guest's name; the server knows better which ones are taken.
+ * What is wrong with a guest's name; the server knows which ones are taken.
  *
  * @param {string} name
  * @returns {string} "" for a good name
@@ -92,7 +92,7 @@ export function formatDay(date, now) {
   return (date.getFullYear() === now.getFullYear() ? DAY : DAY_AND_YEAR).format(date);
 }
 
-/** A moment for people who know which time it is: the day and the time. */
+/** A moment: the day and the time. */
 export function formatWhen(date, now) {
   return `${formatDay(date, now)}, ${formatTime(date)}`;
 }
@@ -108,7 +108,7 @@ function startOfDay(date) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 }
 
-/** Whole seconds for people, never "0 s" while something is still to wait for. */
+/** Whole seconds in readable form, never "0 s" while there is still time to wait. */
 export function formatWait(seconds) {
   const whole = Math.max(1, Math.ceil(seconds));
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;

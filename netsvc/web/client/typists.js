@@ -2,9 +2,9 @@
 
 import { Signal } from "./signal.js";
 
-/** Seconds between two notices of one writer; the server lets no more through. */
+/** Seconds between two notices of one writer; the server passes on no more than that. */
 const EVERY = 3;
-/** Seconds after which a writer who says nothing more has stopped. */
+/** Seconds after which a writer without a new notice has stopped. */
 const LASTS = 6;
 
 export class Typists {
@@ -29,7 +29,7 @@ export class Typists {
     this.#after = after;
   }
 
-  /** I am writing there: told at most every three seconds. */
+  /** I am writing there: reported at most every three seconds. */
   write(room) {
     const now = this.#now();
     if (now - (this.#told.get(room) ?? -Infinity) < EVERY) return;
@@ -55,13 +55,13 @@ export class Typists {
     if (this.#rooms.get(room)?.delete(from)) this.changed.emit(room);
   }
 
-  /** A room is seen no more, or not by the same one: who wrote there is forgotten, and that I did. */
+  /** A room is no longer shown, or the user changed: forget who was writing there, me included. */
   forget(room) {
     this.#rooms.delete(room);
     this.#told.delete(room);
   }
 
-  /** The names of those who write in a room, me not among them. */
+  /** The names of those writing in a room, without mine. */
   in(room, me = "") {
     const now = this.#now();
     return [...(this.#rooms.get(room) ?? [])].filter(([name, until]) => name !== me && until > now).map(([name]) => name);

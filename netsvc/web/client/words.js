@@ -35,12 +35,12 @@ const BROKEN = "Something went wrong on this page.";
 /** Codes whose detail, written by the server for people, says more than our words. */
 const DETAILED = new Set([CODE.invalidParams, CODE.forbidden, CODE.conflict, CODE.tooLarge]);
 
-/** Codes that pass by themselves. */
+/** Codes of errors that pass by themselves. */
 const PASSING = new Set([CODE.rateLimited, CODE.overloaded, CODE.deadlinePassed]);
 
 const MISHAPS = new Set([LATE, BROKEN, WORDS[CODE.internal], ...[...PASSING].map((code) => WORDS[code])]);
 
-/** True if what `inWords` said of an error is that something failed, and not that the server has decided against it. */
+/** True if a sentence of `inWords` says that something failed, not that the server refused it. */
 export function isMishap(words) {
   return MISHAPS.has(words);
 }
@@ -57,10 +57,10 @@ export function retryAfter(error) {
 }
 
 const TIMESTAMP = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
-/** How the server's sentences begin that begin with the name of a room or of somebody, which stays as it is. */
+/** The start of a server's sentence that begins with the name of a room or a person, which must stay as it is. */
 const NAMED = /^\S+ (?:is (?:for|banned|an admin|owner|moderator|member)|owns|would have) /;
 
-/** A sentence, whatever the server left off; times are told as people here tell them. */
+/** A full sentence, whatever the server left out; times are shown in local form. */
 function sentence(text) {
   const told = text.replace(TIMESTAMP, (stamp) => formatUntil(new Date(stamp), new Date()));
   const whole = NAMED.test(told) ? told : told.charAt(0).toUpperCase() + told.slice(1);
@@ -74,7 +74,7 @@ function sentence(text) {
 export function inWords(error) {
   if (error instanceof RpcError) {
     const { detail, parameter } = error.data;
-    // Programs want to know the parameter's name, people know what they typed.
+    // Programs need the parameter's name; people know what they typed.
     if (DETAILED.has(error.code) && typeof detail === "string" && detail !== "") return sentence(detail.replace(`${parameter}: `, ""));
     return WORDS[error.code] ?? sentence(error.message);
   }
