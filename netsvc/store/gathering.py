@@ -1,4 +1,4 @@
-"""Writing together what comes at about the same time."""
+"""Batching of writes that come at about the same time."""
 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -13,9 +13,9 @@ R = TypeVar("R")
 
 
 class Gathering(Generic[T, R]):
-    """Hands over what has come in batches: what comes while one is written shares the next.
+    """Hands items over in batches: what comes while one batch is written goes into the next.
 
-    :param write: writes a batch; its Deferred gives for each member the result or an error, or fails for all of them.
+    :param write: writes a batch; its Deferred has the result or an error for each member, or fails for all of them.
     """
 
     def __init__(self, write: "Callable[[list[T]], Deferred[Sequence[R | Exception]]]") -> None:
@@ -24,7 +24,7 @@ class Gathering(Generic[T, R]):
         self._waiting: list[tuple[T, Deferred[R]]] = []
 
     def add(self, member: T) -> "Deferred[R]":
-        """Write one more; its result."""
+        """Add an item; the Deferred has its result."""
         done: Deferred[R] = Deferred()
         self._waiting.append((member, done))
         if not self._busy:

@@ -1,4 +1,4 @@
-"""The same interfaces in memory: for tests, and for rooms that need not outlive the process. Nothing but retention bounds it."""
+"""The same interfaces in memory, for tests. Only retention limits its size."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -48,7 +48,7 @@ class _Room:
 
 
 class _Kept:
-    """A stored answer; of a post also where its event is."""
+    """A stored answer; for a post, also the position of its event."""
 
     __slots__ = ("answer", "at", "digest", "expires", "seq")
 
@@ -62,16 +62,16 @@ class _Kept:
 
 @implementer(IStore)
 class MemoryStore:
-    """A log in memory. It is open from the beginning, so that a test need not start it.
+    """A log in memory. It is open from the beginning, so tests need not start it.
 
-    What is appended can be read at once; the outcome of an append comes at once too or, with a clock, in its next turn, as it would
+    What is appended can be read at once; the outcome of an append also comes at once or, with a clock, in its next turn, as it would
     from a thread. Everything else is answered at once.
 
     :ivar accounts: IAccounts beside it.
     :ivar local_accounts: the same accounts, to add users and tokens.
     :ivar accesses: IRoomAccesses beside it.
     :ivar broken: while this is not empty, everything that writes fails with this detail.
-    :param clock: makes appends take a turn.
+    :param clock: makes appends take a turn of it.
     :param epoch: the epoch; a new one if none is given.
     """
 
@@ -98,7 +98,7 @@ class MemoryStore:
         self._failing = appends
 
     def start(self) -> "Deferred[None]":
-        """Nothing is to be done."""
+        """Does nothing."""
         self._open = True
         return succeed(None)
 
@@ -148,7 +148,7 @@ class MemoryStore:
             self._keep_answer(draft)
 
     def _amend(self, draft: Draft) -> bool:
-        """Let a draft change what is there already; whether it is to be appended."""
+        """Let a draft change earlier events; returns whether it is to be appended."""
         room = self._rooms.get(draft.room) or _Room()
         draft.seq = room.head + 1
 
@@ -197,7 +197,7 @@ class MemoryStore:
         return self._read(log.slice(last - limit, last))
 
     def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
-        """Messages that a query asks for, newest first."""
+        """Messages that match a query, newest first."""
         messages = [(name, row) for name, log in self._rooms.items() for row in log.events]
         found = maybeDeferred(search_everything, self.epoch, self._positions, messages, query, before, limit, hidden)
         return found if self._open else self._read(SearchPage([], [], ("", 0), False))
@@ -216,7 +216,7 @@ class MemoryStore:
         return succeed(None)
 
     def mark_read(self, name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
-        """Note how far a user has read."""
+        """Record how far a user has read."""
         error = self._write_error()
         return fail(error) if error is not None else succeed(mark_read(self._connection, [Mark(name, room, seq, at, most)])[0])
 

@@ -23,7 +23,7 @@ def search_everything(
 ) -> SearchPage:
     """IStore.search on rooms and rows in any order.
 
-    :raises InvalidParams: `before` is of another store.
+    :raises InvalidParams: `before` comes from another store.
     """
     places: list[tuple[int, str, Row]] = []
     counts: dict[int, int] = {}

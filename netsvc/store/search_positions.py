@@ -1,7 +1,7 @@
-"""The positions of a search, which say nothing to who is given one.
+"""Search positions, which tell nothing to whoever is given one.
 
-A position is the number of a message among all that are indexed, those that the caller may not read included: two of them would tell
-how much was said in between. So a number is given away encrypted, with a key that only the index has.
+A position is the number of a message among all that are indexed, including those that the caller may not read: two of them would tell
+how much was said in between. So numbers are given out encrypted, with a key that only the index has.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -21,17 +21,17 @@ _NUMBER: Final = 8
 
 
 def new_position_key() -> bytes:
-    """A key of an index."""
+    """A key for an index."""
     return token_bytes(32)
 
 
 class Positions:
-    """Numbers as positions, and back.
+    """Turns numbers into positions, and back.
 
     This is a synthetic IV (Rogaway and Shrimpton, "Deterministic Authenticated-Encryption", 2006; RFC 5297 does it with AES) with keyed
-    BLAKE2b as the pseudorandom function: a number has one position, and nobody else can make one.
+    BLAKE2b as the pseudorandom function: a number has exactly one position, and nobody without the key can make one.
 
-    :param key: of the index, and as secret as that; a position of an index with another key is refused.
+    :param key: the index's, and as secret as the index; a position made with another key is refused.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -67,4 +67,4 @@ class Positions:
 
 
 def _unknown() -> InvalidParams:
-    return InvalidParams("before: there is no such place any more; search again without it", parameter="before")
+    return InvalidParams("before: this position no longer exists; search again without it", parameter="before")

@@ -1,4 +1,4 @@
-"""Threads that work for the reactor, with as little talk between them as possible."""
+"""Threads that work for the reactor, with as little communication as possible."""
 
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _Job = tuple[Callable[..., Any], tuple[Any, ...], "Deferred[Any]"]
 
 
 class Handover:
-    """Brings results to the reactor's thread: however many are ready, the reactor is woken once.
+    """Brings results to the reactor's thread; however many are ready, it wakes the reactor once.
 
     :param reactor: on whose thread the Deferreds fire.
     """
@@ -33,7 +33,7 @@ class Handover:
     def give(self, deferred: "Deferred[Any]", result: Any, error: Exception | None) -> None:
         """Fire a Deferred soon, with a result or an error. From any thread."""
         self._ready.append((deferred, result, error))
-        # The reactor's thread takes the flag down before it looks: what is added after that look wakes it again.
+        # The reactor's thread clears the flag before it looks: what is added after that look wakes it again.
         if not self._woken:
             self._woken = True
             self._reactor.callFromThread(self._fire)
@@ -50,9 +50,9 @@ class Handover:
 
 
 class Crew:
-    """A few threads of one's own that take jobs from one queue, in order; with one thread, one after the other.
+    """A few dedicated threads that take jobs from one queue, in order; with one thread, one job at a time.
 
-    The queue has no bound of its own: who gives jobs sees to it that not too many wait.
+    The queue is unbounded: callers make sure that not too many jobs wait.
 
     Twisted's thread pool would do, but at several times the cost for each job.
 
@@ -80,12 +80,12 @@ class Crew:
         return deferred
 
     def end(self) -> None:
-        """Let the threads end when the jobs given so far are done."""
+        """Make the threads end once the jobs given so far are done."""
         for _ in self._threads:
             self._jobs.put(None)
 
     def join(self) -> None:
-        """Wait, after `end`, until they have ended."""
+        """After `end`: wait until they have ended."""
         for thread in self._threads:
             thread.join()
 

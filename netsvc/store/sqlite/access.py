@@ -1,4 +1,4 @@
-"""What is stored of rooms besides their logs, on a connection: their settings, and who has which place in them."""
+"""What is stored about rooms besides their logs, over a connection: their settings, and who has which place in them."""
 
 from sqlite3 import Connection
 from typing import Final
@@ -20,7 +20,7 @@ _PUT: Final = "INSERT INTO room_places (room, who, role, muted, banned, networks
 
 
 class RoomAccesses:
-    """Settings and places of rooms, by the rooms' names. Whoever changes something does so within a transaction of theirs.
+    """Settings and places of rooms, by the rooms' names. Callers make changes within their own transaction.
 
     :param connection: used by one thread at a time.
     """
@@ -29,19 +29,19 @@ class RoomAccesses:
         self._connection = connection
 
     def restricted(self) -> dict[str, str]:
-        """The rooms that are not public, or where somebody is or was muted or banned, with their access. Costs by their number."""
+        """The rooms that are not public, or where somebody is or was muted or banned, with their access. The cost depends on how many there are."""
         found = {room: "public" for (room,) in rows_of(self._connection, "SELECT DISTINCT room FROM room_places WHERE muted > 0 OR banned > 0")}
         found.update(rows_of(self._connection, "SELECT room, access FROM room_settings WHERE access != 'public'"))
         return found
 
     def access(self, room: str) -> RoomAccess:
-        """All that is stored of a room."""
+        """All that is stored about a room."""
         rows = rows_of(self._connection, "SELECT access, topic, retention_age, retention_events FROM room_settings WHERE room = ?", (room,))
         places = rows_of(self._connection, _PLACES_OF_ROOM, (room,))
         return RoomAccess(RoomSettings._make(rows[0]) if rows else DEFAULTS, ((who, _place(*place)) for who, *place in places))
 
     def places(self, key: str, network: str, rooms: list[str] | None) -> dict[str, Place]:
-        """Whoever has this key: their places in these rooms (None: in all), ``banned`` also where their network is (empty: none)."""
+        """The places that this key has in these rooms (None: in all), ``banned`` also where its network is banned (empty: no network)."""
         if rooms is None:
             return self._places(key, network, "", ())
         found: dict[str, Place] = {}
@@ -58,11 +58,11 @@ class RoomAccesses:
         return found
 
     def own(self, room: str, user: str) -> None:
-        """Make a user the owner of a new room. No error if there is no such user any more."""
+        """Make a user the owner of a new room. No error if the user no longer exists."""
         self._put(room, user, Place("owner"))
 
     def apply(self, room: str, change: AccessChange) -> None:
-        """Store a change. The place of a user who is gone is not."""
+        """Store a change. The place of a user who no longer exists is not stored."""
         if change.settings is not None:
             statement = "INSERT OR REPLACE INTO room_settings (room, access, topic, retention_age, retention_events) VALUES (?, ?, ?, ?, ?)"
             self._connection.execute(statement, (room, *change.settings))
@@ -73,19 +73,19 @@ class RoomAccesses:
 
     def _put(self, room: str, key: str, place: Place) -> None:
         values = (room, key, place.role, place.muted, place.banned, " ".join(place.networks))
-        # A user's places go with the user, by a trigger: none must be made behind that, or the next of that name would have it.
+        # A trigger removes a user's places with the user: none must be made after that, or the next user of that name would have it.
         known = "" if key.startswith(GUEST_MARK) else " WHERE EXISTS (SELECT 1 FROM users WHERE name = ?)"
         self._connection.execute(_PUT + known, (*values, key) if known else values)
 
     def forget_expired(self, now: int, most: int) -> int:
-        """Remove up to so many places of guests whose bans are over at `now` (ms); how many there were."""
+        """Remove up to `most` places of guests whose bans are over at `now` (ms); returns how many."""
         query = "SELECT room, who FROM room_places WHERE (muted > 0 OR banned > 0) AND muted <= ? AND banned <= ? AND role = '' LIMIT ?"
         over = rows_of(self._connection, query, (now, now, most))
         self._connection.executemany("DELETE FROM room_places WHERE room = ? AND who = ?", over)
         return len(over)
 
     def retentions(self) -> dict[str, tuple[int | None, int | None]]:
-        """Of the rooms that have a retention of their own: the age in milliseconds and the number of events, 0 for ever, None as elsewhere."""
+        """For the rooms with their own retention: the age in milliseconds and the number of events, 0 for ever, None as for other rooms."""
         query = "SELECT room, retention_age, retention_events FROM room_settings WHERE retention_age IS NOT NULL OR retention_events IS NOT NULL"
         return {room: (age, events) for room, age, events in rows_of(self._connection, query)}
 

@@ -1,4 +1,4 @@
-"""Users, tokens and sessions on a connection: for the account commands, and for the daemon's threads."""
+"""Users, tokens and sessions over a connection: for the account commands, and for the daemon's threads."""
 
 import time
 from collections.abc import Callable
@@ -20,10 +20,10 @@ _SESSION = "SELECT digest, user, role, sessions.created, expires, users.created 
 
 
 class Accounts:
-    """The accounts of a state directory, at once and without a reactor.
+    """The accounts of a state directory; synchronous, without a reactor.
 
-    Names are folded, roles and passwords checked and hashed by the caller. Nothing here keeps an installation from losing its last
-    admin: who can open the state directory can add another at any time.
+    The caller folds names, and checks roles and passwords and hashes them. Nothing here keeps an installation from losing its last
+    admin: anybody who can open the state directory can add another at any time.
 
     Every method raises StoreUnavailable if the database cannot be read or written.
 
@@ -55,11 +55,11 @@ class Accounts:
         return self._record(UserRecord, f"{_USER} WHERE name = ?", name)
 
     def add_user(self, name: str, role: str, password: str = "") -> None:
-        """Add a user, who has nothing of one who had the name before and is removed.
+        """Add a user, who gets nothing of a removed user of the same name.
 
         Raises the revision: a guest may have that name at the moment.
 
-        :param password: an argon2id string; empty if only tokens shall log in.
+        :param password: an argon2id string; empty if the user is to log in by token only.
         :raises Conflict: the name is taken.
         """
         created = int(self._seconds() * 1000)
@@ -67,14 +67,14 @@ class Accounts:
             try:
                 with transaction(self._connection):
                     self._connection.execute("INSERT INTO users (name, role, password, created) VALUES (?, ?, ?, ?)", (name, role, password, created))
-                    # What goes with a user goes by triggers; but for a moment a connection of the former one may have gone on.
+                    # Triggers remove what belongs to a user; but a connection of the former one may have lived on for a moment.
                     self._connection.execute("DELETE FROM read_marks WHERE name = ?", (name,))
                     self._raise_revision()
             except IntegrityError as error:
                 raise Conflict(f"there is a user {name!r} already") from error
 
     def set_password(self, name: str, password: str) -> None:
-        """Give a user another password, or none (empty), and end the sessions, which the old one had opened. Tokens stay.
+        """Give a user another password, or none (empty), and end the sessions opened with the old one. Tokens stay.
 
         :param password: an argon2id string.
         :raises NotFound: no such user.
@@ -85,9 +85,9 @@ class Accounts:
             self._raise_revision()
 
     def renew_password(self, name: str, old: str, new: str) -> bool:
-        """Keep the same password as another argon2id string. Nothing is revoked, the revision stays.
+        """Store the same password as another argon2id string. Nothing is revoked, the revision stays.
 
-        :returns: False if the string is not `old` any more, or the user is gone: then nothing is done.
+        :returns: False if the string is no longer `old`, or the user is gone: then nothing is done.
         """
         with availability("write"), transaction(self._connection):
             return bool(self._connection.execute("UPDATE users SET password = ? WHERE name = ? AND password = ?", (new, name, old)).rowcount)
@@ -107,7 +107,7 @@ class Accounts:
     # Tokens
 
     def tokens(self, user: str | None = None) -> list[TokenRecord]:
-        """All tokens, or those of one user, the oldest first; those that have expired too.
+        """All tokens, or those of one user, the oldest first, including expired ones.
 
         :raises NotFound: no such user.
         """
@@ -126,7 +126,7 @@ class Accounts:
 
         :param id: its public name.
         :param digest: SHA-256 of its secret.
-        :param created: milliseconds since the Unix epoch, as `expires`, for which 0 is never.
+        :param created: milliseconds since the Unix epoch; also `expires`, for which 0 is never.
         :raises NotFound: no such user.
         :raises Conflict: the id or the digest is in use.
         """
@@ -163,7 +163,7 @@ class Accounts:
             self._connection.execute("INSERT INTO sessions (digest, user, created, expires) VALUES (?, ?, ?, ?)", (digest, user, created, expires))
 
     def remove_session(self, digest: bytes) -> int | None:
-        """End a session; the revision that this has made, which follows that before it. None, and no new revision, if there is none."""
+        """End a session; returns the new revision, which is one more than before. None, and no new revision, if there is no such session."""
         with availability("write"), transaction(self._connection):
             if not self._connection.execute("DELETE FROM sessions WHERE digest = ?", (digest,)).rowcount:
                 return None
@@ -171,14 +171,14 @@ class Accounts:
             return self.revision()
 
     def remove_expired_sessions(self, now: int, most: int = 1000) -> int:
-        """Remove up to so many sessions that have expired at `now` (ms); how many there were. Takes a right from nobody."""
+        """Remove up to `most` sessions that have expired at `now` (ms); returns how many. Takes no right from anybody."""
         with availability("write"), transaction(self._connection):
             digests = rows_of(self._connection, "SELECT digest FROM sessions WHERE expires > 0 AND expires <= ? LIMIT ?", (now, most))
             self._connection.executemany("DELETE FROM sessions WHERE digest = ?", digests)
         return len(digests)
 
     def revision(self) -> int:
-        """A number that has grown with every change that may take a right from somebody."""
+        """A number that grows with every change that may take a right from somebody."""
         with availability("read"):
             return int(value_of(self._connection, "SELECT value FROM meta WHERE name = 'revision'"))
 

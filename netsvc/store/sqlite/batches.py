@@ -12,18 +12,18 @@ __all__ = ["commit_all"]
 T = TypeVar("T")
 
 _GIVE_UP: Final = 3
-"""Members that fail one after the other through no fault of their own, after which the rest are not tried any more."""
+"""How many members in a row may fail through no fault of their own before the rest are no longer tried."""
 
 
 def commit_all(members: Sequence[T], commit: Callable[[Sequence[T]], None], refuse: Callable[[T, StoreUnavailable], None]) -> StoreUnavailable | None:
     """Commit members together; if that fails, in halves down to each alone, always in their order.
 
     Halving finds one bad member of a thousand in 20 transactions instead of a thousand. When the disk is full or breaks, all would
-    fail: then the rest is refused untried.
+    fail: then the rest are refused untried.
 
     :param commit: commits a part in one transaction, or raises and leaves no trace.
     :param refuse: told of each member that is not committed, and why.
-    :returns: what the database or the disk had against the last part, None if that was committed or had itself to blame.
+    :returns: the error of the database or the disk with the last part, None if that was committed or was itself at fault.
     """
     parts = [members]
     failures = 0
@@ -59,7 +59,7 @@ def _refuse_all(part: Sequence[T], why: StoreUnavailable, refuse: Callable[[T, S
 
 
 def _is_environment(error: Exception) -> bool:
-    """The database or the disk is at fault; else it is what was to be stored: text that is no UTF-8, a number too large."""
+    """Whether the database or the disk is at fault, and not what was to be stored: text that is not UTF-8, a number too large."""
     return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 

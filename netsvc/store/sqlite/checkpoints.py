@@ -15,20 +15,20 @@ _PATIENCE: Final = 0.5
 """Seconds that posts wait for readers to finish; a read takes milliseconds."""
 
 _ROWS: Final = 256
-"""Rows between two looks at the length: each look is a chance for the reactor to take the interpreter away from the writer."""
+"""Rows between two checks of the length: during each the reactor may take the interpreter lock away from the writer."""
 
 
 class WalBound:
     """Cuts the write-ahead log when it has grown past a bound.
 
-    SQLite copies the log into the database as it grows, and begins again at its front when nobody reads. But with a few busy readers
-    there is never such a moment, and the file grew to hundreds of megabytes when it was tried: so the writer makes one.
+    SQLite copies the log into the database as it grows, and starts again at its beginning when nobody reads. But with a few busy readers
+    there is never such a moment, and in tests the file grew to hundreds of megabytes: so the writer makes one.
 
     :param connection: the writer's.
     :param database: the path of the database.
     :param readers: paused for the cut.
     :param bound: bytes.
-    :param busy_timeout: seconds; what the connection's is otherwise.
+    :param busy_timeout: the connection's usual one, seconds.
     """
 
     def __init__(self, connection: Connection, database: Path, readers: ReaderPool, bound: int, busy_timeout: float) -> None:
@@ -39,21 +39,21 @@ class WalBound:
         self._busy_timeout = busy_timeout
         self._next = bound
         self._rows = 0
-        # What a killed process has left may have such texts.
+        # What a killed process left may have such texts.
         self._outdated = True
 
     def outdate(self) -> None:
-        """The log has texts that are to be gone: it is cut by the next `clean`."""
+        """The log has texts that must go: the next `clean` cuts it."""
         self._outdated = True
 
     def clean(self) -> None:
-        """Cut the log if that is due to what it holds. Tried again next time if others are in the way."""
+        """Cut the log if `outdate` was called. Tried again next time if others are in the way."""
         if self._outdated:
             with suppress(Error):
                 self._outdated = not self._cut()
 
     def keep(self, rows: int) -> None:
-        """Cut the log if it is too long, looking only now and then.
+        """Cut the log if it is too long, checking only now and then.
 
         :param rows: how many have been written since the last time.
         """
@@ -62,19 +62,19 @@ class WalBound:
             self.look()
 
     def look(self) -> None:
-        """Cut the log if it is too long. Called after a commit, so an error is not of interest: nothing is lost by it."""
+        """Cut the log if it is too long. Called after a commit, so errors are ignored: nothing is lost."""
         self._rows = 0
         try:
             size = os.stat(self._path).st_size
             if size > self._next:
-                # With another program in the way (a backup reads for minutes), the next attempt is as much growth away.
+                # With another program in the way (a backup reads for minutes), try again after as much growth.
                 self._next = self._bound if self._cut() else size + self._bound
         except (OSError, Error):
             return
 
     def _cut(self) -> bool:
         with self._readers.paused(_PATIENCE):
-            self._set_busy_timeout(0)  # other programs are not waited for
+            self._set_busy_timeout(0)  # do not wait for other programs
             try:
                 return not value_of(self._connection, "PRAGMA wal_checkpoint(TRUNCATE)")
             finally:

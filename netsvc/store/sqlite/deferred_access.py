@@ -1,4 +1,4 @@
-"""Settings and places of rooms as the daemon asks for them: the questions of `RoomAccesses`, each on a thread that has a connection."""
+"""Settings and places of rooms as the daemon asks for them: the queries of `RoomAccesses`, each on a thread that has a connection."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class RunOnRoomAccesses(Protocol):
-    """Calls a function with the RoomAccesses that it shall ask, and gives what it returns or raises."""
+    """Calls a function with the RoomAccesses to ask; the Deferred has what it returns or raises."""
 
     def __call__(self, ask: Callable[[RoomAccesses], R], /) -> "Deferred[R]":
         """Run it."""
@@ -42,5 +42,5 @@ class DeferredRoomAccesses:
         return self._read(lambda accesses: accesses.access(room))
 
     def places(self, key: str, network: str, rooms: "list[str] | None") -> "Deferred[dict[str, Place]]":
-        """Whoever has this key: their places in these rooms (None: in all), ``banned`` also where their network is."""
+        """The places that this key has in these rooms (None: in all), ``banned`` also where its network is banned."""
         return self._read(lambda accesses: accesses.places(key, network, rooms))

@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class RunOnAccounts(Protocol):
-    """Calls a function with the Accounts that it shall ask, and gives what it returns or raises."""
+    """Calls a function with the Accounts to ask; the Deferred has what it returns or raises."""
 
     def __call__(self, ask: Callable[[Accounts], R], /) -> "Deferred[R]":
         """Run it."""
@@ -51,11 +51,11 @@ class DeferredAccounts:
         return self._write(lambda accounts: accounts.add_session(digest, user, created, expires))
 
     def remove_session(self, digest: bytes) -> "Deferred[int | None]":
-        """End a session; the revision that this has made, None if there is no such session."""
+        """End a session; the new revision, None if there is no such session."""
         return self._write(lambda accounts: accounts.remove_session(digest))
 
     def renew_password(self, name: str, old: str, new: str) -> "Deferred[bool]":
-        """Replace a user's argon2id string by another of the same password; revokes nothing. False: it is not the old one any more."""
+        """Replace a user's argon2id string by another of the same password; revokes nothing. False if it is no longer the old one."""
         return self._write(lambda accounts: accounts.renew_password(name, old, new))
 
     def revision(self) -> "Deferred[int]":

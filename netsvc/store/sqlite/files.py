@@ -13,16 +13,16 @@ __all__ = ["OpenedFile", "StateFiles", "StateLock", "create_private"]
 
 
 _GET_GENERATION = 0x80087601
-"""FS_IOC_GETVERSION of linux/fs.h on machines of 64 bits: four bytes. Where it has another number or is not known, it is refused."""
+"""FS_IOC_GETVERSION of linux/fs.h on 64-bit machines: four bytes. Where it has another number or is unknown, the call fails."""
 
 
 class StateFiles:
-    """Where things are in a state directory.
+    """The paths of the files in a state directory.
 
     :ivar database: the log and the accounts; SQLite keeps ``-wal`` and ``-shm`` beside it.
     :ivar lock: held by the daemon while it runs; never written to (see lineage).
     :ivar mark: how far the log had come (see lineage).
-    :ivar search: the search index, which is made again if it is missing.
+    :ivar search: the search index, which is rebuilt if it is missing.
     """
 
     __slots__ = ("database", "directory", "lock", "mark", "search")
@@ -54,15 +54,15 @@ class StateFiles:
         os.close(create_private(self.database))
 
     def tighten(self) -> tuple[str, ...]:
-        """Keep what is there from others: a state that has been copied back from a backup may have any modes.
+        """Close the existing files to others: a state copied back from a backup may have any modes.
 
-        The names of what was open to others; it is the owner's alone now. What belongs to somebody else stays as it is, and so do a
-        directory that has more than a state in it and the lock, which is empty and would not be the same any more (see lineage).
+        Returns the names of what was open to others and is now the owner's alone. What belongs to somebody else stays as it is, and so do a
+        directory that holds more than a state, and the lock, which is empty and would no longer count as the same file (see lineage).
         """
         try:
             with os.scandir(self.directory) as entries:
                 names = [entry.name for entry in entries]
-        except OSError:  # one may work in a directory whose names one may not see
+        except OSError:  # a directory may be usable without being listable
             return ()
         paths = [self.directory / name for name in names if name.startswith((self.database.name, self.mark.name, self.search.name))]
         if len(paths) + (self.lock.name in names) == len(names):
@@ -78,14 +78,14 @@ class StateFiles:
         )
 
     def upgrade_backup(self, version: int) -> Path:
-        """Where the database of an older schema is kept before it is upgraded."""
+        """The path for a copy of a database of an older schema before the upgrade."""
         return self.directory / f"netsvc.db.schema{version}"
 
 
 def create_private(path: Path) -> int:
     """Open a file for reading and writing, creating it for the owner alone. The caller closes the descriptor.
 
-    What root creates belongs to the owner of the directory: ``sudo netsvc user add`` may be the first to come.
+    What root creates belongs to the owner of the directory: ``sudo netsvc user add`` may be the first to run.
 
     :raises StartError: it cannot be opened.
     """
@@ -103,7 +103,7 @@ def create_private(path: Path) -> int:
 
 
 def _made_private(path: Path) -> bool:
-    """Whether a file or directory of this user's was open to others, and is not any more. A link is nobody's."""
+    """Close a file or directory of this user to others; returns whether it was open. Links are left alone."""
     with suppress(OSError):
         status = path.lstat()
         directory = stat.S_ISDIR(status.st_mode)
@@ -114,7 +114,7 @@ def _made_private(path: Path) -> bool:
 
 
 class OpenedFile:
-    """A file that is open, and is to stay where it was opened.
+    """An open file that must stay where it was opened.
 
     :param path: where it is now.
     """
@@ -127,7 +127,7 @@ class OpenedFile:
 
     @property
     def there(self) -> bool:
-        """It has been neither removed nor replaced by another. What is written to it then is gone when it is closed."""
+        """Whether it has been neither removed nor replaced. If it has, what is written to it is lost when it is closed."""
         try:
             return os.path.samestat(self._path.stat(), self._status)
         except OSError:
@@ -135,9 +135,9 @@ class OpenedFile:
 
 
 class StateLock:
-    """Keeps a second daemon out of a state directory while this one runs; the kernel gives it up when the process ends, however it ends.
+    """Keeps a second daemon out of a state directory while this one runs; the kernel releases it when the process ends, however it ends.
 
-    :ivar witnesses: what each identifies the lock's file among all files and is kept by no copy, the best first (see lineage).
+    :ivar witnesses: values that each identify the lock's file among all files and that no copy keeps, the best first (see lineage).
     :raises StartError: another process holds it.
     """
 
@@ -174,7 +174,7 @@ def _witnesses(descriptor: int) -> tuple[str, ...]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the entries of a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

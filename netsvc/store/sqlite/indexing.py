@@ -1,7 +1,7 @@
-"""Keeping the search index behind the log: what is indexed, when, and how a search waits for it.
+"""Keeping the search index up with the log: what is indexed, when, and how a search waits for it.
 
-The index follows the log by itself. It reads what has been appended since, message by message; an ``edit`` or a ``delete`` in the log
-makes it look again at the message that it is about. So nothing of all this is in the way of a post.
+The index follows the log on its own. It reads what has been appended, message by message; an ``edit`` or a ``delete`` in the log
+makes it look again at the message concerned. So none of this delays a post.
 """
 
 import time
@@ -24,32 +24,32 @@ from netsvc.store.sqlite.transactions import rows_of, value_of
 __all__ = ["Head", "Indexer"]
 
 PIECE: Final = 256
-"""Events looked at in one transaction of the index."""
+"""Events processed in one transaction of the index."""
 
 ROOMS: Final = 500
 """Rooms compared with the index by one query."""
 
 BUSY_RATE: Final = 1000.0
-"""Events appended each second, from which on the store counts as busy: the index then takes one small piece in each `PAUSE`."""
+"""Events appended a second at which the store counts as busy: the index then takes one small piece every `PAUSE`."""
 
 BUSY_LEAST: Final = 16
-"""Fewer new events say nothing of a rate."""
+"""Fewer new events say nothing about a rate."""
 
 BUSY_PIECE: Final = 128
 PAUSE: Final = 0.25
 """Seconds."""
 
 PURGE_SHARE: Final = 20
-"""A purge takes at the most one part in so many of the time."""
+"""Purging takes at most one part in this many of the time."""
 
 CLOSING: Final = 10.0
-"""Seconds for which a stop purges at the most, and one shard at the least; what is left then is purged after the next start."""
+"""Seconds for which a stop purges at most, but at least one shard; the rest is purged after the next start."""
 
 _EXCLUDED: Final = 200
-"""Rooms that a query excludes by itself; it gets no longer than that, what else is hidden is passed over one by one."""
+"""Hidden rooms that a query excludes itself, to bound its length; hits in other hidden rooms are skipped one by one."""
 
 LEAST: Final = 16
-"""Messages asked of a shard at once at the least: some may be hidden or gone."""
+"""Fewest messages asked of a shard at once: some may be hidden or gone."""
 
 _CHANGES: Final = ("edit", "delete")
 
@@ -72,7 +72,7 @@ _decode_target: Final = msgspec.json.Decoder(_Target).decode
 
 
 class _Next(NamedTuple):
-    """The next event of a room that is to be looked at; `stride`: how many may be read at once."""
+    """The next event of a room to process; `stride`: how many may be read at once."""
 
     at: int
     room: int
@@ -81,14 +81,14 @@ class _Next(NamedTuple):
 
 
 class Indexer:
-    """Brings an index up to the log and searches it. Belongs to one thread, but for `touched`. Methods may raise sqlite3.Error.
+    """Brings an index up to the log and searches it. Belongs to one thread, except `touched`. Methods may raise sqlite3.Error.
 
     :param path: of the index.
     :param epoch: of the log.
     :param readers: connections to the log.
     :param settings: [store].
     :param shard: messages in a shard of the index.
-    :ivar touched: filled by the writer of the log after each transaction: the heads that are new.
+    :ivar touched: filled by the writer of the log after each transaction with the new heads.
     """
 
     def __init__(self, path: Path, epoch: str, readers: ReaderPool, settings: StoreSettings, shard: int = SHARD) -> None:
@@ -103,7 +103,7 @@ class Indexer:
         self._begin()
 
     def _begin(self) -> None:
-        """Open the index and know nothing of how it stands."""
+        """Open the index, with its state still unknown."""
         self._index = SearchIndex(self._path, self._epoch, self._settings.cache, self._shard)
         self._stale = True
         self._compared: int | None = 0
@@ -112,7 +112,7 @@ class Indexer:
         self._firsts: dict[int, int] = {}
 
     def begin_again(self) -> None:
-        """Throw the index away, and make it anew bit by bit."""
+        """Delete the index, and rebuild it bit by bit."""
         self._index.close()
         remove(self._path)
         self._begin()
@@ -133,7 +133,7 @@ class Indexer:
     # Following
 
     def step(self) -> float | None:
-        """Do a little of what there is to do; seconds until more should be done, None if that is only when something is appended."""
+        """Do a little work; returns the seconds until more should be done, None if not before something is appended."""
         now = time.monotonic()
         events = self._look()
         busy = events >= BUSY_LEAST and events > BUSY_RATE * (now - self._looked)
@@ -146,11 +146,11 @@ class Indexer:
             self._forget(BUSY_PIECE if busy else PIECE)
         if self._behind() or self._firsts:
             return PAUSE if busy else 0.0
-        # What is appended from now on wakes us again after a while: so that several events share a transaction.
+        # What is appended from now on wakes us again after a while, so that several events share a transaction.
         return max(self._purge_at - now, 0.0) if self._stale else None
 
     def catch_up(self, until: float) -> bool:
-        """Index until the log has no more, or it is `until` (time.monotonic); whether something is left."""
+        """Index until the log has no more, or until `until` (time.monotonic); returns whether something is left."""
         self._look()
         while self._behind() and time.monotonic() < until:
             self._work(PIECE)
@@ -174,19 +174,19 @@ class Indexer:
             self._follow(piece)
 
     def _forget(self, piece: int) -> None:
-        """Remove some messages that retention has removed. They are not found any more in any case."""
+        """Remove some messages that retention has removed. They are no longer found in any case."""
         room, first = next(iter(self._firsts.items()))
         if not self._index.forget(room, first, piece):
             del self._firsts[room]
         self._stale = True
 
     def _purge(self, now: float) -> None:
-        """Purge one part of the index if there is one to be purged."""
+        """Purge one part of the index if one needs it."""
         self._stale = self._index.purge()
         self._purge_at = now + max(1.0, PURGE_SHARE * (time.monotonic() - now)) if self._stale else now
 
     def _look(self) -> int:
-        """Take over what the writer has told; how many events are new."""
+        """Take over what the writer reported; returns how many events are new."""
         try:
             return sum(self._enqueue(head.id, head.seq) for heads in _taken(self.touched) for head in heads)
         except BaseException:
@@ -194,7 +194,7 @@ class Indexer:
             raise
 
     def _compare(self, done: int) -> None:
-        """See of some rooms, those that follow `done`, how far the index has come."""
+        """Check for some rooms, those after `done`, how far the index has come."""
         with self._readers.connection() as log:
             rooms = rows_of(log, "SELECT id, first, head FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (done, ROOMS))
         self._compared = rooms[-1][0] if rooms else None
@@ -204,7 +204,7 @@ class Indexer:
                 self._firsts[room] = first
 
     def _enqueue(self, room: int, head: int) -> int:
-        """Go up to this seq in a room; how many events that is more than before."""
+        """Set the seq up to which to index a room; returns how many events that adds."""
         known = self._heads.get(room)
         if known is not None:
             self._heads[room] = max(known, head)
@@ -213,14 +213,14 @@ class Indexer:
         if reached < head:
             with self._readers.connection() as log:
                 following = _rows(log, room, reached + 1, head, 1)
-            # Where retention was faster there is none, and this very number is as good a start.
+            # If retention was faster there is none, and this number is as good a start.
             at, seq = (following[0].at, following[0].seq) if following else (0, head)
             self._heads[room] = head
             heappush(self._queue, _Next(at, room, seq, 1))
         return max(0, head - reached)
 
     def _follow(self, limit: int) -> None:
-        """Look at the next events of all rooms, in the order of their times."""
+        """Process the next events of all rooms, in the order of their times."""
         reached: dict[int, int] = {}
         new: list[Message] = []
         targets: dict[tuple[int, int], None] = {}
@@ -243,11 +243,11 @@ class Indexer:
         self._stale = self._stale or bool(changed)
 
     def _lose_place(self) -> None:
-        """What was taken has not been indexed: compare the index with the log again."""
+        """What was taken was not indexed: compare the index with the log again."""
         self._compared, self._heads, self._queue = 0, {}, []
 
     def _take(self, log: Connection, limit: int) -> tuple[int, list[Row], int]:
-        """Of the room whose next event is the oldest, the events up to where another room has an older one; and how far that comes."""
+        """From the room whose next event is the oldest, the events up to where another room has an older one; and the last seq covered."""
         _, room, seq, stride = heappop(self._queue)
         head = self._heads[room]
         stride = min(stride, limit)
@@ -270,7 +270,7 @@ class Indexer:
     def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> SearchPage:
         """IStore.search.
 
-        :raises InvalidParams: `before` is of an index that is no more.
+        :raises InvalidParams: `before` comes from an index that no longer exists.
         """
         behind = self.catch_up(time.monotonic() + self._settings.search_wait)
         with self._readers.connection() as log:
@@ -294,13 +294,13 @@ class _Search:
         self._found: list[tuple[Place, str, Row]] = []
 
     def run(self, epoch: str, before: tuple[str, int] | None) -> SearchPage:
-        """What is found behind a position."""
+        """What is found after a position."""
         below = self._below(epoch, before)
         cut = False
         shards = self._index.shards(self._query, below) if self._rooms or not self._query.rooms else []
         for number, shard in enumerate(shards):
             if number and time.monotonic() >= self._until:
-                # A shard without a hit has its cost, too.
+                # A shard without a hit has its cost too.
                 below, cut = self._index.number_above(shard), True
                 break
             below, cut = self._run_in(shard, below)
@@ -325,9 +325,9 @@ class _Search:
         return self._index.positions.number(before)
 
     def _run_in(self, shard: int, below: int | None) -> tuple[int | None, bool]:
-        """Look in one shard; behind what to go on, and whether time is up before it is done."""
+        """Search one shard; returns where to continue, and whether time ran out first."""
         while len(self._found) <= self._limit:
-            # A room that is found to be hidden is left out of what follows: who may not read it cannot tell that something was there.
+            # A room that turns out to be hidden is left out of the rest: a caller that may not read it cannot tell that something was there.
             words = expression(self._query, self._rooms, self._not_rooms[:_EXCLUDED])
             asked = max(self._limit + 1 - len(self._found), LEAST)
             places = self._index.find(shard, words, self._query, below, asked)
@@ -343,7 +343,7 @@ class _Search:
         return below, False
 
     def _add(self, place: Place) -> None:
-        """Take what was found if it is still there, and may be seen."""
+        """Add a hit if it still exists and the caller may see it."""
         name = self._names.get(place.room)
         if name is None:
             name = self._names[place.room] = value_of(self._log, "SELECT name FROM rooms WHERE id = ?", (place.room,)) or ""
@@ -360,7 +360,7 @@ class _Search:
 
 
 def _taken(touched: "deque[Iterable[Head]]") -> Iterator[Iterable[Head]]:
-    """What is in a queue, taken out of it."""
+    """Empties a queue."""
     while touched:
         yield touched.popleft()
 
@@ -371,7 +371,7 @@ def _rows(log: Connection, room: int, first: int, last: int, limit: int) -> list
 
 
 def _present(log: Connection, room: int, seq: int) -> Message:
-    """A message as it is now; without text if it is none, or is gone."""
+    """A message in its present form; without text if it is gone or not a message."""
     for row in _rows(log, room, seq, seq, 1):
         if row.type == "message" and row.text:
             return Message(room, seq, row.at, row.sender, row.text)

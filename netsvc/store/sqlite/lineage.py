@@ -1,15 +1,15 @@
 """Whether the database is the one that this state directory held when it was last used.
 
-Cursors are ``epoch:seq``. After a backup has been restored, the same positions will hold other events, so the log must get another
-epoch then, and only then. Nobody tells netsvc of a restore, so it looks for two signs of it:
+Cursors are ``epoch:seq``. After a backup is restored, the same positions will hold other events, so the log must then, and only then, get
+another epoch. Nobody tells netsvc about a restore, so it looks for two signs of one:
 
 - The state directory has been copied. The database remembers a witness of the lock file: its inode and the generation that the file
-  system gave that inode when the file was made, which no copying preserves and nothing changes. Where generations are not to be had
-  (not ext4, xfs or btrfs), it is the inode and the time of its last change. Nothing writes to that file, so restarts, crashes and loss
-  of power leave that as it is, but ``chown`` and the like do not: then clients are told once of a gap that is none.
-- The database has been replaced. The mark, a file of its own, says of the newest append in which room and at which seq it was. A
-  database that does not have it is older than what was acknowledged to clients. The mark is written after the commit, without a
-  sync: after a loss of power it may say too little, never too much.
+  system gave that inode when the file was made, which no copy preserves and nothing changes. Where generations are not available
+  (not ext4, xfs or btrfs), it is the inode and the time of its last change. Nothing writes to that file, so restarts, crashes and power
+  loss leave that as it is, but ``chown`` and the like do not: then clients are told once of a gap that does not exist.
+- The database has been replaced. The mark, a separate file, records the room and seq of the newest append. A
+  database without that event is older than what was acknowledged to clients. The mark is written after the commit, without a
+  sync: after a power loss it may be behind, but never ahead.
 """
 
 import os
@@ -37,7 +37,7 @@ class MarkedPosition(NamedTuple):
 
 
 class Mark:
-    """The file that says how far the log has come.
+    """The file that records how far the log has come.
 
     :param path: created if it is missing.
     :raises StartError: it cannot be opened.
@@ -50,23 +50,23 @@ class Mark:
         self._epoch = ""
 
     def read(self) -> MarkedPosition | None:
-        """What it says; None if it says nothing."""
+        """What it records; None if nothing."""
         words = os.pread(self._descriptor, _LENGTH, 0).split()
         try:
             epoch, room_id, seq = words
             return MarkedPosition(epoch.decode("ascii"), int(room_id), int(seq))
-        except ValueError:  # empty, or the disk had no time to write it
+        except ValueError:  # empty, or not written in full
             return None
 
     def begin(self, epoch: str) -> None:
-        """What is noted from now on belongs to this epoch."""
+        """From now on `note` records this epoch."""
         self._epoch = epoch
         before = self.read()
         if before is None or before.epoch != epoch:
             self.note(0, 0)
 
     def note(self, room_id: int, seq: int) -> None:
-        """This much has been committed. On an error the mark stays behind, which is allowed."""
+        """Record that this has been committed. After an error the mark is behind, which is allowed."""
         with suppress(OSError):
             os.pwrite(self._descriptor, f"{self._epoch} {room_id} {seq}\n".encode().ljust(_LENGTH), 0)
 
@@ -76,9 +76,9 @@ class Mark:
 
 
 def settle_epoch(connection: Connection, witnesses: Sequence[str], mark: Mark) -> str:
-    """The epoch of the log: the old one, or a new one if a backup has been restored. It is stored, which proves that writing works.
+    """The epoch of the log: the old one, or a new one if a backup has been restored. It is stored, which also proves that writing works.
 
-    :param witnesses: of the lock file, the best first; that one is remembered, and any of them is recognised.
+    :param witnesses: of the lock file, the best first; that one is stored, and any of them is recognised.
     """
     with transaction(connection):
         epoch: str = value_of(connection, "SELECT value FROM meta WHERE name = 'epoch'")

@@ -1,4 +1,4 @@
-"""Who has read how far in which room."""
+"""How far each user has read in each room."""
 
 from collections.abc import Sequence
 from sqlite3 import Connection
@@ -17,7 +17,7 @@ _SURPLUS: Final = "DELETE FROM read_marks WHERE name = ?1 AND room IN (SELECT ro
 
 
 class Mark(NamedTuple):
-    """A mark to be made; the fields are the parameters of IStore.mark_read."""
+    """A mark to store; the fields are the parameters of IStore.mark_read."""
 
     name: str
     room: str
@@ -27,7 +27,7 @@ class Mark(NamedTuple):
 
 
 def mark_read(connection: Connection, marks: Sequence[Mark]) -> list[int]:
-    """Make marks in one transaction; where each stands then."""
+    """Store marks in one transaction; returns where each is then."""
     with transaction(connection):
         return [_mark(connection, mark) for mark in marks]
 

@@ -31,7 +31,7 @@ class OpenState(NamedTuple):
 
     :ivar writer: the one connection that writes.
     :ivar readers: read-only connections.
-    :ivar tightened: names of what others had access to, and have not any more.
+    :ivar tightened: names of files that others had access to, and now have not.
     """
 
     files: StateFiles
@@ -51,9 +51,9 @@ class OpenState(NamedTuple):
 
 
 def open_state(directory: Path, settings: StoreSettings, steps: Steps = STEPS) -> OpenState:
-    """Open a state directory for the daemon, creating and upgrading what has to be.
+    """Open a state directory for the daemon, creating and upgrading what is needed.
 
-    :raises StartError: in use, not writable, full, damaged, or of a newer schema; the detail says how to go on.
+    :raises StartError: in use, not writable, full, damaged, or of a newer schema; the detail says what to do.
     """
     files = StateFiles(directory)
     opened: list[Connection] = []
@@ -82,9 +82,9 @@ def open_state(directory: Path, settings: StoreSettings, steps: Steps = STEPS) -
 
 
 def open_accounts(directory: Path, steps: Steps = STEPS) -> Accounts:
-    """Open the accounts of a state directory, also while the daemon runs; what is missing is created. Close them after use.
+    """Open the accounts of a state directory, also while the daemon runs; what is missing is created. Close the accounts after use.
 
-    :raises StartError: as for the daemon; of an older schema while the daemon runs.
+    :raises StartError: as for the daemon; also if the schema is older while the daemon runs.
     """
     files = StateFiles(directory)
     with _start_errors(files):
@@ -102,7 +102,7 @@ def open_accounts(directory: Path, steps: Steps = STEPS) -> Accounts:
 
 
 def memory_connection() -> Connection:
-    """A database that nothing keeps, with all tables."""
+    """A database in memory, with all tables."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
     upgrade(connection)
@@ -110,12 +110,12 @@ def memory_connection() -> Connection:
 
 
 def memory_accounts() -> Accounts:
-    """Accounts that nothing keeps: for tests. They end with their connection."""
+    """Accounts in memory, for tests. They end with their connection."""
     return Accounts(memory_connection())
 
 
 def connect(path: Path, settings: StoreSettings, *, read_only: bool = False) -> Connection:
-    """A connection to the database, which exists, for use by one thread at a time."""
+    """A connection to the existing database, for use by one thread at a time."""
     mode = "ro" if read_only else "rw"
     connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=settings.busy_timeout, isolation_level=None, check_same_thread=False)
     try:
@@ -125,7 +125,7 @@ def connect(path: Path, settings: StoreSettings, *, read_only: bool = False) -> 
         if not read_only:
             page = int(value_of(connection, "PRAGMA page_size"))
             connection.execute("PRAGMA synchronous = FULL")
-            # What is deleted is to be gone, not only out of sight.
+            # What is deleted must be gone, not just invisible.
             connection.execute("PRAGMA secure_delete = ON").fetchall()
             connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, settings.checkpoint // page)}")
             connection.execute(f"PRAGMA journal_size_limit = {settings.checkpoint}")
@@ -150,7 +150,7 @@ def _recognise(connection: Connection, files: StateFiles, steps: Steps) -> int:
 
 
 def _check(connection: Connection, files: StateFiles, largest: int) -> None:
-    # The time to READY counts, so a large database is checked as it is used: SQLite notices then.
+    # The time to READY matters, so a large database is not checked here: SQLite notices damage when it is used.
     if files.database.stat().st_size <= largest:
         verdict = value_of(connection, "PRAGMA quick_check(1)")
         if verdict != "ok":
@@ -171,7 +171,7 @@ def _upgrade(connection: Connection, files: StateFiles, steps: Steps) -> None:
 
 
 def _upgrade_alone(connection: Connection, files: StateFiles, steps: Steps) -> None:
-    """Bring the schema up to date unless a daemon runs, which would be of the older version."""
+    """Bring the schema up to date unless a daemon runs, which would be an older version."""
     if version_of(connection) == len(steps):
         return
     try:
@@ -199,7 +199,7 @@ def _back_up(connection: Connection, path: Path) -> None:
 
 @contextmanager
 def _start_errors(files: StateFiles) -> Iterator[None]:
-    """Make one line for the operator of what SQLite and the system say."""
+    """Turn errors of SQLite and the system into one line for the operator."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""The readers' connections, each with one thread at a time, and with none for a moment when the writer asks for it."""
+"""The readers' connections: each used by one thread at a time, and all idle for a moment when the writer asks for it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ class ReaderPool:
 
     @contextmanager
     def paused(self, patience: float) -> Iterator[None]:
-        """Nobody begins to read in here; who is reading has been waited for, `patience` seconds at the most."""
+        """Within this no read begins; reads under way have been waited for, at most `patience` seconds."""
         with self._changed:
             self._paused = True
             self._changed.wait_for(lambda: len(self._idle) == self._size, patience)

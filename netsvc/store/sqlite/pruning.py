@@ -1,4 +1,4 @@
-"""Retention: removing what is too old or too much, a little at a time."""
+"""Retention: removing what is too old or too much, bit by bit."""
 
 from collections.abc import Iterator
 from sqlite3 import Connection
@@ -27,18 +27,18 @@ class _Room(NamedTuple):
 
 
 def kept(age: int | None, events: int | None, max_age: int | None, max_events: int | None) -> tuple[int | None, int | None]:
-    """What a room keeps: its own age (ms) and number of events, 0 for ever, where it has some, else those of all rooms, None for ever."""
+    """What a room keeps: its own age (ms) and number of events, 0 for ever, if it has them, else those for all rooms, None for ever."""
     return max_age if age is None else age or None, max_events if events is None else events or None
 
 
 def pruning(connection: Connection, now: int, max_age: int | None, max_events: int | None, batch: int, moved: dict[str, RoomInfo]) -> Iterator[None]:
     """Remove old events, then expired keys, sessions and bans; each step of the iterator is one transaction of about `batch` rows.
 
-    Each room keeps an unbroken run of its newest events, so an old event behind a newer one (the clock was set back) stays until
-    that one goes.
+    Each room keeps an unbroken run of its newest events, so an old event after a newer one (the clock was set back) stays until
+    the newer one goes.
 
     :param now: milliseconds since the Unix epoch.
-    :param max_age: milliseconds; None keeps events of any age. Both for rooms that have no retention of their own.
+    :param max_age: milliseconds; None keeps events of any age. This and the next are for rooms without their own retention.
     :param max_events: of each room; None keeps any number.
     :param moved: filled with the rooms whose `first` has moved.
     """
@@ -53,7 +53,7 @@ def pruning(connection: Connection, now: int, max_age: int | None, max_events: i
 def _prune_rooms(
     connection: Connection, now: int, max_age: int | None, max_events: int | None, batch: int, moved: dict[str, RoomInfo]
 ) -> Iterator[None]:
-    # Asked for in each step: a room may get another retention between two.
+    # Looked up in each step: a room's retention may change between two.
     query = f"{_SOME if max_age is None and max_events is None else _ALL} ORDER BY id LIMIT ?"
     done = 0
     while rooms := rows_of(connection, query, (done, batch)):
@@ -71,14 +71,14 @@ def _prune_rooms(
                     connection.execute("UPDATE rooms SET first = ? WHERE id = ?", (first, room.id))
                     moved[room.name] = RoomInfo(room.name, first, room.head, room.at)
                     left -= first - room.first
-                if first < target:  # the next transaction goes on in this room
+                if first < target:  # the next transaction continues in this room
                     break
                 done = room.id
         yield
 
 
 def _first_kept(connection: Connection, room: _Room, oldest: int | None, max_events: int | None, left: int) -> int:
-    """The seq of the first event that stays, as far as can be said from `left` + 1 events behind those that are too many."""
+    """The seq of the first event that stays, judging by `left` + 1 events after those that are too many."""
     kept = room.first if max_events is None else max(room.first, room.head - max_events + 1)
     if oldest is None:
         return kept

@@ -1,4 +1,4 @@
-"""The questions to the log. Each is one finished query, and costs by its limit, not by the length of the log."""
+"""Queries on the log. Each runs to completion, and its cost depends on its limit, not on the length of the log."""
 
 from sqlite3 import Connection
 

@@ -1,4 +1,4 @@
-"""The tables, as numbered steps from an empty file to the present."""
+"""The tables, as numbered steps from an empty file to the present schema."""
 
 from secrets import choice
 from sqlite3 import Connection
@@ -13,7 +13,7 @@ APPLICATION_ID: Final = 0x6E737663
 """Marks the file as netsvc's (``PRAGMA application_id``): "nsvc"."""
 
 Steps = tuple[tuple[str, ...], ...]
-"""Of each step its statements."""
+"""The statements of each step."""
 
 STEPS: Final[Steps] = (
     (
@@ -36,7 +36,7 @@ STEPS: Final[Steps] = (
         "CREATE INDEX sessions_expires ON sessions (expires)",
     ),
     (
-        # Rooms by name: these tables say nothing of most rooms, and something of some before they are looked up.
+        # Rooms by name: these tables have nothing about most rooms, and may have something about a room before it has an event.
         "CREATE TABLE room_settings (room TEXT PRIMARY KEY, access TEXT NOT NULL, topic TEXT NOT NULL, retention_age INTEGER, retention_events INTEGER)"
         " WITHOUT ROWID",
         "CREATE INDEX room_settings_access ON room_settings (room) WHERE access != 'public'",
@@ -54,7 +54,7 @@ STEPS: Final[Steps] = (
         "CREATE TRIGGER users_read_marks AFTER DELETE ON users BEGIN DELETE FROM read_marks WHERE name = old.name; END",
     ),
 )
-"""Step n leads from version n - 1 to version n. A step that has been released is never changed: what is to be otherwise is a new step."""
+"""Step n leads from version n - 1 to version n. A released step is never changed: a change is a new step."""
 
 _EPOCH_LENGTH = 10
 
@@ -65,7 +65,7 @@ def new_epoch() -> str:
 
 
 def version_of(connection: Connection) -> int:
-    """How many steps the database has behind it; 0 if it is empty."""
+    """How many steps the database has had; 0 if it is empty."""
     return int(value_of(connection, "PRAGMA user_version"))
 
 

@@ -1,10 +1,10 @@
-"""The search index: a database of its own beside that of the log, ``search.db``, from which it can be made again at any time.
+"""The search index: a separate database beside that of the log, ``search.db``, which can be rebuilt from the log at any time.
 
-Messages are numbered in the order in which they are indexed, which is that of their appending but for what was there before the
-index. Each 65,536 numbers share an FTS5 table, a shard, so that nothing ever has to go through all of the index: a search goes from the
+Messages are numbered in the order in which they are indexed, which is the order of appending except for what was there before the
+index. Each 65,536 numbers share an FTS5 table, a shard, so nothing ever has to go through the whole index: a search goes from the
 newest shard to the oldest until it has enough, and what is deleted is purged by merging its shard (tens of milliseconds).
 
-FTS5 keeps a word that was deleted until the parts that hold it are merged, and SQLite's option that would help came with 3.42. Hence
+FTS5 keeps a word that was deleted until the parts that hold it are merged, and SQLite's option against that came only with 3.42. Hence
 ``stale`` shards, and ``purge``. The texts are kept here a second time because FTS5 has to be told what to delete, and the log no
 longer knows the words of a message that was edited.
 """
@@ -27,7 +27,7 @@ SHARD: Final = 1 << 16
 """Messages in a shard at the most."""
 
 _FORMAT: Final = 2
-"""``PRAGMA user_version``; an index of another format is made anew."""
+"""``PRAGMA user_version``; an index of another format is rebuilt."""
 
 _SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -36,7 +36,7 @@ _SCHEMA: Final = (
     "CREATE TABLE shards (number INTEGER PRIMARY KEY, oldest INTEGER NOT NULL, newest INTEGER NOT NULL, stale INTEGER NOT NULL DEFAULT 0)",
 )
 
-# The tables of a shard; a number is all that is filled in.
+# The tables of a shard; only its number is filled in.
 _CREATE_SHARD: Final = "CREATE VIRTUAL TABLE text_{0} USING fts5 (text, tags, tokenize = 'unicode61 remove_diacritics 2', columnsize = 0)"
 _INSERT: Final = "INSERT INTO text_{0} (rowid, text, tags) VALUES (?, ?, ?)"
 _SELECT: Final = "SELECT text FROM text_{0} WHERE rowid = ?"
@@ -50,7 +50,7 @@ _NOTE_SHARD: Final = (
 )
 
 _MISSING: Final = ("no such table", "no such column", "vtable constructor failed")
-"""How SQLite's errors of no particular code begin that say that part of the index is gone."""
+"""How SQLite's errors without a specific code begin when part of the index is missing."""
 
 _EVERY: Final = "m"
 """A tag of every message, so that there is something to look for when only dates are given."""
@@ -67,7 +67,7 @@ class Message(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A message that was found: its number in the index, and where it is in the log."""
+    """A message that was found: its number in the index, and its position in the log."""
 
     id: int
     room: int
@@ -79,9 +79,9 @@ class SearchIndex:
 
     :param path: created if it is missing, emptied if it is of another format or epoch.
     :param epoch: of the log.
-    :param cache: bytes of the database that are kept in memory.
+    :param cache: bytes of the database to keep in memory.
     :param shard: messages in a shard at the most.
-    :ivar positions: the numbers of its messages as they are given away; those of an index before it are refused.
+    :ivar positions: turns the numbers of its messages into positions for clients; those of an earlier index are refused.
     """
 
     def __init__(self, path: Path, epoch: str, cache: int, shard: int = SHARD) -> None:
@@ -121,7 +121,7 @@ class SearchIndex:
             connection.execute(f"PRAGMA cache_size = -{self._cache // 1024}")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            # A power cut may take the newest part away: it is indexed again.
+            # A power cut may lose the newest part: it is indexed again.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA secure_delete = ON").fetchall()
         except BaseException:
@@ -150,14 +150,14 @@ class SearchIndex:
     # Writing
 
     def reached(self, first_room: int, last_room: int) -> dict[int, int]:
-        """Up to which seq the rooms with these ids have been looked at; those that have not been are left out."""
+        """The seq up to which the rooms with these ids have been processed; rooms that have not been are left out."""
         return dict(rows_of(self._connection, "SELECT id, seq FROM rooms WHERE id BETWEEN ? AND ?", (first_room, last_room)))
 
     def apply(self, new: Sequence[Message], changed: Sequence[Message], reached: Mapping[int, int]) -> None:
-        """In one transaction: index new messages in this order, then index others anew as they are now, and note how far it has come.
+        """In one transaction: index new messages in this order, then index changed ones again, and record how far it has come.
 
-        :param changed: with an empty text if nothing is left. One that is not in the index is passed over.
-        :param reached: ids of rooms and the seq up to which they have been looked at.
+        :param changed: with an empty text if nothing is left. Messages that are not in the index are ignored.
+        :param reached: ids of rooms and the seq up to which they have been processed.
         """
         last, shards = self._last, dict(self._shards)
         try:
@@ -213,7 +213,7 @@ class SearchIndex:
         self._connection.execute("UPDATE shards SET stale = 1 WHERE number = ?", (number,))
 
     def forget(self, room: int, first: int, limit: int) -> bool:
-        """Remove up to `limit` of a room's messages with seq < first; whether there may be more of them."""
+        """Remove up to `limit` of a room's messages with seq < first; returns whether there may be more."""
         with transaction(self._connection):
             query = "SELECT id FROM messages WHERE room_id = ? AND seq < ? ORDER BY seq LIMIT ?"
             ids = [id for (id,) in rows_of(self._connection, query, (room, first, limit))]
@@ -226,7 +226,7 @@ class SearchIndex:
         return len(ids) == limit
 
     def purge(self) -> bool:
-        """Remove from one stale shard, and from the disk, what is left there of deleted texts; whether there was one."""
+        """Remove what is left of deleted texts from one stale shard, and from the disk; returns whether there was one."""
         number = value_of(self._connection, "SELECT number FROM shards WHERE stale LIMIT 1")
         if number is None:
             return False
@@ -240,14 +240,14 @@ class SearchIndex:
                 self._connection.execute(_DROP.format(number))
                 self._connection.execute("DELETE FROM shards WHERE number = ?", (number,))
                 del self._shards[number]
-        # The write-ahead log has the old pages, too.
+        # The write-ahead log has the old pages too.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return True
 
     # Searching
 
     def number_before(self, room: int, seq: int) -> int:
-        """A number above those of a room's messages with a lower seq, and not above that of any other of the room."""
+        """A number above those of the room's messages with a lower seq, and not above that of any other message of the room."""
         query = "SELECT id FROM messages WHERE room_id = ? AND seq < ? ORDER BY seq DESC LIMIT 1"
         return int(value_of(self._connection, query, (room, seq)) or 0) + 1
 
@@ -267,7 +267,7 @@ class SearchIndex:
     def find(self, shard: int, words: str, query: Query, below: int | None, limit: int) -> list[Place]:
         """Up to `limit` messages of a shard, newest first.
 
-        :param words: what `expression` has made of the query.
+        :param words: what `expression` made of the query.
         """
         last = self._last + 1 if below is None else below
         statement = _FIND.format(shard)
@@ -289,7 +289,7 @@ def remove(path: Path) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file is no index as it should be: to be made anew."""
+    """Whether an error means that the index is damaged and must be rebuilt."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(_MISSING)
 
@@ -303,12 +303,12 @@ def _room_tag(room: int) -> str:
 
 
 def _sender_tag(folded: str) -> str:
-    # One word to FTS5, whatever the name consists of.
+    # A single word for FTS5, whatever characters the name has.
     return f"f{folded.encode('utf-8', 'replace').hex()}"
 
 
 def expression(query: Query, rooms: Iterable[int], not_rooms: Iterable[int]) -> str:
-    """A query as FTS5 understands it (SQLite's documentation, "Full-text Query Syntax"); nothing of the user's is in it but quoted words.
+    """A query as FTS5 understands it (SQLite's documentation, "Full-text Query Syntax"); the only user input in it is quoted words.
 
     :param rooms: one of these ids, if there are any; `not_rooms`: none of these.
     """

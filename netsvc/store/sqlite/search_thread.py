@@ -21,16 +21,16 @@ __all__ = ["Searching"]
 T = TypeVar("T")
 
 TICK: Final = 0.25
-"""Seconds from an event to its indexing when nobody searches: several share a transaction."""
+"""Seconds from an event to its indexing when nobody searches, so that several share a transaction."""
 
 RETRY: Final = 30.0
-"""Seconds until the index is tried again after an error; it is made anew no more often."""
+"""Seconds until the index is tried again after an error; it is rebuilt at most this often."""
 
 _Job = tuple[Callable[[Indexer], Any], "Deferred[Any]"]
 
 
 class Searching:
-    """Runs an Indexer on a thread of its own: neither posts nor readers wait for it.
+    """Runs an Indexer on its own thread: neither posts nor readers wait for it.
 
     :param indexer: makes it, on the thread.
     :param handover: brings results to the reactor.
@@ -52,23 +52,23 @@ class Searching:
     # From other threads
 
     def appended(self, heads: Iterable[Head]) -> None:
-        """Something has been committed to the log: the new heads of its rooms, which nobody changes any more. From the writer's thread."""
+        """Something has been committed to the log: the new heads of its rooms, which are no longer changed. Called from the writer's thread."""
         indexer = self._indexer
-        if indexer is not None:  # else it will look at the whole log
+        if indexer is not None:  # else it will go through the whole log
             indexer.touched.append(heads)
         if self._resting:
             self._resting = False
             self._jobs.put(True)
 
     def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
-        """IStore.search. From the reactor's thread."""
+        """IStore.search. Called from the reactor's thread."""
         return self._call(lambda indexer: indexer.search(query, before, limit, hidden))
 
     def pruned(self, rooms: Iterable[str]) -> None:
         """Retention has removed the first events of these rooms."""
         names = list(rooms)
         if names:
-            self._call(lambda indexer: indexer.prune(names)).addErrback(lambda _: None)  # at the next start the whole log is looked at
+            self._call(lambda indexer: indexer.prune(names)).addErrback(lambda _: None)  # the next start goes through the whole log
 
     def _call(self, job: Callable[[Indexer], T]) -> "Deferred[T]":
         deferred: Deferred[T] = Deferred()
@@ -100,7 +100,7 @@ class Searching:
         self._close()
 
     def _step(self) -> float | None:
-        """Follow the log a bit; when to do so again."""
+        """Follow the log a bit; returns when to do so again."""
         try:
             # First the flag, then the look: what is appended in between is seen, or wakes us again.
             self._resting = True
@@ -117,7 +117,7 @@ class Searching:
 
     def _answer(self, job: _Job) -> None:
         call, deferred = job
-        if deferred.called:  # whoever asked has lost patience
+        if deferred.called:  # the caller timed out
             return
         try:
             result = self._with_index(call)
@@ -130,7 +130,7 @@ class Searching:
             self._handover.give(deferred, result, None)
 
     def _with_index(self, job: Callable[[Indexer], T]) -> T:
-        """Do something with the index; once with a new one, if it turns out to be damaged."""
+        """Do something with the index; once more with a new one if it turns out to be damaged."""
         if self._indexer is None:
             try:
                 self._indexer = self._make()
@@ -142,7 +142,7 @@ class Searching:
             if not is_damage(error) or time.monotonic() < self._remade + RETRY:
                 raise
             self._remade = time.monotonic()
-            self._say(f"the search index is damaged and is made anew: {error}")
+            self._say(f"the search index is damaged and is rebuilt: {error}")
         self._indexer.begin_again()
         return job(self._indexer)
 
@@ -155,7 +155,7 @@ class Searching:
                 self._trouble(error)
 
     def _trouble(self, error: Exception) -> None:
-        """Say it when it begins, not each time."""
+        """Log trouble when it begins, not each time."""
         if not self._troubled:
             self._troubled = True
             self._say(f"the search index cannot be brought up to date: {error}")

@@ -45,8 +45,8 @@ _FINISHED: Final = object()
 class SqliteStore:
     """The log in the state directory, with its accounts.
 
-    :ivar accounts: IAccounts on the same database; of use while the store is open.
-    :ivar accesses: IRoomAccesses, likewise.
+    :ivar accounts: IAccounts on the same database; usable while the store is open.
+    :ivar accesses: IRoomAccesses on the same database; usable while the store is open.
     :param reactor: on whose thread results arrive.
     :param state: the state directory; created if it is missing.
     :param settings: [store].
@@ -75,12 +75,12 @@ class SqliteStore:
     # Its life
 
     def start(self) -> "Deferred[None]":
-        """Open, creating what is missing. StartError: the detail says how to go on."""
+        """Open, creating what is missing. StartError: the detail says what to do."""
         self._writing = writing = Crew("netsvc-store-writer", 1, self._handover, _translator("write"))
         return writing.call(self._open).addCallbacks(self._opened, self._not_opened)
 
     def _open(self) -> OpenState:
-        """On the writer's thread, as everything that has to do with opening and closing."""
+        """Runs on the writer's thread, like everything about opening and closing."""
         settings = self._settings
         self._state = state = open_state(self._directory, settings)
         # One more than the threads that read: the search index follows the log.
@@ -97,18 +97,18 @@ class SqliteStore:
         self.epoch = state.epoch
         if state.tightened:
             names = ", ".join(state.tightened)
-            self.log.warn("the state in {path} was open to others; now its owner's alone: {names}", path=state.files.directory, names=names)
+            self.log.warn("the state in {path} was open to others; now only its owner has access: {names}", path=state.files.directory, names=names)
         self._reading = Crew("netsvc-store-reader", self._settings.readers, self._handover, _translator("read"))
 
     def _not_opened(self, failure: Failure) -> Failure:
-        # Who has lost patience stops the store; it may still be opening.
+        # A caller that timed out stops the store; it may still be opening.
         if self._writing is not None and not failure.check(CancelledError):
             self._writing.end()
             self._writing = None
         return failure
 
     def stop(self) -> "Deferred[None]":
-        """Finish what was asked for, close. No error if it is not open."""
+        """Finish what was asked for, and close. No error if it is not open."""
         writing, self._writing = self._writing, None
         if writing is None:
             return succeed(None)
@@ -140,7 +140,7 @@ class SqliteStore:
         return self._writer().append(drafts)
 
     def _appended(self, trouble: StoreUnavailable | None) -> None:
-        # Said when it begins and when it is over, not for each of thousands of posts.
+        # Logged when it begins and when it is over, not for each of thousands of posts.
         if trouble is not None and not self._troubled:
             self.log.error("posts are refused: {detail}", detail=trouble.detail)
         elif trouble is None and self._troubled:
@@ -156,7 +156,7 @@ class SqliteStore:
             draft.error = error
 
     def remember(self, scope: str, key: str, digest: bytes, answer: bytes, expires: int) -> "Deferred[None]":
-        """Store the answer of a key until `expires` (ms). What comes while others are stored shares the next transaction."""
+        """Store the answer of a key until `expires` (ms). Answers that come while others are stored share the next transaction."""
         return self._answers.add(Answer(scope, key, digest, answer, expires))
 
     def _remember(self, answers: list[Answer]) -> "Deferred[Sequence[Exception | None]]":
@@ -164,7 +164,7 @@ class SqliteStore:
         return writing.addCallback(lambda errors: [errors.get(index) for index in range(len(answers))])
 
     def mark_read(self, name: str, room: str, seq: int, at: int, most: int) -> "Deferred[int]":
-        """Note how far a user has read; where the mark stands then."""
+        """Record how far a user has read; returns where the mark is then."""
         return self._marks.add(Mark(name, room, seq, at, most))
 
     def _mark_read(self, marks: list[Mark]) -> "Deferred[Sequence[int | Exception]]":
@@ -208,7 +208,7 @@ class SqliteStore:
         return self._read(lambda connection: reads.read_before(connection, room, before, limit))
 
     def search(self, query: Query, before: tuple[str, int] | None, limit: int, hidden: frozenset[str]) -> "Deferred[SearchPage]":
-        """Messages that a query asks for, newest first."""
+        """Messages that match a query, newest first."""
         if self._writing is None or self._searching is None:
             return fail(StoreUnavailable("the store is not open"))
         return self._searching.search(query, before, limit, hidden)
@@ -233,7 +233,7 @@ class SqliteStore:
         return self._writing.call(job, *args)
 
     def _change(self, job: "Callable[..., R]", *args: object) -> "Deferred[R]":
-        """Write something that is no post: the write-ahead log grows by it as well."""
+        """Write something that is not a post; the write-ahead log grows by it as well."""
 
         def change() -> R:
             try:
@@ -271,5 +271,5 @@ class SqliteStore:
 
 
 def _translator(verb: str) -> Callable[[Exception], Exception]:
-    """Makes StoreUnavailable of SQLite's errors; `verb`: read or write."""
+    """Turns SQLite's errors into StoreUnavailable; `verb`: read or write."""
     return lambda error: unavailable(verb, error) if isinstance(error, sqlite3.Error) else error

@@ -1,4 +1,4 @@
-"""The few ways in which everything here talks to a connection."""
+"""The few ways in which this package uses a connection."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,9 +14,9 @@ Value = int | float | str | bytes | None
 
 
 def rows_of(connection: Connection, query: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a query, which is finished when this returns.
+    """All rows of a query, which is complete when this returns.
 
-    A half-read query would hold its view of the database, and no checkpoint could pass it: the write-ahead log would grow.
+    A half-read query would hold its snapshot of the database, and no checkpoint could get past it: the write-ahead log would grow.
     """
     return connection.execute(query, parameters).fetchall()
 
@@ -28,7 +28,7 @@ def value_of(connection: Connection, query: str, parameters: Sequence[Value] = (
 
 
 def end(connection: Connection) -> None:
-    """Take back what is open. An error here has been seen already: SQLite rolls back by itself after the worst ones."""
+    """Roll back an open transaction. Errors are ignored here: SQLite itself rolls back after the worst ones, which have been raised already."""
     if connection.in_transaction:
         with suppress(Error):
             connection.execute("ROLLBACK")
@@ -36,7 +36,7 @@ def end(connection: Connection) -> None:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction that may write from the beginning, so that it never fails half-way because another has written meanwhile."""
+    """A transaction that takes the write lock at its beginning, so it never fails half-way because another has written meanwhile."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -47,7 +47,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def unavailable(verb: str, error: Exception) -> StoreUnavailable:
-    """The error that a client may see: what could not be done, and what SQLite says of it.
+    """The error that a client may see: what could not be done, and what SQLite says about it.
 
     :param verb: "read" or "write".
     """
@@ -56,7 +56,7 @@ def unavailable(verb: str, error: Exception) -> StoreUnavailable:
 
 @contextmanager
 def availability(verb: str) -> Iterator[None]:
-    """Make StoreUnavailable of SQLite's errors."""
+    """Turn SQLite's errors into StoreUnavailable."""
     try:
         yield
     except Error as error:

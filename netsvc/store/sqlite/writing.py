@@ -22,20 +22,20 @@ __all__ = ["Answer", "LogWriter"]
 _INSERT: Final = "INSERT INTO events (room_id, seq, at, type, sender, text, extra)"
 _COLUMNS: Final = 7
 _INSERTS: Final = tuple((rows * _COLUMNS, f"{_INSERT} VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * rows)}") for rows in (128, 16, 4, 1))
-"""Many rows in a statement: sqlite3 gives up the interpreter's lock around each, and a busy reactor is slow to give it back."""
+"""Many rows in a statement: sqlite3 releases the interpreter lock around each, and a busy reactor is slow to give it back."""
 
 _KEYS: Final = 64
 """Idempotency keys looked up by one query."""
 
 _LOOK: Final = 1.0
-"""Seconds between two looks at whether the database is still there, while posts come."""
+"""Seconds between two checks that the database is still there, while posts come."""
 
 _LARGE_PROBE: Final = 256 * 1024
-"""Bytes that must find room before a store that had trouble counts as well again."""
+"""Bytes that must fit on the disk before a store that had trouble counts as healthy again."""
 
 
 class Answer(NamedTuple):
-    """An answer to be remembered; the fields are the parameters of IStore.remember."""
+    """An answer to store; the fields are the parameters of IStore.remember."""
 
     scope: str
     key: str
@@ -59,11 +59,11 @@ _NOWHERE: Final = _Head(0, 0, 0)
 
 
 def _to_nobody(_: Collection[_Head]) -> None:
-    """Nobody is told."""
+    """Tells nobody."""
 
 
 class _First(msgspec.Struct, frozen=True):
-    """The answer that is stored for a post: where its event is."""
+    """The answer that is stored for a post: the position of its event."""
 
     seq: int
     at: int
@@ -73,19 +73,19 @@ _decode_first: Final = msgspec.json.Decoder(_First).decode
 
 
 _Known = tuple[bytes, int, Draft | _First | None]
-"""Of a key: the digest, when it expires, and the post that it was first used for."""
+"""For a key: the digest, when it expires, and the post for which it was first used."""
 
 _UNKNOWN: Final[_Known] = (b"", 0, None)
 
 _SELECT_WANTED: Final = "SELECT scope, key, digest, expires, answer FROM wanted CROSS JOIN answers USING (scope, key)"
-"""CROSS keeps SQLite from scanning the answers for those wanted, instead of the other way round."""
+"""CROSS keeps SQLite from scanning all answers for those wanted, instead of looking each one up."""
 
 
 class _Batch:
-    """The drafts of one transaction, sorted: those that are new, and those whose key is known; and what those which amend have come to.
+    """The drafts of one transaction, sorted: those that are new, those whose key is known, and the results of those that amend.
 
     :ivar refused: why a new draft is not appended.
-    :ivar known: where a new draft that is needless has been said before.
+    :ivar known: for a new draft that repeats something, where that was posted before.
     :ivar changed: the older rows that a new draft changes.
     """
 
@@ -100,7 +100,7 @@ class _Batch:
         self.changed: dict[Draft, Sequence[Row]] = {}
 
     def tell(self) -> None:
-        """Set the outcomes. Not before the commit: those of a transaction that failed would be in the way of the next attempt."""
+        """Set the outcomes. Only after the commit: those of a failed transaction would disturb the next attempt."""
         for draft, error in self.refused.items():
             draft.error, draft.seq = error, 0
         for draft, rows in self.changed.items():
@@ -122,9 +122,9 @@ class LogWriter:
     :param connection: the only one that writes rooms and events.
     :param mark: told of each append.
     :param wal: kept short after each append.
-    :param heads: rooms whose newest position is kept.
-    :param appended: told of each append which heads are new.
-    :param database: looked at now and then; where it is no more nothing is written.
+    :param heads: for how many rooms the newest position is kept in memory.
+    :param appended: given the new heads after each append.
+    :param database: checked now and then; nothing is written if it is gone.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class LogWriter:
         self._troubled = False
 
     def append(self, drafts: Sequence[Draft]) -> StoreUnavailable | None:
-        """IStore.append. Returns what the database or the disk had against it, None if nothing."""
+        """IStore.append. Returns the error of the database or the disk, None if there was none."""
         try:
             self._look(monotonic() - _LOOK)
         except StoreUnavailable as error:
@@ -184,9 +184,9 @@ class LogWriter:
             self._troubled = False
 
     def _look(self, since: float = inf) -> None:
-        """See whether the database is where it was opened, if nobody has looked since then (time.monotonic).
+        """Check that the database is where it was opened, unless that was checked after `since` (time.monotonic).
 
-        SQLite goes on writing to a file that was removed, and nothing of it would be left after the end.
+        SQLite keeps writing to a file that was removed, and everything would be lost at the end.
         """
         if self._database is None or self._looked >= since:
             return
@@ -196,11 +196,11 @@ class LogWriter:
         self._looked = monotonic()
 
     def keep_short(self) -> None:
-        """Keep the write-ahead log short. To be called when something else than posts was written on this connection."""
+        """Keep the write-ahead log short. Call this when something other than posts was written on this connection."""
         self._wal.look()
 
     def clean(self) -> None:
-        """Remove from the write-ahead log what was replaced in the database: texts that are to be gone for good."""
+        """Remove from the write-ahead log what was replaced in the database: texts that must be gone for good."""
         self._wal.clean()
 
     def _append(self, drafts: Sequence[Draft]) -> None:
@@ -226,14 +226,14 @@ class LogWriter:
         batch.tell()
 
     def _number(self, batch: _Batch, touched: dict[str, _Head]) -> list[Value]:
-        """Give each new draft its seq; the columns of all rows, one after the other. Every post passes here: it must cost little."""
+        """Give each new draft its seq; returns the columns of all rows, one after the other. Every post passes through here, so it must be cheap."""
         values: list[Value] = []
         add_row = values.extend
         room: str | None = None
         head = _NOWHERE
         for draft in batch.fresh:
             if draft.amend is not None:
-                # It may be about an event of this very batch.
+                # It may be about an event in this same batch.
                 self._insert(values)
                 values.clear()
                 if not self._amend(draft, batch, touched):
@@ -247,7 +247,7 @@ class LogWriter:
         return values
 
     def _amend(self, draft: Draft, batch: _Batch, touched: dict[str, _Head]) -> bool:
-        """Let a draft change what is there already; whether it is to be appended."""
+        """Let a draft change earlier events; returns whether it is to be appended."""
         head = touched.get(draft.room) or self._known_head(draft.room) or _NOWHERE
         draft.seq = head.seq + 1
 
@@ -307,7 +307,7 @@ class LogWriter:
             self._appended(touched.values())
 
     def _sort(self, drafts: Sequence[Draft], keyed: Sequence[Draft]) -> _Batch:
-        """Tell the drafts whose key is known, from the database or from this very batch, from the others."""
+        """Separate the drafts whose key is known, from the database or from this same batch, from the others."""
         known = self._known_keys(keyed)
         fresh: list[Draft] = []
         batch = _Batch(fresh)
@@ -328,7 +328,7 @@ class LogWriter:
         return batch
 
     def _known_keys(self, keyed: Sequence[Draft]) -> dict[tuple[str, str], _Known]:
-        """What the database has of the keys of these drafts."""
+        """What the database has for the keys of these drafts."""
         known: dict[tuple[str, str], _Known] = {}
         keys = list(dict.fromkeys(draft.key[:2] for draft in keyed if draft.key is not None))
         for start in range(0, len(keys), _KEYS):

@@ -60,7 +60,7 @@ class LifeTests(StoreCase):
             self.start()
             self.reactor.wait(self.store.stop())
         (line,) = (line for line in self.lines() if line[0] == "warn")
-        self.assertIn(f"the state in {self.directory} was open to others; now its owner's alone: netsvc.db", line[1])
+        self.assertIn(f"the state in {self.directory} was open to others; now only its owner has access: netsvc.db", line[1])
 
     def test_restart(self) -> None:
         """What was appended is there after a restart, with the same epoch."""
