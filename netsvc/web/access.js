@@ -1,4 +1,4 @@
-/** Whom rooms are for, and what I may do in them: in words, and as the sign before a room's name. */
+/** Who may use a room and what I may do in it: in words, and as the icon before a room's name. */
 
 import { element, icon } from "./dom.js";
 
@@ -18,12 +18,12 @@ export function accessOf(chat, name) {
   return access in ICONS ? access : "public";
 }
 
-/** The sign that stands before a room's name. */
+/** The icon before a room's name. */
 export function signOf(access) {
   return element("span", { class: "sign", title: LABELS[access] || null }, icon(ICONS[access]));
 }
 
-/** The same for who does not see it, to stand after the name; null where there is nothing to say. */
+/** The same for those who cannot see it, placed after the name; null if there is nothing to say. */
 export function spoken(access) {
   return LABELS[access] ? element("span", { class: "sr" }, `, ${LABELS[access]}`) : null;
 }

@@ -1,10 +1,10 @@
-/** What a screen reader is told: new messages in the room on the screen, one by one or, when many come, how many. */
+/** What a screen reader announces: new messages in the room on the screen, one by one or, if there are many, their number. */
 
 import { summary } from "./markdown.js";
 
 /** Milliseconds in which messages are gathered. */
 const GATHER = 1000;
-/** More than this in that time are counted, not read out. */
+/** If more than this arrive in that time, they are counted, not read out. */
 const MOST = 3;
 
 export class Announcer {
@@ -22,12 +22,12 @@ export class Announcer {
     if (this.#waiting.length === 1) setTimeout(() => this.#tell(), GATHER);
   }
 
-  /** Something happened that is to be known at once. */
+  /** Something happened that must be announced at once. */
   say(sentence) {
     this.#place.textContent = sentence;
   }
 
-  /** What waits to be read out is not to be heard any more. */
+  /** Drop what is waiting to be read out. */
   forget() {
     this.#waiting = [];
     this.say("");

@@ -22,9 +22,9 @@ import { StatusView } from "./status-view.js";
 import { WritingLock } from "./writing-lock.js";
 
 const DEFAULT_ROOM = "lobby";
-/** Milliseconds between looks at which rooms the server has, and what is new in those that are not followed. */
+/** Milliseconds between checks of which rooms the server has, and what is new in those that are not followed. */
 const LISTS_EVERY = 60_000;
-/** Milliseconds for which a short word is shown. */
+/** Milliseconds for which a short notice is shown. */
 const TOAST = 4000;
 
 const byId = (id) => document.getElementById(id);
@@ -32,9 +32,9 @@ const byId = (id) => document.getElementById(id);
 class Page {
   #storage = new SafeStorage(() => localStorage);
   #room = "";
-  /** False while nobody has asked for the room on the screen: then who comes is led to where they were last. */
+  /** False if the room on the screen was not asked for: then a user who logs in is taken to their last room. */
   #asked = false;
-  /** Who sits here; null while nobody knows. */
+  /** The current user; null while unknown. */
   #whose = null;
   #due = false;
   #toast = null;
@@ -122,10 +122,10 @@ class Page {
     });
   }
 
-  /** From now on this one sits here, in a room that they may know of. */
+  /** Switch to another user, in a room that they may know of. */
   #belongTo(whose, followed) {
     const before = this.#whose;
-    // What is being written before it is known who writes it, is written to the room on the screen.
+    // Text typed before the user is known belongs to the room on the screen.
     const isIdle = before !== null || this.composer.isEmpty;
     this.#whose = whose;
     if (before === null) this.composer.belongTo(whose);
@@ -134,14 +134,14 @@ class Page {
     if (isIdle && !this.#asked && followed.length > 0) this.#resume(followed);
   }
 
-  /** To a room that anybody may know of: the name of the one on the screen is not for who sits here now. */
+  /** Go to a room that anybody may know of: the new user may not know the name of the one on the screen. */
   #goHome() {
     this.#asked = false;
     history.replaceState(null, "", "/");
     this.#show(DEFAULT_ROOM);
   }
 
-  /** Go on in the room that was visited last, and not in the one that nobody has asked for. */
+  /** Continue in the room that was visited last, not in one that was not asked for. */
   #resume(followed) {
     const unasked = this.#room;
     this.#asked = true;
@@ -149,7 +149,7 @@ class Page {
     if (!followed.includes(unasked)) this.chat.leave(unasked);
   }
 
-  /** What was begun, opened and read out in the room on the screen may be seen and heard no more. */
+  /** Remove everything begun, opened and waiting to be read out in the room on the screen. */
   #forget() {
     this.composer.belongTo(this.#whose);
     this.announcer.forget();
@@ -190,7 +190,7 @@ class Page {
     addEventListener("popstate", () => this.#navigated());
     addEventListener("storage", ({ key, newValue }) => {
       if (newValue === null) outbox.removedElsewhere(key);
-      this.#renderSoon(); // in another tab somebody may have read what is new here
+      this.#renderSoon(); // what is new here may have been read in another tab
     });
     setInterval(() => this.#refreshLists(), LISTS_EVERY);
   }
@@ -210,7 +210,7 @@ class Page {
     if (remark !== "") this.#say(remark);
   }
 
-  /** Back, forward, or a link to a message that was followed inside the page. */
+  /** Back, forward, or a click on a link to a message inside the page. */
   #navigated() {
     this.#asked = true;
     this.#show(roomOfPath(location.pathname) || this.#room, seqOfHash());
@@ -253,7 +253,7 @@ class Page {
     this.log.showEnd().catch(() => {});
   }
 
-  /** Arrow Up in an empty field: the last thing I said. */
+  /** Arrow Up in an empty field: edit my last message. */
   #editLast() {
     const mine = ({ event }) => event.type === "message" && !event.deleted && mayAmend(this.log.room, event, this.chat.identity?.name);
     const row = this.log.messages.findLast(mine);
@@ -261,14 +261,14 @@ class Page {
     return row !== undefined;
   }
 
-  /** Who could be meant by an @: who is here, then who has written. */
+  /** Names to suggest after an @: those who are here, then those who have written. */
   #namesHere() {
     const log = this.chat.rooms.get(this.#room);
     const writers = log.events.slice(-500).map(({ from }) => from).reverse();
     return [...log.present.names, ...writers].filter((name) => name !== this.chat.identity?.name);
   }
 
-  /** True if whoever sits here sees the end of the room. */
+  /** True if the user sees the end of the room. */
   get #reads() {
     return document.visibilityState === "visible" && document.hasFocus() && this.log.atEnd;
   }
@@ -280,7 +280,7 @@ class Page {
     this.announcer.arrived(event);
     if (this.#reads) return;
     const log = this.chat.rooms.get(room);
-    // The first one that nobody saw: the line goes before it.
+    // The first unseen one: the line goes before it.
     if (this.chat.unread(log).count <= 1) this.log.markUnread(this.chat.seen(log));
   }
 
@@ -290,13 +290,13 @@ class Page {
     if (this.chat.nameProblem !== "") this.account.open(this.chat.nameProblem);
   }
 
-  /** Who is not signed in is let in at / only: so a reload leads back here, where one signs in, and not to an error. */
+  /** Without signing in, only / can be loaded: so a reload leads back here to sign in, not to an error. */
   #refused() {
     history.replaceState(null, "", "/");
     this.account.open();
   }
 
-  /** Who has an account may have read something elsewhere meanwhile, too. */
+  /** Users with an account may also have read something elsewhere meanwhile. */
   #refreshLists() {
     if (document.visibilityState !== "visible" || this.chat.rpc.state.name !== "online") return;
     this.chat.marks.refresh();
@@ -304,7 +304,7 @@ class Page {
   }
 
   #refreshDirectory() {
-    this.chat.refreshDirectory().catch(() => {}); // the next time will do
+    this.chat.refreshDirectory().catch(() => {}); // the next time is soon enough
   }
 
   #openRooms(opener) {
@@ -319,7 +319,7 @@ class Page {
     this.#visit(link.dataset.room);
   }
 
-  /** The keys of the page; whoever starts to write while nothing is chosen means the message. */
+  /** The keys of the page; typing while nothing has the focus goes to the message field. */
   #typed(event) {
     const { key, ctrlKey, metaKey, altKey } = event;
     if ((ctrlKey || metaKey) && !altKey && key.toLowerCase() === "k") {
@@ -340,7 +340,7 @@ class Page {
     this.#visit(names[(names.indexOf(this.#room) + by + names.length) % names.length]);
   }
 
-  /** Somebody of the list of who is here; what they are in the room is looked up. */
+  /** Open the dialog for somebody in the list of people; their role in the room is looked up. */
   async #openPerson(name) {
     const log = this.log.room;
     const roster = await this.chat.roster(log).catch(() => []);
@@ -354,7 +354,7 @@ class Page {
     this.composer.insert(`@${name} `);
   }
 
-  /** A short word that goes by itself. */
+  /** Show a short notice that disappears by itself. */
   #say(sentence) {
     const toast = byId("toast");
     toast.textContent = sentence;

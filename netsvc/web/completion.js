@@ -1,4 +1,4 @@
-/** Names after @ and emoji after : while one writes, in a list that never takes the focus from the text. */
+/** Names after @ and emoji after : while typing, in a list that never takes the focus from the text. */
 
 import { avatar, element } from "./dom.js";
 import { EMOJI } from "./emoji.js";
@@ -18,7 +18,7 @@ export class Completion {
    * @param {object} parts
    * @param {HTMLTextAreaElement} parts.field
    * @param {HTMLElement} parts.list with role=listbox
-   * @param {() => string[]} parts.names of who could be meant
+   * @param {() => string[]} parts.names to suggest
    */
   constructor({ field, list, names }) {
     this.#field = field;
@@ -32,7 +32,7 @@ export class Completion {
     field.addEventListener("blur", () => this.close());
   }
 
-  /** What is written has changed. */
+  /** The text has changed. */
   update() {
     const { value, selectionStart, selectionEnd } = this.#field;
     const match = selectionStart === selectionEnd ? WORD.exec(value.slice(Math.max(0, selectionStart - 40), selectionStart)) : null;
@@ -42,7 +42,7 @@ export class Completion {
     this.#render();
   }
 
-  /** Take a key; true if it was for the list. */
+  /** Handle a key; true if it was for the list. */
   key(event) {
     if (this.#found.length === 0 || event.isComposing) return false;
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;

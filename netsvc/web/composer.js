@@ -1,4 +1,4 @@
-/** Where messages are written: grows with the text, sends with Enter, keeps a draft for each room; answers and corrects messages. */
+/** Where messages are written: grows with the text, sends with Enter, keeps a draft for each room; answers and edits messages. */
 
 import { PersonalStorage } from "./client/storage.js";
 import { byteLength, formatBytes, TEXT_LIMIT } from "./client/text.js";
@@ -7,7 +7,7 @@ import { plain } from "./content.js";
 import { summary } from "./markdown.js";
 
 const DRAFT = "netsvc.draft.";
-/** With fewer bytes left than this the rest is shown. */
+/** With fewer bytes left than this, the number is shown. */
 const NEAR_LIMIT = 1024;
 
 /** @typedef {import("./client/rooms.js").RoomEvent} RoomEvent */
@@ -27,9 +27,9 @@ export class Composer {
 
   /**
    * @param {object} parts
-   * @param {HTMLFormElement} parts.form with a textarea, a submit button, a place for the hint, and one for what the text is about
+   * @param {HTMLFormElement} parts.form with a textarea, a submit button, a place for the hint, and one for the message that is answered or edited
    * @param {HTMLElement} parts.completion a listbox over the log
-   * @param {import("./client/storage.js").SafeStorage} parts.drafts of everybody who sits here; each sees their own
+   * @param {import("./client/storage.js").SafeStorage} parts.drafts of all users of this browser; each sees their own
    * @param {object} parts.on what to do: `post(text, replyTo)`, `edit(event, text)` (a promise of "" or of what went wrong),
    *   `typing()`, `editLast()` when Arrow Up is pressed in an empty field, `names()` for completion, `pick(opener, take)` an emoji
    */
@@ -64,7 +64,7 @@ export class Composer {
     this.#changed();
   }
 
-  /** From now on this one writes. What was written before anybody knew who it is, is theirs; of others there is nothing. */
+  /** Switch to another user. Text typed before the user was known is theirs; text of others is not shown. */
   belongTo(whose) {
     const typed = this.#drafts.whose === null ? this.#field.value : "";
     this.#drafts.whose = whose;
@@ -76,7 +76,7 @@ export class Composer {
     this.#changed();
   }
 
-  /** True if nothing was written. */
+  /** True if the field is empty. */
   get isEmpty() {
     return this.#field.value === "";
   }
@@ -94,7 +94,7 @@ export class Composer {
     this.focus();
   }
 
-  /** Correct a message; what was being written waits. */
+  /** Edit a message; the draft waits. */
   edit(event) {
     this.#mode = { kind: "edit", event };
     this.#field.value = event.text ?? "";
@@ -104,12 +104,12 @@ export class Composer {
     this.#field.selectionStart = this.#field.value.length;
   }
 
-  /** The message that is being answered or corrected is gone. */
+  /** The message that is being answered or edited is gone. */
   forget(seq) {
     if (this.#mode?.event.seq === seq) this.#endMode();
   }
 
-  /** Put a text where the cursor is. */
+  /** Insert text at the cursor. */
   insert(text) {
     const { selectionStart, selectionEnd } = this.#field;
     this.#field.setRangeText(text, selectionStart, selectionEnd, "end");
@@ -201,7 +201,7 @@ export class Composer {
     this.#field.setAttribute("aria-invalid", String(isProblem));
   }
 
-  /** Browsers without `field-sizing: content` are told the height. */
+  /** Set the height for browsers without `field-sizing: content`. */
   #grow() {
     if (CSS.supports("field-sizing", "content")) return;
     this.#field.style.height = "auto";

@@ -4,15 +4,15 @@ import { element, icon } from "./dom.js";
 import { isEmojiOnly, parse, plainText, safeHref } from "./markdown.js";
 
 const TAGS = { strong: "strong", em: "em", strike: "s" };
-/** Characters that turn the direction of what follows: in code all of them are shown, elsewhere those that override it. */
+/** Characters that change the direction of what follows: in code all of them are made visible, elsewhere those that override it. */
 const TURNS = /([\u202d\u202e])/;
 const TURNS_IN_CODE = /([\u200e\u200f\u202a-\u202e\u2066-\u2069])/;
-/** Milliseconds for which a copied block says so. */
+/** Milliseconds for which a copied block says "Copied". */
 const COPIED = 1500;
 
 /**
  * @param {string} text
- * @param {{me: string, room?: boolean}} named whose mentions stand out; room: everybody is meant, and may be
+ * @param {{me: string, room?: boolean}} named whose mentions are highlighted; room: so are mentions of everybody
  * @returns {HTMLElement}
  */
 export function content(text, named) {
@@ -24,7 +24,7 @@ export function content(text, named) {
 /** An address in a line of text, without the punctuation after it. */
 const ADDRESS = /(\bhttps?:\/\/[^\s<>"]*[^\s<>".,;:!?()[\]'])/i;
 
-/** A line of text that stays as it is, but that its addresses are links. */
+/** A line of text as it is, except that its addresses are links. */
 export function linked(text) {
   return text.split(ADDRESS).flatMap((part, i) => {
     const href = i % 2 === 0 ? "" : safeHref(part);
@@ -90,7 +90,7 @@ export function plain(text) {
   return shown(text, TURNS);
 }
 
-/** Text with the characters that would turn it around made visible instead. */
+/** Text in which characters that would change its direction are made visible instead. */
 function shown(text, turns) {
   if (!turns.test(text)) return [text];
   return text.split(turns).map((part, i) => {
@@ -115,7 +115,7 @@ export async function copyToClipboard(text) {
       return true;
     }
   } catch {
-    // not allowed: the old way may be
+    // not allowed; the old way may be
   }
   const { activeElement } = document;
   const field = element("textarea", { class: "sr", "aria-hidden": "true" });

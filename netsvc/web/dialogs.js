@@ -5,7 +5,7 @@ import { randomKey } from "./client/outbox.js";
 import { guestNameProblem, roomName } from "./client/text.js";
 import { CODE, inWords } from "./client/words.js";
 
-/** Say in a form what is wrong with a field; "" takes it back. */
+/** Show in a form what is wrong with a field; "" removes the message. */
 function complain(form, field, problem) {
   const place = form.querySelector(".problem");
   place.textContent = problem;
@@ -25,9 +25,9 @@ export class RoomDialog {
   #dialog;
   #form;
   #chat;
-  /** The room that is being started; null if none is, or nobody waits for it any more. */
+  /** The room that is being started; null if there is none, or if it is no longer wanted. */
   #attempt = null;
-  /** Goes with every try to start the same room, so that an answer that was lost does no harm. */
+  /** Sent with every attempt to start the same room, so that a lost answer does no harm. */
   #key = { room: "", access: "", key: "" };
 
   /**
@@ -75,7 +75,7 @@ export class RoomDialog {
     this.#attempt = attempt;
     button.disabled = true;
     const { trouble = problem, remark = "" } = problem === "" ? await this.#start(name, access.value) : {};
-    // Who has closed the dialog meanwhile does not want to go there any more.
+    // If the dialog was closed meanwhile, the user no longer wants to go there.
     if (this.#attempt !== attempt || !this.#dialog.open) return;
     button.disabled = false;
     complain(this.#form, room, trouble);
@@ -85,9 +85,9 @@ export class RoomDialog {
   }
 
   /**
-   * A room that is not for everybody has to be started so: with its first message it would be public.
+   * A room that is not public must be created explicitly: if its first message created it, it would be public.
    *
-   * @returns {Promise<{trouble?: string, remark?: string}>} what is wrong, or what there is to be said
+   * @returns {Promise<{trouble?: string, remark?: string}>} what is wrong, or what to tell the user
    */
   async #start(room, access) {
     if (access === "public") return {};
@@ -168,7 +168,7 @@ export class AccountDialog {
     if (member) this.#dialog.querySelector(".signed-in .who").textContent = `${identity.name} (${identity.roles.join(", ")})`;
   }
 
-  /** Run a form's action once at a time. */
+  /** Run a form's action, one at a time. */
   #on(selector, action) {
     const form = this.#dialog.querySelector(selector);
     const button = form.querySelector("button[type=submit]");

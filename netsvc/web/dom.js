@@ -1,4 +1,4 @@
-/** Building DOM without HTML strings: text stays text, whoever wrote it. */
+/** Builds DOM without HTML strings: text stays text, whoever wrote it. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -29,7 +29,7 @@ export function icon(name) {
   return svg;
 }
 
-/** A person's mark: the first letter on a colour of the name's own. */
+/** A person's avatar: the first letter on the colour of the name. */
 export function avatar(name) {
   const letter = [...name.replace(/^guest-/, "")][0] ?? "?";
   return element("span", { class: `avatar hue-${hueOf(name)}`, "aria-hidden": "true" }, letter.toUpperCase());

@@ -8,7 +8,7 @@ export class Drawers {
 
   /**
    * @param {object} parts
-   * @param {HTMLElement[]} parts.regions all parts of the page; while one is open as a drawer the others are out of reach
+   * @param {HTMLElement[]} parts.regions all parts of the page; while one is open as a drawer, the others are inert
    * @param {HTMLElement} parts.backdrop
    */
   constructor({ regions, backdrop }) {
@@ -18,7 +18,7 @@ export class Drawers {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.#open !== null && !document.querySelector("dialog[open]")) this.close();
     });
-    // Wide enough for the panels to stand beside the log: nothing is a drawer any more.
+    // Wide enough for the panels beside the log: nothing is a drawer any more.
     for (const query of ["(min-width: 48rem)", "(min-width: 70rem)"]) matchMedia(query).addEventListener("change", () => this.close());
   }
 

@@ -24,8 +24,8 @@ export class EmojiPicker {
   }
 
   /**
-   * @param {HTMLElement} opener it opens beside this
-   * @param {(emoji: string) => void} choose called when one was chosen
+   * @param {HTMLElement} opener the picker opens beside this
+   * @param {(emoji: string) => void} choose called with the chosen one
    */
   open(opener, choose) {
     this.#choose = choose;

@@ -1,4 +1,4 @@
-/** The emoji of the picker and their names between colons; what is missing here can be typed as itself. */
+/** The emoji of the picker and their names between colons; those missing here can be typed directly. */
 
 /** @type {[string, string][]} heading, then `name emoji` pairs between commas */
 const GROUPS = [
@@ -49,7 +49,7 @@ const GROUPS = [
   ],
 ];
 
-/** What is offered first. */
+/** Those offered first. */
 export const QUICK = ["👍", "❤️", "😂", "🎉", "👀", "✅"];
 
 /** @type {{heading: string, entries: {name: string, emoji: string}[]}[]} */
@@ -69,7 +69,7 @@ export function emojiOf(name) {
   return BY_NAME.get(name) ?? "";
 }
 
-/** An emoji's name in words for those who do not see it; itself if it has none here. */
+/** An emoji's name in words for those who cannot see it; the emoji itself if it has no name here. */
 export function nameOf(emoji) {
   const name = NAMES.get(emoji);
   if (name === "+1") return "thumbs up";
@@ -78,7 +78,7 @@ export function nameOf(emoji) {
 }
 
 /**
- * The groups with the entries whose names have these letters, each emoji once.
+ * The groups with the entries whose names contain these letters, each emoji once.
  *
  * @param {string} words
  */

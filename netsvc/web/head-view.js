@@ -1,4 +1,4 @@
-/** What is around the log: topic, who writes, what went wrong, who I am, and how much is new. */
+/** Everything around the log: topic, who is writing, what went wrong, who I am, and how much is new. */
 
 import { accessOf, signOf, spoken } from "./access.js";
 import { linked } from "./content.js";
@@ -80,7 +80,7 @@ export class HeadView {
   }
 }
 
-/** Show a text, or nothing at all if there is none. */
+/** Show a text; hide the element if there is none. */
 function put(place, text) {
   if (place.textContent !== text) place.textContent = text;
   place.hidden = text === "";

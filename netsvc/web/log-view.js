@@ -6,11 +6,11 @@ import { lockOf } from "./rights.js";
 import { rowsOf } from "./timeline.js";
 import { VirtualList } from "./virtual-list.js";
 
-/** Nearer than this to an end, in pixels, the next page is loaded. */
+/** Distance from an end, in pixels, within which the next page is loaded. */
 const NEAR = 1500;
-/** Milliseconds after a page that could not be loaded. */
+/** Milliseconds to wait after a page that could not be loaded. */
 const RETRY = 3000;
-/** Milliseconds for which a message that was jumped to stands out, and the day is shown above the log after a scroll. */
+/** Milliseconds for which a message is highlighted after a jump, and the day is shown above the log after a scroll. */
 const SHOWN = 2000;
 
 export class LogView {
@@ -34,7 +34,7 @@ export class LogView {
    * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLElement} parts.scroller the region with role=log
    * @param {HTMLElement} parts.list
-   * @param {HTMLElement} parts.day says which day is in view while it is scrolled
+   * @param {HTMLElement} parts.day says which day is in view while scrolling
    * @param {() => void} parts.onMove the reader or the rows moved
    */
   constructor({ chat, scroller, list, day, onMove }) {
@@ -64,12 +64,12 @@ export class LogView {
     return this.#log;
   }
 
-  /** The rows of messages of the room, as far as they are loaded. */
+  /** The rows of the room's messages, as far as they are loaded. */
   get messages() {
     return this.#list.rows.filter(({ kind }) => kind === "message");
   }
 
-  /** Whether the first message that nobody has seen is out of view, above. */
+  /** Whether the first unseen message is out of view, above. */
   get unreadAbove() {
     if (this.#log === null || this.#unreadAfter === Infinity || this.#log.events.length === 0) return false;
     const place = this.#list.placeOf("unread");
@@ -78,7 +78,7 @@ export class LogView {
   }
 
   /**
-   * Show another room, from its first unread message on, or from one that is asked for.
+   * Show another room, from its first unread message on, or from a given one.
    *
    * @param {import("./client/rooms.js").RoomLog} log
    * @param {number} [target] seq
@@ -95,14 +95,14 @@ export class LogView {
     this.#list.clear();
   }
 
-  /** What was shown may be seen no more. What is new in the room, and where it is read from, is another matter the next time. */
+  /** Remove what was shown. What is new in the room, and where reading starts, is decided anew next time. */
   #forget() {
-    // Before it is known who sits here nothing was shown: they still want to go where they were going.
+    // Before the user is known nothing was shown: they still want to go where they were going.
     if (this.#log) this.open(this.#log, this.#opening ? this.#target : 0);
     this.#day.hidden = true;
   }
 
-  /** From here on it is new: draw the line after this seq. */
+  /** Everything after this seq is new: draw the line there. */
   markUnread(seq) {
     this.#unreadAfter = seq;
   }
@@ -128,7 +128,7 @@ export class LogView {
    * Go to a message, loading it if need be.
    *
    * @param {number} seq
-   * @returns {Promise<boolean>} false if there is no such message any more
+   * @returns {Promise<boolean>} false if the message no longer exists
    */
   async show(seq) {
     const log = this.#log;
@@ -148,7 +148,7 @@ export class LogView {
     return this.#list.nodeOf(`message-${seq}`);
   }
 
-  /** The message before or after another one, brought into view; from no message, the last one in view. */
+  /** Bring the message before or after another one into view; without one, the last one in view. */
   step(from, by) {
     const { rows } = this.#list;
     let place = from > 0 ? this.#list.placeOf(`message-${from}`) : -1;
@@ -162,7 +162,7 @@ export class LogView {
     return null;
   }
 
-  /** Bring the rows in step with the log. */
+  /** Bring the rows into step with the log. */
   render() {
     const log = this.#log;
     if (log === null) return;
@@ -180,12 +180,12 @@ export class LogView {
     if (this.#opening && log.joined) this.#opened();
   }
 
-  /** What is unread when a room is opened gets its line. */
+  /** Draw the line before what is unread when a room is opened. */
   #start() {
     if (this.#chat.unread(this.#log).count > 0) this.#unreadAfter = this.#chat.seen(this.#log);
   }
 
-  /** The first rows are there: go where reading begins. */
+  /** The first rows have arrived: go to where reading begins. */
   #opened() {
     this.#opening = false;
     if (this.#target > 0) this.show(this.#target).catch(() => {});
@@ -220,11 +220,11 @@ export class LogView {
     }, RETRY);
   }
 
-  /** While it is scrolled, say which day is in view. */
+  /** While scrolling, say which day is in view. */
   #showDay() {
     const { rows } = this.#list;
     const place = this.#list.inView.first;
-    // Where a day begins its own line says so.
+    // Where a day begins, its own line says so.
     if (this.#list.atEnd || rows[place]?.kind !== "message") {
       this.#day.hidden = true;
       return;

@@ -63,7 +63,7 @@ function blockAt(lines, at, depth, budget, inParagraph) {
   if (depth >= MOST_BLOCKS_DEEP || budget.left <= 0) return null;
   if (QUOTE.test(line)) return quote(lines, at, depth, budget);
   const item = ITEM.exec(line);
-  // A line that happens to begin with a number is no list in the middle of a paragraph, unless it is the first.
+  // In the middle of a paragraph, a line that happens to begin with a number is not a list, unless the number is 1.
   if (item && (!inParagraph || item[2] !== undefined || item[3] === "1")) return list(lines, at, depth, budget);
   return null;
 }
@@ -92,7 +92,7 @@ function list(lines, at, depth, budget) {
     const item = ITEM.exec(lines[end]);
     if (!item || (item[2] === undefined) !== ordered) break;
     const inner = [lines[end].slice(item[0].length)];
-    // What is indented below an item belongs to it.
+    // Indented lines below an item belong to it.
     for (end += 1; end < lines.length && /^(?: {2}|\t)\s*\S/.test(lines[end]) && indent(lines[end]) > item[1].length; end += 1) {
       inner.push(lines[end].replace(new RegExp(`^(?:\t| {1,${item[0].length}})`), ""));
     }
@@ -119,16 +119,16 @@ export function inline(text, budget = { left: MOST_NODES }) {
   return new Line(text, budget).read();
 }
 
-/** One paragraph on its way from text to tree: a stack of marks that were opened, the text collected so far on its top. */
+/** One paragraph on its way from text to tree: a stack of open marks, with the text collected so far on top. */
 class Line {
   #text;
   #budget;
   #stack = [{ mark: "", children: [] }];
-  /** Up to where text has been taken. */
+  /** The place up to which text has been taken. */
   #done = 0;
   /** Lengths of runs of backticks that are known not to come again. */
   #unclosedCode = new Set();
-  /** For each mark its last place in the text: none is opened after it. */
+  /** For each mark its last place in the text: none is opened after that. */
   #last = new Map();
 
   constructor(text, budget) {
@@ -150,7 +150,7 @@ class Line {
     return this.#stack[0].children;
   }
 
-  /** Read what begins here; returns where to go on. */
+  /** Read what begins here; returns where to continue. */
   #special(at, char) {
     switch (char) {
       case "\\":
@@ -232,7 +232,7 @@ class Line {
   #closeLink(at) {
     if (!this.#stack.some(({ mark }) => mark === "[")) return at + 1;
     TARGET.lastIndex = at + 1;
-    // The regular expression is kept to a part of the text, so that many brackets do not read the rest again and again.
+    // The regular expression sees only a part of the text, so that many brackets do not make it read the rest again and again.
     const target = this.#text[at + 1] === "(" ? matchWithin(TARGET, this.#text, at + 1) : null;
     const href = target ? safeHref(target[1]) : "";
     this.#plain(at);
@@ -295,7 +295,7 @@ class Line {
   }
 }
 
-/** How often the character at a place stands there in a row. */
+/** How often the character at a place is repeated there. */
 function runLength(text, at) {
   let end = at + 1;
   while (text[end] === text[at]) end += 1;
@@ -312,7 +312,7 @@ function closingTicks(text, from, length) {
   return -1;
 }
 
-/** A sticky expression at a place, on no more text than a link may have. */
+/** Match a sticky expression at a place, on no more text than a link may have. */
 function matchWithin(expression, text, at) {
   expression.lastIndex = 0;
   return expression.exec(text.slice(at, at + LONGEST_LINK));
@@ -330,7 +330,7 @@ export function safeHref(text) {
   return ["http:", "https:", "mailto:"].includes(protocol) ? href : "";
 }
 
-/** Labels and names as long as they may be (RFC 1035 section 2.3.4), so that a long text is not read again and again. */
+/** Labels and names of at most the legal length (RFC 1035 section 2.3.4), so that a long text is not read again and again. */
 const HOST = /(?:[a-z0-9-]{1,63}\.){1,127}[a-z]{2,63}/i;
 
 /** The host of a link whose text looks like the address of another one. */
@@ -342,7 +342,7 @@ function pretended(children, href) {
   return shown[0].toLowerCase() === host.toLowerCase().replace(/:\d+$/, "") ? "" : host;
 }
 
-/** The words of a tree. */
+/** The plain text of a tree. */
 export function plainText(nodes) {
   return nodes.map((node) => textOf(node)).join("");
 }
@@ -354,7 +354,7 @@ function textOf(node) {
   return node.type === "paragraph" || node.type === "quote" || node.type === "code-block" ? `${inner} ` : inner;
 }
 
-/** A message in one line without its markup, for where there is little room. */
+/** A message in one line without its markup, for small spaces. */
 export function summary(text, longest = 140) {
   const line = plainText(parse(text.slice(0, 4 * longest))).replace(/\s+/g, " ").trim();
   return line.length > longest ? `${line.slice(0, longest - 1).trimEnd()}…` : line;
@@ -365,7 +365,7 @@ export function isEmojiOnly(text) {
   return text.length <= 40 && /^(?:(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f])\s*){1,24}$/u.test(text);
 }
 
-/** Where a link found in running text truly ends: before closing punctuation, but with the brackets it opened itself. */
+/** Where a link in running text really ends: before closing punctuation, but including brackets that it opened itself. */
 function trimLink(link) {
   const surplus = { ")": count(link, ")") - count(link, "("), "]": count(link, "]") - count(link, "[") };
   let end = link.length;

@@ -1,4 +1,4 @@
-/** What can be done with a message: a toolbar at the one that is pointed at or chosen, keys for the one that is chosen. */
+/** The actions on a message: a toolbar at the message under the pointer or selected, keys for the selected one. */
 
 import { copyToClipboard } from "./content.js";
 import { pathOfRoom } from "./client/text.js";
@@ -52,7 +52,7 @@ export class MessageActions {
   }
 
   #pointed(event) {
-    // While somebody is in the bar of one message the pointer does not take it away.
+    // While the focus is in the bar of one message, the pointer does not move the bar.
     if (this.#bar?.contains(document.activeElement)) return;
     const seq = seqAt(event.target);
     if (seq !== 0) this.#attach(seq);
@@ -89,7 +89,7 @@ export class MessageActions {
     }
     this.#at = seq;
     if (this.#bar.parentElement !== row) row.append(this.#bar);
-    // Where it would be out of view above the message, the bar is at its end.
+    // If it would be out of view above the message, the bar is at its end.
     this.#bar.classList.remove("below");
     this.#bar.classList.toggle("below", this.#bar.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top);
   }
@@ -101,7 +101,7 @@ export class MessageActions {
     if (lock === null && own && event.type === "message") found.push("edit");
     found.push("link");
     if (lock?.shut) return found;
-    // Who is muted may still take back what they have said.
+    // Muted users may still delete what they have said.
     if (own || this.#do.mayModerate()) found.push("delete");
     return found;
   }
@@ -114,7 +114,7 @@ export class MessageActions {
     const button = event.target.closest("[data-action]");
     const row = event.target.closest("li[data-key]");
     if (button === null) {
-      // A tap chooses a message, so that a finger gets the bar, too.
+      // A tap selects a message, so that touch users get the bar, too.
       if (row?.dataset.seq && !event.target.closest("a, button, pre") && String(getSelection()) === "") row.focus({ preventScroll: true });
       return;
     }
@@ -146,7 +146,7 @@ export class MessageActions {
     if (!found) this.#do.say("This message is no longer available.");
   }
 
-  /** Take my reaction back if I gave it already; what the picker gives is never taken back. */
+  /** Take my reaction back if I have already given it; the picker only adds reactions. */
   #react(event, emoji, always = false) {
     const log = this.#chat.rooms.get(this.#do.room());
     const mine = log.reactionsTo(event.seq).some((known) => known.emoji === emoji && known.names.includes(this.#chat.identity?.name));

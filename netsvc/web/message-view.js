@@ -1,4 +1,4 @@
-/** Rows of the log as nodes. What can be done with a row says so by `data-action`; whoever holds the list listens once. */
+/** Rows of the log as nodes. `data-action` marks what can be done with a row; the owner of the list listens once. */
 
 import { content, plain } from "./content.js";
 import { formatDay, formatFull, formatTime, formatUntil } from "./client/text.js";
@@ -6,18 +6,18 @@ import { avatar, element, hueOf, icon } from "./dom.js";
 import { nameOf } from "./emoji.js";
 import { summary } from "./markdown.js";
 
-/** Names that are written out where people reacted; of the others only the number. */
+/** How many names are written out at a reaction; the others are only counted. */
 const MOST_NAMES = 12;
 
 /**
- * What the rows need to know beside themselves.
+ * What the rows need to know besides their own data.
  *
  * @typedef {object} Context
  * @property {import("./client/rooms.js").RoomLog} log
  * @property {string} me
  * @property {boolean} locked nothing can be written in the room
  * @property {(kind: string) => boolean} isPaging
- * @property {(seq: number) => void} want a message that a reply quotes and nobody has loaded
+ * @property {(seq: number) => void} want asks for a message that a reply quotes and that is not loaded
  */
 
 /** A text that changes with everything that the node of a row shows. */
@@ -38,7 +38,7 @@ export function stampOf(row, { log, me, locked, isPaging }) {
   }
 }
 
-/** Roughly how high a row will be, in pixels: for those that were never shown. */
+/** Roughly how high a row will be, in pixels, for those never shown. */
 export function estimate(row) {
   if (row.kind !== "message" && row.kind !== "pending") return 48;
   const text = (row.event ?? row.item).text ?? "";
@@ -92,7 +92,7 @@ function said(event, me) {
   return content(event.text ?? "", { me, room: event.mentions?.includes("@room") });
 }
 
-/** The message that a reply answers, in one line that leads there. */
+/** The message that a reply answers, as one line that links there. */
 function quote(seq, log, want) {
   const quoted = log.find(seq);
   if (quoted === undefined) want(seq);

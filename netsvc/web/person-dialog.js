@@ -1,4 +1,4 @@
-/** One person in a room, and what may be done about them there. */
+/** One person in a room, and the actions on them there. */
 
 import { inWords } from "./client/words.js";
 import { avatar, element } from "./dom.js";
@@ -46,7 +46,7 @@ export class PersonDialog {
     this.#dialog.showModal();
   }
 
-  /** Only what would change something. */
+  /** Show only actions that would change something. */
   #offer(form, { role = "", guest = false, muted = false, banned = false }) {
     const show = (action, yes) => {
       form.querySelector(`[data-do=${action}]`).hidden = !yes;

@@ -5,12 +5,12 @@ import { isMishap } from "./client/words.js";
 
 const RIGHTS = ["read", "write", "moderate", "own"];
 
-/** True for who may do at least that in a room: "write", "moderate" or "own". */
+/** True if I may do at least this in a room: "write", "moderate" or "own". */
 export function may(log, right) {
   return log?.info ? RIGHTS.indexOf(log.info.may) >= RIGHTS.indexOf(right) : false;
 }
 
-/** True if an event under my name is mine to change: who has the name today may not be who had it then. */
+/** True if an event under my name is mine to change: the name may have belonged to somebody else then. */
 export function mayAmend(log, event, me) {
   return event.from === me && event.at >= (log?.info?.amends_since ?? "");
 }
@@ -30,7 +30,7 @@ export function lockOf(log, me, now) {
   return { words: `You are muted here${until === null ? "" : ` until ${formatUntil(until, now)}`}.`, shut: false, until };
 }
 
-/** When I may write again, as the log says; null if it does not. */
+/** When I may write again, according to the log; null if it does not say. */
 function mutedUntil(log, me) {
   const about = ({ type, action, name = "" }) => type === "moderation" && action === "mute" && name.toLowerCase() === me.toLowerCase();
   const until = log.events.findLast(about)?.until;

@@ -1,4 +1,4 @@
-/** What a room is like and who is what in it: read by all, changed by its moderators and owners. */
+/** A room's properties and people's roles in it: readable by all, changed by its moderators and owners. */
 
 import { ACCESS } from "./access.js";
 import { inWords } from "./client/words.js";
@@ -15,7 +15,7 @@ export class RoomInfoDialog {
   /**
    * @param {HTMLDialogElement} dialog
    * @param {import("./client/chat.js").Chat} chat
-   * @param {(occupant: object) => void} onPerson somebody of the list was chosen
+   * @param {(occupant: object) => void} onPerson somebody in the list was chosen
    */
   constructor(dialog, chat, onPerson) {
     this.#dialog = dialog;
@@ -41,14 +41,14 @@ export class RoomInfoDialog {
     this.refresh();
   }
 
-  /** A topic is one line, however many it takes to show it. */
+  /** A topic is one line, even if it wraps on the screen. */
   #topicKey(event) {
     if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
     event.target.form.requestSubmit();
   }
 
-  /** Ask again: something was changed. */
+  /** Ask again, since something was changed. */
   async refresh() {
     if (!this.#dialog.open) return;
     const log = this.#log;

@@ -4,7 +4,7 @@ import { accessOf, signOf, spoken } from "./access.js";
 import { pathOfRoom } from "./client/text.js";
 import { arrange, element, icon } from "./dom.js";
 
-/** Rooms of the server that are shown at once; the others are found by their names. */
+/** How many rooms of the server are shown at once; the others are found by name. */
 const MOST_OTHERS = 100;
 /** With more rooms than this there is a field to find one. */
 const MANY = 12;
@@ -42,7 +42,7 @@ export class RoomsView {
     });
   }
 
-  /** The names of the rooms that are followed, as they stand there. */
+  /** The names of the followed rooms, in the order shown. */
   get names() {
     return [...this.#chat.rooms.keys()].sort();
   }
@@ -60,7 +60,7 @@ export class RoomsView {
   #renderOthers() {
     const { marks } = this.#chat;
     const others = this.#chat.directory.filter(({ name }) => !this.#chat.rooms.has(name));
-    // Those with something new come first, else they could be beyond what is shown.
+    // Those with something new come first; otherwise they might not be shown.
     const news = ({ name }) => Number(marks.unreadElsewhere(name).count > 0);
     others.sort((a, b) => news(b) - news(a));
     const wanted = this.#filter.value.trim().toLowerCase().replace(/^#/, "");

@@ -1,4 +1,4 @@
-/** Finding messages: a dialog with a query, its hints, and results that lead to the messages. */
+/** Finding messages: a dialog with a query, hints for it, and results that link to the messages. */
 
 import { formatFull, formatWhen } from "./client/text.js";
 import { CODE, inWords } from "./client/words.js";
@@ -6,9 +6,9 @@ import { plain } from "./content.js";
 import { avatar, element, hueOf } from "./dom.js";
 
 const PAGE = 20;
-/** Milliseconds after the last key before it is asked. */
+/** Milliseconds after the last key before the search starts. */
 const PAUSE = 250;
-/** Of a long message so much is shown, the first match in it. */
+/** How much of a long message is shown, around the first match. */
 const LONGEST = 240;
 const BEFORE_MATCH = 60;
 
@@ -21,9 +21,9 @@ export class SearchDialog {
   #chat;
   #onChoose;
   #timer = null;
-  /** The newest question: an answer to another one is of no use any more. */
+  /** The newest query: answers to earlier ones are ignored. */
   #question = null;
-  /** What the results are to, and where they go on. */
+  /** The query of the results, and where they continue. */
   #query = "";
   #room = "";
   #cursor = "";
@@ -70,7 +70,7 @@ export class SearchDialog {
     this.#search(this.#field.value.trim());
   }
 
-  /** Nothing is asked and nothing was found: somebody else sits here. */
+  /** Clear query and results: the user has changed. */
   #clear() {
     clearTimeout(this.#timer);
     this.#field.value = "";
@@ -90,7 +90,7 @@ export class SearchDialog {
     }
   }
 
-  /** Put the next page below what is there, and go on at its first message; what is there stays whatever happens. */
+  /** Add the next page below, and move to its first message; what is already there stays in any case. */
   async #further() {
     if (this.#more.getAttribute("aria-disabled") === "true") return;
     const before = [...this.#list.children];
@@ -98,7 +98,7 @@ export class SearchDialog {
     try {
       const found = await this.#ask({ before: this.#cursor });
       if (found === null) return;
-      // Once it is hidden the button has lost the focus.
+      // A hidden button loses the focus.
       const focused = document.activeElement === this.#more;
       this.#take(found, before);
       if (focused) (this.#list.children[before.length] ?? this.#list.lastElementChild).querySelector("button").focus();
@@ -108,7 +108,7 @@ export class SearchDialog {
     this.#busy(false);
   }
 
-  /** The answer, or null if something else is asked by now; rejects like a call, too, only if nothing else is. */
+  /** The answer, or null if there is a newer query by now; rejects like a call, but only if there is none. */
   async #ask(place) {
     const question = {};
     this.#question = question;
@@ -181,7 +181,7 @@ export class SearchDialog {
     this.#onChoose(button.dataset.room, Number(button.dataset.seq));
   }
 
-  /** Up and down go through the results. */
+  /** Up and down move through the results. */
   #key(event) {
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
     if (by === 0) return;

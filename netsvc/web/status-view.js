@@ -64,7 +64,7 @@ export class StatusView {
   }
 
   #again() {
-    // Credentials that were refused once will be again: go on without them.
+    // Credentials that were refused once will be refused again: continue without them.
     if (this.#rpc.state.code === 4401) this.#chat.signOut();
     else if (this.#rpc.state.name === "refused") this.#rpc.restart();
     else this.#rpc.retryNow();

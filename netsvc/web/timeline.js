@@ -1,12 +1,12 @@
-/** From a room's log to the rows on the screen: days, groups, gaps, what is new, and what is still under way. */
+/** Turns a room's log into rows on the screen: days, groups, gaps, what is new, and what is still under way. */
 
 import { mentions } from "./client/read-marks.js";
 import { isShown } from "./client/rooms.js";
 
-/** Messages of one person within so many milliseconds stand under one name. */
+/** Messages of one person within this many milliseconds are grouped under one name. */
 const GROUP = 5 * 60 * 1000;
 
-/** Events that are told in a line of their own, not said by somebody. */
+/** Events that get a line of their own, not shown as a message. */
 const TOLD = new Set(["topic", "moderation"]);
 
 /**
@@ -17,7 +17,7 @@ const TOLD = new Set(["topic", "moderation"]);
  *   | {key: string, kind: "pending", item: import("./client/outbox.js").Item, leads: boolean}} Row
  */
 
-/** Dates are made once for each event, however often the rows are. */
+/** Dates are made once for each event, however often the rows are built. */
 const dates = new WeakMap();
 
 function dateOf(event) {
@@ -34,7 +34,7 @@ function dateOf(event) {
  * @param {import("./client/rooms.js").RoomLog} log
  * @param {object} view
  * @param {string} view.me whose messages are "own"
- * @param {number} view.unreadAfter the first message of others after this seq gets the "new" line before it; Infinity for none
+ * @param {number} view.unreadAfter the first message of others after this seq gets the "new" line before it; Infinity for no line
  * @param {import("./client/outbox.js").Item[]} view.pending
  * @returns {Row[]}
  */
@@ -55,7 +55,7 @@ export function rowsOf(log, { me, unreadAfter, pending }) {
 /** Add what is in the window; returns the row of the last message, if nothing came between. */
 function addEvents(rows, log, me, unreadAfter) {
   const gaps = new Map(log.gaps.map((gap) => [gap.to + 1, gap]));
-  // The line may stand only where what comes before it is known to be read.
+  // The line may be drawn only where everything before it is known to be read.
   let unreadDue = !log.hasOlder || log.events[0].seq <= unreadAfter + 1;
   let day = "";
   let previous = null;

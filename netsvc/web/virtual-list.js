@@ -1,18 +1,18 @@
 /**
  * A long list of which only the part in view is in the document.
  *
- * Heights are estimated until a row was shown once, then known. Above and below what is shown, padding stands for the rest. Whatever
- * changes, rows above that come or grow included, the row that the reader looks at stays where it is: every layout begins with an
+ * Heights are estimated until a row has been shown once, then known. Padding above and below stands for the rows not shown. Whatever
+ * changes, even if rows above appear or grow, the row that the reader looks at stays where it is: every layout begins with an
  * anchor, the first row in view or the end, and ends by scrolling to where that anchor now is.
  */
 
 import { arrange } from "./dom.js";
 
-/** So many pixels beyond the view are rendered too, on each side. */
+/** How many pixels beyond the view are rendered, too, on each side. */
 const OVERSCAN = 700;
-/** Nearer than this to the end the reader is "at the end" and stays there. */
+/** Within this distance of the end the reader is "at the end" and stays there. */
 const AT_END = 48;
-/** Heights that turn out other than estimated change what is in view; more often than this they do not. */
+/** How often heights that differ from the estimate may change what is in view. */
 const MOST_PASSES = 5;
 
 /** @typedef {{key: string, kind: string}} Row */
@@ -71,7 +71,7 @@ export class VirtualList {
     return { above: scrollTop, below: scrollHeight - scrollTop - clientHeight };
   }
 
-  /** Begin anew, at the end. */
+  /** Start over, at the end. */
   clear() {
     for (const { node } of this.#shown.values()) this.#resized.unobserve(node);
     this.#shown.clear();
@@ -107,7 +107,7 @@ export class VirtualList {
    * Bring a row into view.
    *
    * @param {string} key
-   * @param {number} [part] how far down the view it is to stand, from 0 to 1; without it no further than needed
+   * @param {number} [part] how far down the view to place it, from 0 to 1; without it, scroll no further than needed
    * @returns {HTMLElement | null} its node; null if there is no such row
    */
   reveal(key, part) {
@@ -240,7 +240,7 @@ export class VirtualList {
     style.paddingBottom = `${this.#tops[this.#rows.length] - (this.#tops[this.#end] ?? 0)}px`;
   }
 
-  /** Read the heights of what is shown; true if one was not as thought. */
+  /** Measure the heights of what is shown; true if one differs from the known. */
   #measure() {
     let changed = false;
     for (const [key, { node }] of this.#shown) {
@@ -253,7 +253,7 @@ export class VirtualList {
     return changed;
   }
 
-  /** Something in view, or the view itself, has another size. */
+  /** Something in view, or the view itself, has changed size. */
   #remeasured() {
     const width = this.#list.clientWidth;
     // The place in terms of the old heights is what the reader saw.
@@ -277,14 +277,14 @@ export class VirtualList {
     this.#stuck = this.room.below < AT_END;
   }
 
-  /** What has the focus inside a row: its row, and what it is called there. */
+  /** What has the focus inside a row: the row, and the element's name in it. */
   #focus() {
     const { activeElement } = document;
     const row = this.#list.contains(activeElement) ? activeElement.closest("[data-key]") : null;
     return row === null ? null : { element: activeElement, key: row.dataset.key, name: activeElement.dataset.focus };
   }
 
-  /** Keep the focus when its row was built again; without the row the log has it, not the void. */
+  /** Keep the focus when its row was built again; if the row is gone, the log gets the focus. */
   #refocus({ element, key, name }) {
     if (document.activeElement === element) return;
     const row = this.nodeOf(key);

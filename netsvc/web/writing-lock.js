@@ -1,8 +1,8 @@
-/** Shuts the composer where nothing can be written, says why, and notices when that is over. */
+/** Locks the composer where nothing can be written, says why, and notices when that is over. */
 
 import { lockOf } from "./rights.js";
 
-/** Seconds until it is asked again whether somebody is still muted: no event tells when it ends by itself. */
+/** Seconds until asking again whether I am still muted: no event says when a mute ends by itself. */
 const SOONEST = 2;
 const LATEST = 60;
 
@@ -20,7 +20,7 @@ export class WritingLock {
    * @param {import("./client/chat.js").Chat} parts.chat
    * @param {HTMLFieldSetElement} parts.fields
    * @param {HTMLElement} parts.words
-   * @param {HTMLElement} parts.retreat where the focus goes that was in the fields
+   * @param {HTMLElement} parts.retreat where the focus goes if it was in the fields
    */
   constructor({ chat, fields, words, retreat }) {
     this.#chat = chat;
@@ -56,7 +56,7 @@ export class WritingLock {
   }
 }
 
-/** Until the end that is known, if it is near; clocks differ, so that it may be over here and not there. */
+/** Seconds until the known end, if it is near; clocks differ, so it may be over here and not there. */
 function pauseBefore(until, now) {
   const left = until === null ? LATEST : (until - now) / 1000;
   if (left < -LATEST) return LATEST;
