@@ -140,7 +140,7 @@ def refusal(access: RoomAccess, room: str, identity: Identity, right: Right, now
         return Forbidden(f"you are muted in {room}{_until(place.muted)}") if place.muted > now else None
     needed = _NEEDED[right]
     if _LEVELS[place.role] < _LEVELS[needed]:
-        return Forbidden(f"that takes {'a moderator or an owner' if needed == 'moderator' else 'an owner'} of {room}, or an admin")
+        return Forbidden(f"only {'a moderator or an owner' if needed == 'moderator' else 'an owner'} of {room}, or an admin, may do that")
     return None
 
 

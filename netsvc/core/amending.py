@@ -71,7 +71,7 @@ def _own(identity: Identity, draft: Draft, row: Row, extra: Extra, limits: Limit
     if row.sender != identity.name or extra.guest != identity.guest or row.at < identity.since:
         return f"message {row.seq} is not yours"
     if identity.guest and draft.at - row.at > limits.guest:
-        return f"guests may change a message for {limits.guest / 1000:g} s"
+        return f"guests may change a message only within {limits.guest / 1000:g} s"
     return ""
 
 

@@ -33,7 +33,7 @@ class Listener(Protocol):
 
     @property
     def gone(self) -> bool:
-        """The caller is no longer there."""
+        """Whether the caller is no longer there."""
 
     def caught_up(self) -> "Deferred[None]":
         """Fires when the caller can take more without anything having to wait; fails with ConnectionDone if it is gone."""
@@ -111,7 +111,7 @@ class Call:
 
     @property
     def heard(self) -> bool:
-        """Progress reaches the caller."""
+        """Whether progress reaches the caller."""
         return False
 
     def remaining(self) -> float:

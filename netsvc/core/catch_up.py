@@ -12,7 +12,7 @@ from netsvc.core.records import Row
 from netsvc.core.ring import Room
 from netsvc.interfaces import IStore
 
-__all__ = ["Returning"]
+__all__ = ["CatchUp"]
 
 READ = 2 * MOST
 """Events read at once: clients that missed no more than these get them from memory."""
@@ -24,7 +24,7 @@ _AMENDING = frozenset(("edit", "delete", "reaction"))
 """Events that change older ones: what was read before them is out of date."""
 
 
-class Returning:
+class CatchUp:
     """Reads what members get when they join.
 
     Where the ring does not reach back far enough, the first to ask starts a read of the events before it; others who come meanwhile wait for

@@ -96,7 +96,7 @@ def _conflict() -> Conflict:
 
 
 def _too_long(outcome: "bytes | Failure", seconds: float) -> bytes:
-    """The outcome of a call; DeadlinePassed for one that was cancelled because it took too long."""
+    """The outcome of a call that took too long and was cancelled: DeadlinePassed, unless it has one all the same."""
     if isinstance(outcome, Failure):
         outcome.trap(CancelledError)
         raise DeadlinePassed(f"the call took longer than {seconds:g} s")

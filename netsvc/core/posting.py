@@ -54,7 +54,7 @@ of the Deferred. Those who ask about the same room are answered in the order in 
 def open_to_all(identity: Identity, room: str, right: Right) -> None:
     """A Check for rooms without owners: everybody reads and writes, admins do the rest."""
     if right > Right.WRITE and identity.rank < EVERYWHERE:
-        raise Forbidden("that takes an admin")
+        raise Forbidden("only an admin may do that")
 
 
 class Posted(msgspec.Struct, gc=False):

@@ -358,7 +358,7 @@ class Registry:
         except KeyError:
             if budget is not None:
                 budget.charge(FAULT_COST)
-            raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods names them all") from None
+            raise UnknownProcedure(f"no procedure {name[:100]!r}; system.listMethods lists them all") from None
 
     def admit(self, procedure: Procedure, call: "Call | Caller") -> None:
         """Charge the caller's budget, and check that the caller may call this. A caller that may not has paid all the same.
@@ -374,4 +374,4 @@ class Registry:
                 raise NotAuthenticated("log in first, with auth.login")
         elif procedure.rank and identity.rank < procedure.rank:
             role = next(role for role, rank in RANKS.items() if rank == procedure.rank)
-            raise Forbidden(f"{procedure.name} is for role {role}, and {identity.name} has {', '.join(identity.roles) or 'none'}")
+            raise Forbidden(f"{procedure.name} needs role {role}, and {identity.name} has {', '.join(identity.roles) or 'none'}")

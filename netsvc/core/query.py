@@ -36,7 +36,7 @@ MOST_SPANS: Final = 100
 """Words that are highlighted in one message."""
 
 WORDS_LOOKED_AT: Final = 3000
-"""Words of a message that are searched for them."""
+"""How many words of a message are searched for them."""
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Kana and Han: written without blanks between words, so each character counts as a word."""

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.access import Right, absent
-from netsvc.core.catch_up import Returning
+from netsvc.core.catch_up import CatchUp
 from netsvc.core.delivery import Delivery, Follower
 from netsvc.core.events import Event, cursor_of, parse_cursor, timestamp
 from netsvc.core.history import MOST, Histories, History, check_limit, position
@@ -162,7 +162,7 @@ class Rooms:
         self._histories = Histories(store)
         self.permissions = Permissions(store.accesses, clock.seconds, rooms.places_cached)
         self.delivery = Delivery(store, clock, rooms.fanout_slice, rooms.chunk, rooms.ring_events, rooms.ring_bytes)
-        self._returning = Returning(store, self._histories, self.delivery)
+        self._catch_up = CatchUp(store, self._histories, self.delivery)
         self.posting = Posting(store, clock, rooms, limits, self._states, self.delivery, create)
         self.posting.check = self.permissions.check
         self.posting.founded = self.permissions.founded
@@ -201,7 +201,7 @@ class Rooms:
             self._states.release(state)
             return failure
 
-        reading = loaded.addCallback(lambda _: self._returning.read(state.room, behind, limit))
+        reading = loaded.addCallback(lambda _: self._catch_up.read(state.room, behind, limit))
         joining: Deferred[Membership] = reading.addCallback(permitted)
         return joining.addErrback(failed)
 

@@ -21,14 +21,14 @@ class JoiningAgainTests(SocketTestCase):
         self.call("chat.post", ["lobby", "first"])
         self.connection.messages()
         self.reads: list[Deferred[Any]] = []
-        returning = self.rooms._returning
-        self.read = returning.read
+        catch_up = self.rooms._catch_up
+        self.read = catch_up.read
 
         def read(*arguments: Any) -> "Deferred[Any]":
             self.reads.append(Deferred())
             return self.reads[-1].addCallback(lambda _: self.read(*arguments))
 
-        returning.read = read  # type: ignore[method-assign]
+        catch_up.read = read  # type: ignore[method-assign]
 
     def join(self, identifier: Any) -> None:
         """Join once more."""

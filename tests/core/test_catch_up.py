@@ -11,7 +11,7 @@ from tests.core.fakes import FakeSink
 from tests.core.rooms_case import ALICE, BOB, RoomsTestCase
 
 
-class ReturningTests(RoomsTestCase):
+class CatchUpTests(RoomsTestCase):
     """Twelve events, and a ring of sixteen."""
 
     def setUp(self) -> None:

@@ -213,7 +213,7 @@ class RegistryTests(TestCase):
         admit, find = self.registry.admit, self.registry.find
         admit(find("sample.plain"), self.call(GUEST))
         error = self.assertRaises(Forbidden, admit, find("sample.who"), self.call(GUEST))
-        self.assertEqual(error.detail, "sample.who is for role member, and guest-1 has guest")
+        self.assertEqual(error.detail, "sample.who needs role member, and guest-1 has guest")
         self.assertRaises(Forbidden, admit, find("sample.admin"), self.call(MEMBER))
         self.assertRaises(NotAuthenticated, admit, find("sample.plain"), self.call(None))
         admit(find("sample.anonymous"), self.call(None))

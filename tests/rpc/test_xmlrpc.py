@@ -356,7 +356,7 @@ class MulticallTests(Case):
         self.assertEqual(self.budgets.of(GUEST, "192.0.2.1").remaining, 20 - 1 - 1 - 3 - 1 - 1 - 1)
         self.assertEqual(found[0], [3])
         self.assertEqual([each["faultCode"] for each in found[1:]], [-32601, -32603, -32603, -32600])
-        self.assertEqual(found[1]["faultString"], "method not found: no procedure 'nothing'; system.listMethods names them all")
+        self.assertEqual(found[1]["faultString"], "method not found: no procedure 'nothing'; system.listMethods lists them all")
         again = self.json_call("system.multicall", [calls])["result"]
         self.assertEqual([again[0], again[1]], [[3], found[1]])
         self.assertEqual((len(self.flushLoggedErrors(KeyError)), len(self.flushLoggedErrors(TypeError))), (2, 2))

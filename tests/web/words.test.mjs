@@ -21,7 +21,7 @@ test("a name that a sentence begins with stays as it is, and times are told as p
   const detail = (text) => inWords(error(-32002, { detail: text }));
   assert.equal(detail("mem52064 is for its members: ask for an invitation"), "mem52064 is for its members: ask for an invitation.");
   assert.equal(detail("ann owns garden, too: only an admin may change that"), "ann owns garden, too: only an admin may change that.");
-  assert.equal(detail("guests may change a message for 60 s"), "Guests may change a message for 60 s.");
+  assert.equal(detail("guests may change a message only within 60 s"), "Guests may change a message only within 60 s.");
   const until = new Date();
   until.setHours(23, 59, 59);
   assert.match(detail(`you are muted in garden until ${until.toISOString()}`), /^You are muted in garden until \d\d:59( PM)?\.$/);

@@ -46,7 +46,7 @@ CLOSING: Final = 10.0
 """Seconds for which a stop purges at most, but at least one shard; the rest is purged after the next start."""
 
 _EXCLUDED: Final = 200
-"""Hidden rooms that a query excludes itself, to bound its length; hits in other hidden rooms are skipped one by one."""
+"""Most hidden rooms excluded by the query itself, to keep it short; hits in other hidden rooms are skipped one by one."""
 
 LEAST: Final = 16
 """Fewest messages asked of a shard at once: some may be hidden or gone."""

@@ -24,7 +24,7 @@ from netsvc.store.sqlite.transactions import Value, rows_of, transaction, value_
 __all__ = ["SHARD", "Message", "Place", "SearchIndex", "expression", "is_damage", "remove"]
 
 SHARD: Final = 1 << 16
-"""Messages in a shard at the most."""
+"""Most messages in a shard."""
 
 _FORMAT: Final = 2
 """``PRAGMA user_version``; an index of another format is rebuilt."""
@@ -80,7 +80,7 @@ class SearchIndex:
     :param path: created if it is missing, emptied if it is of another format or epoch.
     :param epoch: of the log.
     :param cache: bytes of the database to keep in memory.
-    :param shard: messages in a shard at the most.
+    :param shard: most messages in a shard.
     :ivar positions: turns the numbers of its messages into positions for clients; those of an earlier index are refused.
     """
 
