@@ -14,7 +14,7 @@ CALL = '{"jsonrpc":"2.0","id":{n},"method":"math.add","params":[2,3]}'
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Calls a second; each answer must have the sum and the id of its call."""
+    """Calls per second; each answer must have the sum and the id of its call."""
 
     def measure(server: Running) -> WebSocketLoad:
         checks = ["--need", '"result":5'] if server.contestant.name == "netsvc" else []

@@ -28,9 +28,9 @@ class Options:
 
     :param rounds: how often each contestant is started and measured, in turn.
     :param seconds: how long each single measurement counts.
-    :param patience: seconds that a comparison may spend on waiting for others who use the machine, and on measuring again when they did.
-    :param directory: where state is kept while measuring; None is the system's place for temporary files.
-    :ivar disturbed: what share of the machine others used in each measurement that counts.
+    :param patience: seconds that a comparison may spend waiting while others use the machine, and measuring again if they did.
+    :param directory: where state is kept while measuring; None uses the system's directory for temporary files.
+    :ivar disturbed: the share of the machine that others used during each measurement that counts.
     """
 
     rounds: int
@@ -48,10 +48,10 @@ class Result:
     :param what: what was measured, with its unit.
     :param ours: the median of netsvc's rounds; `theirs` that of the peer (None if there is none).
     :param ratios: ours / theirs of each round.
-    :param target: what is to be reached, as a ratio where `judged` is "ratio", else as a figure.
-    :param note: what else was seen.
-    :param by_cpu: the ratio of each round in work for CPU time: how many times the CPU time of ours the peer takes for one thing. Others who use the
-        machine move it less than they move rates.
+    :param target: the goal, as a ratio if `judged` is "ratio", else as a figure.
+    :param note: further observations.
+    :param by_cpu: the ratio of each round in work per CPU time: how many times our CPU time the peer takes for one unit of work. Other load on
+        the machine affects it less than it affects rates.
     """
 
     mark: str
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """Whether the target is reached: "reached", "missed", or empty where there is none to judge."""
+        """Whether the target is reached: "reached", "missed", or empty if there is none to judge."""
         figure = self.ratio if self.judged == "ratio" else self.ours
         if self.target is None or figure is None:
             return ""
@@ -81,9 +81,9 @@ class Result:
 
 
 class Load(Protocol):
-    """What a load generator saw of one contestant in one round.
+    """What a load generator measured of one contestant in one round.
 
-    :ivar rate: a second. :ivar p50: milliseconds; `p99` likewise. :ivar cpu: the server's CPU time for one, microseconds.
+    :ivar rate: per second. :ivar p50: milliseconds, as is `p99`. :ivar cpu: the server's CPU time for each, microseconds.
     """
 
     @property
@@ -100,12 +100,12 @@ class Load(Protocol):
 
 
 def say(text: str) -> None:
-    """Tell on stderr how far it is."""
+    """Report progress on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def interleave(options: Options, contestants: Sequence[Contestant], measure: Callable[[Running], T]) -> dict[str, list[T]]:
-    """Start and measure each contestant in turn, round after round, so that a slow minute hits all of them.
+    """Start and measure each contestant in turn, round after round, so that a slow minute affects all of them.
 
     :return: name -> what `measure` returned in each round; contestants that cannot run here are left out.
     """
@@ -123,7 +123,7 @@ def interleave(options: Options, contestants: Sequence[Contestant], measure: Cal
 
 
 def undisturbed(options: Options, contestant: Contestant, measure: Callable[[Running], T], until: float) -> T:
-    """Measure while others use little of the machine; after `until`, whatever they use."""
+    """Measure while others use little of the machine; after `until`, regardless of them."""
     while True:
         if options.patience:
             wait_for_quiet(until)
@@ -163,7 +163,7 @@ def result(
 
 
 def rates(mark: str, what: str, ours: Sequence[Load], peer: Contestant, theirs: Sequence[Load], target: float) -> Result:
-    """A line of the table about rates, which are to be `target` times those of the peer; with latency and CPU time beside it."""
+    """A line of the table about rates, which should be `target` times those of the peer; with latency and CPU time beside them."""
     p50, p99, cpu = (median(getattr(load, name) for load in ours) for name in ("p50", "p99", "cpu"))
     note = f"p50 {p50:.2f} p99 {p99:.2f} ms, {cpu:.2f} us CPU each"
     line = result(mark, what, [load.rate for load in ours], peer, [load.rate for load in theirs], target=target, note=note)
@@ -171,7 +171,7 @@ def rates(mark: str, what: str, ours: Sequence[Load], peer: Contestant, theirs: 
 
 
 def readable(figure: float | None) -> str:
-    """A figure with three digits that mean something: 1.71, 57.9, 98.2k, 4.28M."""
+    """A figure with three significant digits: 1.71, 57.9, 98.2k, 4.28M."""
     if figure is None:
         return ""
     size, letter = (1e6, "M") if figure >= 1e6 else (1e3, "k") if figure >= 1e3 else (1, "")
@@ -214,14 +214,14 @@ def options_from(arguments: Sequence[str], command: str, summary: str) -> Option
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{command}", description=summary)
     parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured, in turn (default 3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each measurement counts (default 4)")
-    parser.add_argument("--quick", action="store_true", help="one second each: a look, not a figure")
+    parser.add_argument("--quick", action="store_true", help="one second each: a quick look, not a reliable figure")
     parser.add_argument(
         "--patience",
         type=float,
         default=0.0,
         help="seconds for each comparison to wait while others use the machine, and to measure again if they did",
     )
-    parser.add_argument("--directory", type=Path, help="where to keep state while measuring: its filesystem is what fsync costs")
+    parser.add_argument("--directory", type=Path, help="where to keep state while measuring: its filesystem decides what fsync costs")
     asked = parser.parse_args(arguments)
     return Options(max(1, asked.rounds), 1.0 if asked.quick else asked.seconds, asked.patience, asked.directory)
 
@@ -238,7 +238,7 @@ def main(command: str, summary: str, benchmarks: Sequence[Callable[[Options], li
         except BenchmarkError as fault:
             faults += 1
             say(f"  no figure: {fault}")
-    disturbed = f"others used {max(options.disturbed, default=0):.0%} of the machine at the most"
+    disturbed = f"others used {max(options.disturbed, default=0):.0%} of the machine at most"
     print(f"{machine()}; medians of {options.rounds} interleaved rounds of {options.seconds:g} s; {disturbed}\n")
     print(table(results))
     return 1 if faults else 0

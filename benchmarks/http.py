@@ -25,7 +25,7 @@ def check_answer(server: Running) -> None:
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Requests a second over 50 connections."""
+    """Requests per second over 50 connections."""
 
     def measure(server: Running) -> HttpLoad:
         check_answer(server)

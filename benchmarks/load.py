@@ -1,4 +1,4 @@
-"""The load generators: wrk for HTTP, wsbench (beside this file) for WebSocket; run them, read what they print, refuse what is wrong."""
+"""The load generators: wrk for HTTP, wsbench (beside this file) for WebSocket; run them, read what they print, reject wrong results."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ TIME_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 @dataclass(frozen=True)
 class HttpLoad:
-    """What wrk saw.
+    """What wrk measured.
 
-    :param rate: requests a second.
-    :param p50: half of the answers came within so many milliseconds; `p99` likewise.
+    :param rate: requests per second.
+    :param p50: half of the answers came within this many milliseconds; `p99`: 99 % of them.
     :param cpu: the server's CPU time for one request, microseconds.
     """
 
@@ -37,11 +37,11 @@ class HttpLoad:
 
 @dataclass(frozen=True)
 class WebSocketLoad:
-    """What wsbench saw.
+    """What wsbench measured.
 
-    :param rate: frames that count, a second, over all clients.
-    :param messages: messages sent, all in all (also before and after the clock ran).
-    :param p50: milliseconds from sending to the frame's arrival; `p99` likewise.
+    :param rate: counted frames per second, over all clients.
+    :param messages: all messages sent (including before and after the clock ran).
+    :param p50: median milliseconds from sending to the frame's arrival; `p99`: 99 % arrived within these.
     :param cpu: the server's CPU time for one counted frame, microseconds.
     :param busy: the share of the time in which the server used its core (1.0: the server was the limit, not the generator).
     """
@@ -55,7 +55,7 @@ class WebSocketLoad:
 
 
 def cache() -> Path:
-    """Where built and downloaded things stay between runs."""
+    """Where built and downloaded files stay between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     place = Path(base, "netsvc-benchmarks")
     place.mkdir(parents=True, exist_ok=True)
@@ -70,12 +70,12 @@ def _milliseconds(text: str) -> float:
 def parse_wrk(output: str, cpu: float) -> HttpLoad:
     """Read what `wrk --latency` printed.
 
-    :param cpu: seconds of CPU time that the server took meanwhile.
+    :param cpu: seconds of CPU time that the server used meanwhile.
     :raises BenchmarkError: an answer was not 2xx or 3xx, a socket broke, or the output is not wrk's.
     """
     for complaint in ("Non-2xx", "Socket errors"):
         if complaint in output:
-            raise BenchmarkError(f"wrk met errors:\n{output}")
+            raise BenchmarkError(f"wrk reported errors:\n{output}")
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
     requests = re.search(r"^\s+(\d+) requests in", output, re.MULTILINE)
     shares = dict(re.findall(r"^\s+(50|99)%\s+(\S+)", output, re.MULTILINE))
@@ -100,13 +100,13 @@ def parse_wsbench(output: str) -> WebSocketLoad:
 
 
 def _run(command: Sequence[str], seconds: float) -> str:
-    """Run a generator on its core; give it twice its time and two minutes."""
+    """Run a generator on its core; allow it twice its time plus two minutes."""
     if shutil.which(command[0]) is None:
         raise BenchmarkError(f"{command[0]} is not installed")
     try:
         done = subprocess.run(pinned(LOAD_CORE, command), capture_output=True, text=True, timeout=2 * seconds + 120, check=False)
     except subprocess.TimeoutExpired as fault:
-        raise BenchmarkError(f"{command[0]} did not end: {' '.join(command)}") from fault
+        raise BenchmarkError(f"{command[0]} did not finish: {' '.join(command)}") from fault
     if done.returncode != 0:
         raise BenchmarkError(f"{Path(command[0]).name} failed: {done.stderr.strip()}\n{' '.join(command)}")
     return done.stdout
@@ -140,7 +140,7 @@ def compile_wsbench() -> Path:
         unfinished = program.with_suffix(f".{os.getpid()}")
         done = subprocess.run([compiler, "-O2", "-o", unfinished, source], capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise BenchmarkError(f"cc refuses wsbench.c:\n{done.stderr}")
+            raise BenchmarkError(f"cc rejects wsbench.c:\n{done.stderr}")
         unfinished.rename(program)
     return program
 
@@ -151,5 +151,5 @@ def wsbench_command(server: Running, *arguments: str) -> list[str]:
 
 
 def wsbench(server: Running, seconds: float, *arguments: str) -> WebSocketLoad:
-    """Load a WebSocket server; the arguments are those of wsbench.c, save --port, --pid and --seconds."""
+    """Load a WebSocket server; the arguments are those of wsbench.c, except --port, --pid and --seconds."""
     return parse_wsbench(_run(wsbench_command(server, "--seconds", f"{seconds:g}", *arguments), seconds))

@@ -19,10 +19,10 @@ LIMIT = 2.5
 
 
 def hold(server: Running, clients: int, seconds: float) -> int:
-    """Connect so many clients and keep them; the server's resident bytes when all are there and quiet."""
+    """Connect this many clients and keep them; the server's resident bytes when all are connected and quiet."""
     hello = ["--path", "/ws", "--hello", JOIN] if server.contestant.name == "netsvc" else []
     command = wsbench_command(server, "--mode", "idle", "--clients", str(clients), "--seconds", f"{seconds:g}", *hello)
-    # wsbench ends by itself, whatever happens: reading to the end is bounded.
+    # wsbench ends by itself in any case, so reading to the end is bounded.
     with subprocess.Popen(pinned(LOAD_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as load:
         assert load.stdout is not None
         assert load.stderr is not None
@@ -36,7 +36,7 @@ def hold(server: Running, clients: int, seconds: float) -> int:
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Kilobytes (1,000 bytes) for each connection."""
+    """Kilobytes (1,000 bytes) per connection."""
 
     def measure(server: Running) -> float:
         hold(server, FIRST, 0.1)

@@ -1,4 +1,4 @@
-"""What others use of the machine while it is measured, and waiting until they use little."""
+"""How much of the machine others use during a measurement, and waiting until they use little."""
 
 import os
 import time
@@ -7,19 +7,19 @@ from pathlib import Path
 __all__ = ["QUIET", "Neighbours", "busy_seconds", "wait_for_quiet"]
 
 QUIET = 0.05
-"""The share of the machine that others may use while figures are taken that somebody shall believe."""
+"""The share of the machine that others may use while figures that are to be trusted are taken."""
 
 LOOK = 0.5
 
 
 def busy_seconds(stat: str) -> float:
-    """CPU time of all cores that was used, or taken by the host, since the machine started: from the text of /proc/stat."""
+    """CPU time of all cores used, or taken by the host, since the machine started; from the text of /proc/stat."""
     user, nice, system, _, _, irq, softirq, steal = map(int, stat.split(maxsplit=9)[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 class Neighbours:
-    """What others use of the machine from now on. All that a benchmark starts is over, and counted as its own, when this is asked."""
+    """How much of the machine others use from now on. When asked, all that the benchmark started must have ended, and counts as its own."""
 
     def __init__(self) -> None:
         self._begun, self._busy, self._own = self._now()
@@ -35,7 +35,7 @@ class Neighbours:
 
 
 def wait_for_quiet(until: float) -> bool:
-    """Wait until others use little, at most until this time of `time.monotonic`; whether they do."""
+    """Wait until others use little, at most until this time of `time.monotonic`; returns whether they do."""
     while True:
         neighbours = Neighbours()
         time.sleep(LOOK)

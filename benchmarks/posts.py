@@ -1,4 +1,4 @@
-"""P5: acked posts, each on disk before its ack, from 64 posters; beside it what an fsync costs here and how posts share commits."""
+"""P5: acked posts, each on disk before its ack, from 64 posters; also what an fsync costs here and how posts share commits."""
 
 import http.client
 import json
@@ -30,9 +30,9 @@ FSYNCS = 300
 class Posts:
     """One round.
 
-    :param loads: posts in flight for each poster -> what wsbench saw.
-    :param batches: likewise -> posts for each commit, None if the daemon does not tell.
-    :param alone: rows a second of SQLite alone, one commit each.
+    :param loads: posts in flight for each poster -> what wsbench measured.
+    :param batches: posts in flight for each poster -> posts per commit, None if the daemon does not tell.
+    :param alone: rows per second of SQLite alone, one commit each.
     :param fsync: microseconds.
     """
 
@@ -43,7 +43,7 @@ class Posts:
 
 
 def fsync_microseconds(directory: Path) -> float:
-    """The median time to append 4 KiB to a file there and have it on disk."""
+    """The median time to append 4 KiB to a file there and sync it to disk."""
     times = []
     with tempfile.TemporaryFile(dir=directory) as file:
         for _ in range(FSYNCS):
@@ -64,7 +64,7 @@ def rows_alone(directory: Path, seconds: float) -> float:
 
 
 def commits_between(before: dict[str, int] | None, after: dict[str, int] | None) -> float | None:
-    """Rows for each commit between two counts of the store, None without counts."""
+    """Rows per commit between two counts of the store, None without counts."""
     if before is None or after is None or after["commits"] == before["commits"]:
         return None
     return (after["rows"] - before["rows"]) / (after["commits"] - before["commits"])
@@ -79,7 +79,7 @@ def run_command(*words: str) -> str:
 
 
 def admin_token(server: Running) -> str:
-    """A token of a new admin, made as an operator makes it beside the running daemon."""
+    """A token of a new admin, made the way an operator makes one beside the running daemon."""
     state = ("--state", str(server.directory / "state"))
     run_command("user", "add", "bench", "--role", "admin", "--no-password", *state)
     return run_command("token", "issue", "bench", *state)
@@ -113,7 +113,7 @@ def post(server: Running, options: Options) -> Posts:
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Posts a second, with 1 and with 8 of each poster in flight, against SQLite alone."""
+    """Posts per second, with 1 and with 8 in flight for each poster, against SQLite alone."""
     rounds = interleave(options, [netsvc()], lambda server: post(server, options))["netsvc"]
     alone = [one.alone for one in rounds]
     peer = Contestant("sqlite3", f"{sqlite3.sqlite_version}, a commit each", lambda port, directory: [])

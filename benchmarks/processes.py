@@ -35,7 +35,7 @@ COMPLAINTS = ("Traceback (most recent call last)", "Unhandled ", "[critical]")
 
 
 class BenchmarkError(Exception):
-    """A figure cannot be trusted or had: a program is missing, died, or answered wrongly."""
+    """There is no figure, or none to trust: a program is missing, died, or answered wrongly."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Contestant:
     """A server program to measure.
 
     :param name: as printed, such as "uvicorn".
-    :param version: its version and that of what carries its speed.
+    :param version: its version and those of the packages that make it fast.
     :param command: port, own empty directory -> the program and its arguments.
-    :param environment: variables beside the few that every program gets.
+    :param environment: variables in addition to the few that every program gets.
     :param absent: why it cannot run here; empty if it can.
     """
 
@@ -79,14 +79,14 @@ class Running:
 
 
 def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """The command held to one core, so that server and load do not share; unchanged on a machine with one."""
+    """The command pinned to one core, so that server and load do not share one; unchanged on a machine with a single core."""
     if (os.cpu_count() or 1) < 2:
         return list(command)
     return ["taskset", "-c", str(core), *command]
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
+    """A TCP port of 127.0.0.1 that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -99,7 +99,7 @@ def raise_file_limit() -> None:
 
 
 def environment_of(contestant: Contestant) -> dict[str, str]:
-    """A small environment: nothing of the caller's shell changes a figure."""
+    """A small environment, so that nothing in the caller's shell affects a figure."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
     return {**kept, "PYTHONPATH": str(ROOT), **contestant.environment}
 
@@ -116,7 +116,7 @@ def _wait_until_accepting(process: "subprocess.Popen[bytes]", port: int, log: Pa
         if process.poll() is not None:
             raise BenchmarkError(f"it ended with status {process.returncode} instead of listening:\n{_tail(log)}")
         if time.monotonic() > deadline:
-            raise BenchmarkError(f"it does not listen after {START_DEADLINE:g} s:\n{_tail(log)}")
+            raise BenchmarkError(f"it did not listen within {START_DEADLINE:g} s:\n{_tail(log)}")
         time.sleep(0.005)
 
 
@@ -146,7 +146,7 @@ def _check_log(contestant: Contestant, log: Path) -> None:
 def running(contestant: Contestant, directory: Path | None = None) -> Iterator[Running]:
     """Run a server on its core; it has stopped when the block is left.
 
-    :param directory: where its own directory is made; the system's place for temporary files if None.
+    :param directory: where its own directory is made; the system's directory for temporary files if None.
     :raises BenchmarkError: it did not listen in time, or its log shows an error.
     """
     with tempfile.TemporaryDirectory(prefix="netsvc-bench-", dir=directory) as own:
@@ -166,7 +166,7 @@ def running(contestant: Contestant, directory: Path | None = None) -> Iterator[R
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has taken, all its threads."""
+    """User and system time that a process has used, over all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""Calls through a program that provides the procedure, against the same load on a procedure of the daemon's own."""
+"""Calls to a procedure that a program provides, against the same load on one of the daemon's own procedures."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def _load(server: Running, method: str, seconds: float) -> WebSocketLoad:
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Calls a second over WebSockets, one in flight each; the provider is one program on a connection of lines."""
+    """Calls per second over WebSockets, one in flight each; the provider is one program on a [lines] connection."""
     lines = free_port()
     settings = ("rpc.provide=guest", "rpc.modules=netsvc.examples.arithmetic", "limits.slow_calls=100000", f"lines.listen=tcp:{lines}:interface=127.0.0.1")
     provided, own = netsvc(*settings), replace(netsvc(*settings), name="netsvc itself")

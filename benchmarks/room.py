@@ -13,7 +13,7 @@ __all__ = ["benchmark"]
 
 CLIENTS = 500
 WINDOWS = (1, 4, 16)
-SLOW_WINDOW = 4  # where Django Channels is fastest
+SLOW_WINDOW = 4  # at which Django Channels is fastest
 RATIOS = {1: 0.75, 4: 0.75, 16: 0.9}
 TARGETS = {(name, window): ratio for window, ratio in RATIOS.items() for name in ("socketify", "socketify with a log")} | {("channels", SLOW_WINDOW): 50.0}
 TEXT = "x" * 100
@@ -23,7 +23,7 @@ LATENCY_LIMIT = 10.0
 
 
 def arguments_for(server: Running) -> list[str]:
-    """What wsbench sends and checks: events go up by one at every client; a peer without a log gives back what was sent."""
+    """What wsbench sends and checks: events go up by one at every client; a peer without a log returns what was sent."""
     clients = ["--mode", "broadcast", "--clients", str(CLIENTS)]
     checks = ["--count", '"chat.event"', "--need", TEXT, "--seq", '"seq":']
     if server.contestant.name == "netsvc":
@@ -32,7 +32,7 @@ def arguments_for(server: Running) -> list[str]:
 
 
 def throughput(options: Options, window: int) -> list[Result]:
-    """Deliveries a second with so many messages in flight."""
+    """Deliveries per second with this many messages in flight."""
     contestants = [socketify_room(), socketify_log_room(window), *([channels_room()] if window == SLOW_WINDOW else [])]
     peers = {one.name: one for one in contestants}
     arguments = ["--window", str(window)]
@@ -42,7 +42,7 @@ def throughput(options: Options, window: int) -> list[Result]:
 
 
 def latency(options: Options, messages: float) -> list[Result]:
-    """Delivery latency when messages come by the clock at half of the greatest load, late or not."""
+    """Delivery latency when messages are sent by the clock at half of the maximum load, late or not."""
     rate = ["--rate", f"{messages / 2:.0f}"]
     peer = socketify_room()
     seen = interleave(options, [netsvc(), peer], lambda server: wsbench(server, options.seconds, *rate, *arguments_for(server)))
@@ -53,7 +53,7 @@ def latency(options: Options, messages: float) -> list[Result]:
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Throughput, then latency at half of the greatest."""
+    """Throughput, then latency at half of the maximum."""
     results = [line for window in WINDOWS for line in throughput(options, window)]
     greatest = max(line.ours for line in results) / CLIENTS
     return [*results, *latency(options, greatest)]

@@ -26,7 +26,7 @@ def check_sum(server: Running) -> None:
 
 
 def benchmark(options: Options) -> list[Result]:
-    """Calls of math.add a second over 50 connections."""
+    """Calls of math.add per second over 50 connections."""
 
     def measure(server: Running) -> HttpLoad:
         check_sum(server)

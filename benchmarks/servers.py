@@ -1,4 +1,4 @@
-"""The contestants: netsvc as it is shipped, and each peer at its fastest."""
+"""The contestants: netsvc as shipped, and each peer at its fastest."""
 
 import importlib.metadata
 import platform
@@ -15,15 +15,15 @@ __all__ = ["channels_room", "netsvc", "node_echo", "socketify_log_room", "socket
 
 PEERS = Path(__file__).resolve().parent / "peers"
 PLUGINS = Path(__file__).resolve().parent.parent / "twisted_plugins"
-# What is measured is this checkout, installed or not: its plugin is found where it lies.
+# This checkout is measured, installed or not: its plugin is found in place.
 START = f"from twisted import plugins; plugins.__path__.append({str(PLUGINS)!r}); from twisted.scripts.twistd import run; run()"
 TWISTD = ("-c", START, "-n", "--pidfile=")
-# One address makes all connections, and no figure here is about refusing.
+# All connections come from one address, and no figure here is about refusals.
 ALWAYS = ("http.access_log=off", "limits.rate=off", "limits.connections=0", "limits.connections_per_address=0", "chat.guests=yes")
 
 
 def _version(*packages: str) -> tuple[str, str]:
-    """The versions of the packages in words, and which of them is missing."""
+    """The versions of the packages as text, and which of them is missing."""
     found, missing = [], []
     for package in packages:
         try:
@@ -36,9 +36,9 @@ def _version(*packages: str) -> tuple[str, str]:
 
 
 def netsvc(*settings: str) -> Contestant:
-    """The daemon, whole: store, limits and all that a user gets.
+    """The whole daemon: store, limits and everything that a user gets.
 
-    :param settings: `section.key=value`, beyond those that every benchmark sets.
+    :param settings: `section.key=value`, in addition to those that every benchmark sets.
     """
 
     def command(port: int, directory: Path) -> Sequence[str]:
@@ -67,7 +67,7 @@ def twisted_web() -> Contestant:
 
 
 def twistd_web() -> Contestant:
-    """`twistd web`: a daemon on the same footing that does next to nothing."""
+    """`twistd web`: a daemon on the same basis that does next to nothing."""
 
     def command(port: int, directory: Path) -> Sequence[str]:
         return [sys.executable, *TWISTD, "web", "--listen", f"tcp:{port}:interface=127.0.0.1", "--path", str(directory)]
@@ -82,7 +82,7 @@ def socketify_room() -> Contestant:
 
 
 def socketify_log_room(window: int) -> Contestant:
-    """The same, storing each message before it is delivered; with so many messages in flight."""
+    """The same, storing each message before it is delivered; with this many messages in flight."""
     version, absent = _version("socketify")
 
     def command(port: int, directory: Path) -> Sequence[str]:
@@ -102,7 +102,7 @@ def channels_room() -> Contestant:
 
 
 def _install_ws() -> tuple[str, str]:
-    """Node's `ws` in the cache: its version, and why it is not there."""
+    """Node's `ws` in the cache: its version, or why it is missing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "", "node or npm is not installed"
     manifest = cache() / "node_modules" / "ws" / "package.json"

@@ -4,7 +4,7 @@
  *   wsbench --mode broadcast --port 8080 --path /ws --clients 500 --window 4 --seconds 3 --payload TEXT
  *
  * Modes:
- *   broadcast  client 0 publishes, every client shall get each message. With --window W, deliveries of W messages are in
+ *   broadcast  client 0 publishes, every client must get each message. With --window W, deliveries of W messages are in
  *              flight: as many deliveries as there are clients make room for the next message. With --rate R, R messages a
  *              second are sent by the clock, whatever comes back, and latency counts from the time a message was due (no
  *              coordinated omission).
@@ -16,10 +16,10 @@
  *   --count TEXT   only frames that contain TEXT count; others are reported as "other". Without it every frame counts.
  *   --need TEXT    each counted frame must contain TEXT, else it is a fault.
  *   --same         each counted frame must be the payload itself.
- *   --seq TEXT     the number behind TEXT (such as "seq":). broadcast: goes up by one at every client, from the same first
+ *   --seq TEXT     the number after TEXT (such as "seq":). broadcast: goes up by one at every client, from the same first
  *                  number. each: grows at every client and no two answers of all clients carry the same.
- *   --id TEXT      the number behind TEXT is that of the client's message; {n} in the payload is this number.
- *   --pid PID      report the CPU time that this process took while the clock ran.
+ *   --id TEXT      the number after TEXT is that of the client's message; {n} in the payload is this number.
+ *   --pid PID      report the CPU time that this process used while the clock ran.
  * After the clock has stopped, all that is in flight must still arrive, and no more than that.
  *
  * The result is one JSON object on stdout. Exit 0, or 1 with a line on stderr: refused, closed, a fault, too slow.
@@ -265,7 +265,7 @@ static void on_text(struct client *client, const unsigned char *frame, size_t le
     if (sending) ask(client);
 }
 
-/* Take the whole frames off the bytes; returns how many bytes they were. */
+/* Consume the complete frames in the bytes; returns how many bytes that was. */
 static size_t read_frames(struct client *client, const unsigned char *bytes, size_t length, double when) {
     size_t at = 0;
     while (length - at >= 2) {
@@ -298,7 +298,7 @@ static void receive(struct client *client) {
     memcpy(client->rest, inbox + used, client->rest_length);
 }
 
-/* One turn: wait at most so many milliseconds, read what is there. True if anything came. */
+/* One turn: wait at most this many milliseconds, read what has arrived. True if anything has. */
 static bool turn(int milliseconds) {
     struct epoll_event events[512];
     int ready = epoll_wait(epoll_fd, events, 512, milliseconds);
@@ -433,7 +433,7 @@ static void parse(int count, char **arguments) {
 
 int main(int count, char **arguments) {
     parse(count, arguments);
-    alarm((unsigned)(opt.warmup + opt.seconds + PATIENCE + 3 * LINGER)); /* whatever happens, it ends */
+    alarm((unsigned)(opt.warmup + opt.seconds + PATIENCE + 3 * LINGER)); /* it ends in any case */
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;

@@ -1,4 +1,4 @@
-"""One room on Django Channels with its in-memory layer: what one client says goes to all. For daphne."""
+"""One room on Django Channels with its in-memory layer: what one client says goes to all of them. For daphne."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Neither Django nor Channels has types.
@@ -37,7 +37,7 @@ class Follower(AsyncWebsocketConsumer):
         await self.channel_layer.group_discard("room", self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Give a message to the room."""
+        """Send a message to the room."""
         await self.channel_layer.group_send("room", {"type": "room.message", "text": text_data})
 
     async def room_message(self, event: dict[str, Any]) -> None:

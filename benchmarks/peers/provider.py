@@ -1,6 +1,6 @@
-"""A program that provides ``bench.add`` over a listener of lines, as fast as Python can: it reads no more of a call than its id.
+"""A program that provides ``bench.add`` over a [lines] listener, as fast as Python can: it reads only the id of a call.
 
-python -m benchmarks.peers.provider PORT: prints ``ready`` when it serves.
+python -m benchmarks.peers.provider PORT: prints ``ready`` once it serves.
 """
 
 import re

@@ -1,9 +1,9 @@
-"""A room on uWebSockets through socketify that promises what netsvc does: an event with a number for each message, on the disk before anybody has it.
+"""A room on uWebSockets through socketify that promises what netsvc does: an event with a number for each message, on disk before anybody gets it.
 
 python -m benchmarks.peers.socketify_log_room PORT WINDOW FILE
 
-It is told how many messages are in flight and waits for just so many: the best group commit there can be. Its log is a file of a fixed size that
-is written over from the start, one write and one fdatasync for each batch; it keeps no other state, and knows neither users nor limits.
+It is told how many messages are in flight and waits for exactly that many: the best possible group commit. Its log is a file of fixed size that
+is overwritten from the start, one write and one fdatasync per batch; it keeps no other state, and has neither users nor limits.
 """
 
 # mypy: disable-error-code="import-untyped"
@@ -19,7 +19,7 @@ from socketify import App, AppListenOptions, CompressOptions, OpCode
 SIZE = 16 * 1024 * 1024
 BLOCK = 4096
 PATIENCE = 0.2
-"""Seconds between looks at whether a batch will not fill up any more, as at the end."""
+"""Seconds between checks for a batch that will not fill up any more, as at the end."""
 
 if __name__ == "__main__":
     port, window, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -41,13 +41,13 @@ if __name__ == "__main__":
         )
 
     def message(_: Any, text: str, opcode: int) -> None:
-        """Keep a message until there are as many as are in flight."""
+        """Keep a message until all that are in flight have arrived."""
         waiting.append(event(text))
         if len(waiting) >= window:
             commit(opcode)
 
     def commit(opcode: int) -> None:
-        """Store what waits, then deliver it."""
+        """Store what is waiting, then deliver it."""
         batch = "".join(waiting).encode()
         batch += bytes(-len(batch) % BLOCK)
         if written["at"] + len(batch) > SIZE:

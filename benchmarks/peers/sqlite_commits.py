@@ -1,6 +1,6 @@
-"""SQLite alone, one commit for each row: python -m benchmarks.peers.sqlite_commits DIRECTORY SECONDS.
+"""SQLite alone, one commit per row: python -m benchmarks.peers.sqlite_commits DIRECTORY SECONDS.
 
-What acked posts would cost without group commit, network or protocol. Prints {"rate": commits a second} as JSON.
+What acked posts would cost without group commit, network or protocol. Prints {"rate": commits per second} as JSON.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def commits_per_second(directory: Path, seconds: float) -> float:
-    """Insert rows of about 200 bytes for so many seconds, each durable (WAL, synchronous=FULL)."""
+    """Insert rows of about 200 bytes for this many seconds, each durable (WAL, synchronous=FULL)."""
     database = sqlite3.connect(directory / "commits.sqlite", isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
