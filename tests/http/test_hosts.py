@@ -1,4 +1,4 @@
-"""Host and Origin: the rules of PROTOCOL that keep other sites' pages out."""
+"""Host and Origin: the rules of docs/protocol.md that keep other sites' pages out."""
 
 from twisted.trial.unittest import SynchronousTestCase
 

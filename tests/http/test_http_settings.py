@@ -21,7 +21,7 @@ class HttpSettingsTests(SynchronousTestCase):
         self.assertEqual((port, interface, settings.access_log), (8080, "127.0.0.1", False))
 
     def test_from_text(self) -> None:
-        """Every key can be set; PROTOCOL's four by name."""
+        """Every key can be set; docs/protocol.md's four by name."""
         overrides = ["http.listen=tcp:1", "http.access_log=on", "http.hosts=a.example, b.example", "http.origins=https://a.example", "http.max_body=2MiB"]
         settings = load({"http": HttpSettings}, None, overrides).section(HttpSettings)
         self.assertEqual((settings.listen, settings.access_log, settings.hosts), (("tcp:1",), True, ("a.example", "b.example")))

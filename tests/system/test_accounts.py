@@ -17,7 +17,7 @@ from tests.system.required import require_root
 DEADLINE = 30.0
 NOBODY = 65534
 REVOCATION = 5.0
-"""Seconds within which PROTOCOL promises that a revocation closes live connections."""
+"""Seconds within which docs/protocol.md promises that a revocation closes live connections."""
 
 PASSWORD = "correct horse"
 

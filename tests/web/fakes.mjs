@@ -127,7 +127,7 @@ export function fakeSockets() {
   };
 }
 
-/** A server with rooms, keys and followers, as PROTOCOL has them; refuses nobody, but where a test says so. */
+/** A server with rooms, keys and followers, as in docs/protocol.md; refuses nobody unless a test says so. */
 export class FakeServer {
   epoch = "e";
   logs = new Map();
