@@ -153,7 +153,7 @@ class OutboundTests(ServedCase):
         for client in clients:
             self.addCleanup(client.close)
             client.send(frame(1, json.dumps(call("count.big", [size])).encode()))
-        eventually(lambda: "given up" in self.daemon.output(), DEADLINE, "clients to be given up")
+        eventually(lambda: "were disconnected" in self.daemon.output(), DEADLINE, "clients to be disconnected")
         with RpcSocket(self.daemon.websocket_url) as other:
             self.assertEqual(len(other.call("count.big", size=1000)), 1000)
         whole = 0
