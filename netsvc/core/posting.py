@@ -46,6 +46,8 @@ _MARKS = frozenset(("Mn", "Me"))
 _JOINS = frozenset(map(chr, (0x200D, *range(0xE0020, 0xE0080))))
 """Invisible characters within emoji: the joiner, and the tags in flags of regions (same standard)."""
 
+_WRITE = Right.WRITE  # every post uses it, and enum member access is slow
+
 Check = Callable[[Identity, str, Right], "Deferred[None] | None"]
 """Asked whether somebody may do something in a room (its folded name): None or a Deferred of None if they may, else it raises, at once or by way
 of the Deferred. Those who ask about the same room are answered in the order in which they asked."""
@@ -53,7 +55,7 @@ of the Deferred. Those who ask about the same room are answered in the order in 
 
 def open_to_all(identity: Identity, room: str, right: Right) -> None:
     """A Check for rooms without owners: everybody reads and writes, admins do the rest."""
-    if right > Right.WRITE and identity.rank < EVERYWHERE:
+    if right > _WRITE and identity.rank < EVERYWHERE:
         raise Forbidden("only an admin may do that")
 
 
@@ -242,7 +244,7 @@ class Posting:
         :param draft: its ``room`` is folded; its ``context`` is set here.
         :raises NetsvcError: at once or by way of the Deferred: what `check` raises; Forbidden: it may not start the room.
         """
-        waiting = self.check(identity, draft.room, Right.WRITE)
+        waiting = self.check(identity, draft.room, _WRITE)
         if waiting is not None or identity.rank < self._create or draft.room in self._gates:
             return self._append_after(identity, draft, Right.WRITE, waiting)
         done: Deferred[Posted] = Deferred()

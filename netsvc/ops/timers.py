@@ -6,6 +6,7 @@ would happen an hour late, and so would pings, retention, the check for revoked 
 
 from typing import Any
 
+from twisted.internet.base import ReactorBase
 from twisted.logger import Logger
 
 __all__ = ["follow_clock"]
@@ -17,16 +18,18 @@ _log = Logger()
 
 
 def follow_clock(reactor: Any) -> None:
-    """From now on, whenever a reactor's clock turns out to have been set back, bring all its timers forward by as much.
+    """From now on, bring all timers of a reactor forward by as much as its clock is found to have been set back.
 
-    :param reactor: its ``seconds``, which it looks at in each turn, is replaced.
+    :param reactor: if it is Twisted's, its ``runUntilCurrent``, which looks for timers that are due in each turn, looks at the clock first.
     """
-    seconds = reactor.seconds
-    latest: float = seconds()
+    if not isinstance(reactor, ReactorBase):
+        return
+    run, seconds = reactor.runUntilCurrent, reactor.seconds
+    latest = seconds()
 
-    def watched() -> float:
+    def turn() -> None:
         nonlocal latest
-        now: float = seconds()
+        now = seconds()
         if now >= latest:
             latest = now
         elif now < latest - TOLERANCE:
@@ -34,6 +37,6 @@ def follow_clock(reactor: Any) -> None:
             for call in reactor.getDelayedCalls():
                 call.delay(-back)
             _log.warn("the clock was set back by {seconds:.0f} s", seconds=back)
-        return now
+        run()
 
-    reactor.seconds = watched
+    reactor.runUntilCurrent = turn  # type: ignore[method-assign]

@@ -419,8 +419,8 @@ class _Pending(Call):
     def begin(self, procedure: Procedure) -> None:
         """It is not answered at once: count it, and tell its connection."""
         self.procedure = procedure
-        if not self.stored:
-            self.budget.slow_calls += procedure.scarce
+        if procedure.scarce and not self.stored:
+            self.budget.slow_calls += 1
         if self.connection is not None:
             self.connection.began(self)
 
@@ -440,10 +440,12 @@ class _Pending(Call):
             self._caller.after_answer(then)
 
     def _ended(self) -> None:
-        self.answers()
+        self._over = True
+        if self._behind:
+            self.answers()
         if self.procedure is not None:
-            if not self.stored:
-                self.budget.slow_calls -= self.procedure.scarce
+            if self.procedure.scarce and not self.stored:
+                self.budget.slow_calls -= 1
             if self.connection is not None:
                 self.connection.ended(self)
         if self.due:
