@@ -51,6 +51,9 @@ class SameDeadline:
         now = self._clock.seconds()
         due = []
         self._looking = False
+        if self._waiting and next(iter(self._waiting)).due > now + self.seconds:  # the clock was set back
+            for entry in self._waiting:
+                entry.due = min(entry.due, now + self.seconds)
         for entry in self._waiting:
             if entry.due > now:
                 self._looking = True

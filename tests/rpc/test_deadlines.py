@@ -41,3 +41,20 @@ class SameDeadlineTests(TestCase):
         queue.add(entries[1])
         clock.pump([1.0] * 11)
         self.assertEqual(len(entries[1].ends), 1)
+
+    def test_a_clock_that_is_set_back(self) -> None:
+        """Timers go on (see ops.timers); what waits here is held up by no more than its time, not by as much as the clock was set back."""
+        clock = Clock()
+        clock.advance(10_000.0)
+        queue = SameDeadline(clock, 10.0, 0.5)
+        before, after = Entry(clock), Entry(clock)
+        queue.add(before)
+        clock.advance(4.0)
+        clock.rightNow -= 3600.0
+        for call in clock.getDelayedCalls():
+            call.delay(-3600.0)
+        queue.add(after)
+        back = clock.seconds()
+        clock.pump([0.5] * 40)
+        self.assertEqual((len(before.ends), len(after.ends)), (1, 1))
+        self.assertLess(max(before.ends + after.ends), back + 20.0)
