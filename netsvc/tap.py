@@ -300,6 +300,7 @@ class Composition:
             deflate=deflate,
         )
         self.outbound = Outbound(reactor, self.limits.outbound)
+        self.rooms.delivery.uncork = self.outbound.uncork
         self.listeners = Listeners(reactor, http.listen, self.http, self.outbound)
         self.streams = self._streams()
         listened = {name: factory for name, factory in self.streams.items() if factory.settings.listen}

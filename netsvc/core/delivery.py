@@ -9,7 +9,7 @@ the cohort at its cursor if the ring still reaches back that far; if not, it rea
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -325,6 +325,7 @@ class Delivery:
     :param chunk: bytes of joined frames in one write (one frame may be longer).
     :param ring_events: events that a ring keeps.
     :param ring_bytes: bytes that all rings together may cost.
+    :ivar uncork: called before events are sent: answers that sinks gather go first.
     """
 
     log = Logger()
@@ -342,6 +343,7 @@ class Delivery:
         self._rings: OrderedDict[Room, None] = OrderedDict()
         self._scheduled = False
         self._said: float | None = None
+        self.uncork: Callable[[], object] = dict
 
     def read_failed(self, room: str, failure: Failure) -> None:
         """The store could not be read for a follower, which will try again."""
@@ -417,6 +419,7 @@ class Delivery:
 
     def flush(self) -> None:
         """Deliver what is new, at most a slice of it now and the rest in the turns that follow."""
+        self.uncork()
         writes = self.slice
         dirty = self._dirty
         while dirty:

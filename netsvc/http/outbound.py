@@ -30,6 +30,13 @@ class WaitingReader(Protocol):
         """Drop all of it now."""
 
 
+class Corked(Protocol):
+    """A transport that gathers what is written."""
+
+    def uncork(self) -> None:
+        """Send it."""
+
+
 class Outbound:
     """What is waiting in all transports, and which readers are shed when it is too much.
 
@@ -55,6 +62,8 @@ class Outbound:
         self._readers: dict[WaitingReader, None] = {}  # the one that read most recently comes last
         self._leaving: dict[WaitingReader, None] = {}  # shed, but not gone
         self._scheduled = False
+        self._corked: list[Corked] = []
+        self._uncorking = False
 
     def __len__(self) -> int:
         """The readers that have something waiting."""
@@ -92,6 +101,24 @@ class Outbound:
         """Nothing is waiting for this reader any more."""
         self._readers.pop(reader, None)
         self._leaving.pop(reader, None)
+
+    def corked(self, transport: Corked) -> None:
+        """A transport begins to gather: uncork it at the end of this reactor turn."""
+        self._corked.append(transport)
+        if not self._uncorking:
+            self._uncorking = True
+            self._clock.callLater(0, self._end_of_turn)
+
+    def uncork(self) -> None:
+        """Have all transports send what they gathered."""
+        if self._corked:
+            corked, self._corked = self._corked, []
+            for transport in corked:
+                transport.uncork()
+
+    def _end_of_turn(self) -> None:
+        self._uncorking = False
+        self.uncork()
 
     # Shedding
 

@@ -17,21 +17,13 @@ from typing import Any, Protocol, cast
 from twisted.internet import abstract, main, tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITransport
+from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from netsvc.http.backlog import Backlog
 from netsvc.http.outbound import Outbound
 
-__all__ = [
-    "BufferedTransport",
-    "DirectServer",
-    "DirectTransport",
-    "DirectUnixServer",
-    "TransportOwner",
-    "direct",
-]
+__all__ = ["HIGH_WATER", "DirectServer", "DirectTransport", "DirectUnixServer", "TransportOwner", "address_text"]
 
 HIGH_WATER = 16 * 1024
 """Bytes that may wait in a transport before its producer is paused (docs/architecture.md)."""
@@ -54,7 +46,7 @@ class TransportOwner(Protocol):
 
 
 class DirectTransport(Protocol):
-    """What the channel and a WebSocket connection use of a transport; `direct` gives it for any transport.
+    """What the channel and a WebSocket connection use of a transport; `netsvc.http.buffered_transport.direct` gives it for any transport.
 
     :ivar full: bytes are waiting here, or no more can be sent: ``raw_send`` must not be called now.
     :ivar owner: is told of full and drained.
@@ -77,6 +69,13 @@ class DirectTransport(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send at once what the kernel accepts, and keep the rest, in order."""
+
+    def cork(self) -> None:
+        """Gather what is written from now on; it is sent as one piece by `uncork`, at the latest at the end of this reactor turn, and sooner if it is
+        much. For answers to what came together: a send costs more than most answers. Call Outbound.uncork before ``raw_send``."""
+
+    def uncork(self) -> None:
+        """Send what was gathered."""
 
     def rest(self, data: bytes, offset: int) -> None:
         """Take over data[offset:] without a copy after ``raw_send`` took less than all."""
@@ -110,7 +109,7 @@ def _send_nowhere(data: bytes) -> int:
     raise OSError(ENOTCONN, "the connection is gone")
 
 
-def _address(host: str) -> str:
+def address_text(host: str) -> str:
     """An IP address as text; an IPv4 address that came in through an IPv6 listener as IPv4 (RFC 4291 section 2.5.5.2)."""
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
@@ -122,7 +121,7 @@ class DirectServer(tcp.Server):
     The arguments are tcp.Server's.
     """
 
-    __slots__ = ("_backlog", "client", "connected", "full", "owner", "protocol", "server", "socket")
+    __slots__ = ("_backlog", "_corked", "client", "connected", "full", "owner", "protocol", "server", "socket")
 
     bufferSize = HIGH_WATER  # noqa: N815  # the base class' name
     secure = False
@@ -136,6 +135,7 @@ class DirectServer(tcp.Server):
         self.owner: TransportOwner | None = None
         self.full = False
         self._backlog: Backlog | None = None
+        self._corked: bytearray | None = None  # what is gathered, None if writes go out at once
         self.connected = 1
         sock.setblocking(False)
         self._tune(sock)
@@ -158,7 +158,7 @@ class DirectServer(tcp.Server):
     @property
     def peer(self) -> str:
         """See DirectTransport."""
-        return _address(self.client[0])
+        return address_text(self.client[0])
 
     def getPeer(self) -> Any:
         """See ITransport."""
@@ -226,6 +226,11 @@ class DirectServer(tcp.Server):
 
     def write(self, data: bytes) -> None:
         """See DirectTransport."""
+        if self._corked is not None:
+            self._corked += data
+            if len(self._corked) >= HIGH_WATER:
+                self.uncork()
+            return
         if self.full:
             self.rest(data, 0)
             return
@@ -239,6 +244,18 @@ class DirectServer(tcp.Server):
             self.rest(data, sent)
         elif self.producer is not None and not self.streamingProducer:
             self.startWriting()  # a pull producer is asked for more from doWrite
+
+    def cork(self) -> None:
+        """See DirectTransport. If bytes wait already, the rest is sent together with them anyway."""
+        if self._corked is None and not self.full and self._outbound is not None:
+            self._corked = bytearray()
+            self._outbound.corked(self)
+
+    def uncork(self) -> None:
+        """See DirectTransport."""
+        data, self._corked = self._corked, None
+        if data:
+            self.write(bytes(data))
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """See ITransport."""
@@ -300,6 +317,7 @@ class DirectServer(tcp.Server):
 
     def _let_go(self) -> None:
         """Drop everything kept for the other end."""
+        self._corked = None
         backlog, self._backlog = self._backlog, None
         if backlog is not None:
             backlog.clear()
@@ -381,108 +399,3 @@ class DirectUnixServer(DirectServer):
     def getHost(self) -> Any:
         """See ITransport."""
         return UNIXAddress(self.socket.getsockname())
-
-
-@implementer(IPushProducer)
-class BufferedTransport:
-    """DirectTransport on any other transport: TLS, a proxy's wrapper, a test's StringTransport.
-
-    Whatever is written is accepted; `full` follows the transport's requests to pause its producer.
-
-    :param inner: an ITransport that is an IConsumer too.
-    """
-
-    __slots__ = ("__weakref__", "full", "inner", "owner")
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.owner: TransportOwner | None = None
-        self.full = False
-        inner.registerProducer(self, True)
-
-    def raw_send(self, data: bytes) -> int:
-        """See DirectTransport; everything is accepted."""
-        self.inner.write(data)
-        return len(data)
-
-    @property
-    def peer(self) -> str:
-        """See DirectTransport."""
-        host = getattr(self.inner.getPeer(), "host", None)
-        return "unix" if host is None else _address(host)
-
-    @property
-    def secure(self) -> bool:
-        """See DirectTransport."""
-        return bool(ISSLTransport.providedBy(self.inner))
-
-    def write(self, data: bytes) -> None:
-        """See DirectTransport."""
-        self.inner.write(data)
-
-    def rest(self, data: bytes, offset: int) -> None:
-        """See DirectTransport."""
-        self.inner.write(data[offset:])
-
-    def stalled(self) -> bool:
-        """See DirectTransport. The lowest transport knows."""
-        lower = getattr(self.inner, "stalled", None)
-        return self.full if lower is None else lower()
-
-    def shorten(self) -> bool:
-        """See DirectTransport. What is waiting below is out of reach."""
-        return False
-
-    def hand_over(self, protocol: Any) -> None:
-        """See DirectTransport."""
-        if hasattr(self.inner, "wrappedProtocol"):  # it runs on top of another transport
-            self.inner.wrappedProtocol = protocol
-        else:
-            self.inner.protocol = protocol
-        self.owner = protocol
-
-    def pause_reading(self) -> None:
-        """See DirectTransport."""
-        self.inner.pauseProducing()
-
-    def resume_reading(self) -> None:
-        """See DirectTransport."""
-        self.inner.resumeProducing()
-
-    def lose_write_connection(self) -> None:
-        """See DirectTransport."""
-        self.loseConnection()
-
-    def loseConnection(self) -> None:
-        """See DirectTransport. A producer that is still registered would hold up the close."""
-        self.inner.unregisterProducer()
-        self.inner.loseConnection()
-
-    def abortConnection(self) -> None:
-        """See DirectTransport."""
-        self.inner.abortConnection()
-
-    # IPushProducer: how the transport below says that it is full
-
-    def pauseProducing(self) -> None:
-        """See IPushProducer."""
-        if not self.full:
-            self.full = True
-            if self.owner is not None:
-                self.owner.transport_full()
-
-    def resumeProducing(self) -> None:
-        """See IPushProducer."""
-        if self.full:
-            self.full = False
-            if self.owner is not None:
-                self.owner.transport_drained()
-
-    def stopProducing(self) -> None:
-        """See IPushProducer: the connection is lost."""
-        self.full = True
-
-
-def direct(transport: ITransport) -> DirectTransport:
-    """The transport itself if it is one already, else a BufferedTransport on it."""
-    return transport if isinstance(transport, DirectServer | BufferedTransport) else BufferedTransport(transport)

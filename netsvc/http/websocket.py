@@ -170,6 +170,10 @@ class WebSocketConnection:
 
     send = write
 
+    def cork(self) -> None:
+        """See DirectTransport."""
+        self._transport.cork()
+
     def send_text(self, payload: bytes) -> None:
         """Send a text message; `payload` is UTF-8."""
         self.write(self.text_frame(payload))
@@ -336,6 +340,9 @@ class WebSocketConnection:
     def _deliver(self, events: Sequence[tuple[int, Any]]) -> None:
         """Act on what was read, in order, until the application pauses."""
         self._delivering = True
+        together = len(events) > 1
+        if together:
+            self._transport.cork()
         for done, (opcode, payload) in enumerate(events, 1):
             try:
                 if opcode == TEXT:
@@ -350,6 +357,8 @@ class WebSocketConnection:
                 self._waiting = events[done:]
                 break
         self._delivering = False
+        if together:
+            self._transport.uncork()
 
     def _control(self, opcode: int, payload: Any) -> None:
         if opcode == PING:

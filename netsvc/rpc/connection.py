@@ -111,8 +111,8 @@ class RpcService:
 class RpcConnection(PacedConnection):
     """One connection: the dispatcher's caller, and what procedures know as ``call.connection``.
 
-    It is carried by the object given to `connected`: an ISink with ``pause``, ``resume`` and ``close(code, reason)``, the code as in
-    RFC 6455, section 7.4.
+    It is carried by the object given to `connected`: an ISink with ``pause``, ``resume``, ``cork`` (see DirectTransport) and
+    ``close(code, reason)``, the code as in RFC 6455, section 7.4.
 
     :ivar frame: makes the wire bytes of a message to this client; `framing` makes those of a notification, and is the same object for all
         connections of a kind, since rooms encode once for all that share it.
@@ -385,6 +385,9 @@ class RpcConnection(PacedConnection):
                 each.callback(outcome)
 
     def _answered(self, answer: bytes | None) -> None:
+        if self._in_flight > 1 and self._transport is not None:
+            # Calls that came together are often answered together, such as posts that share a commit.
+            self._transport.cork()
         if answer is not None:
             self._send(answer)
         elif self._after is not None:

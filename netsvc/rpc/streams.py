@@ -1,9 +1,7 @@
 """RPC connections on plain streams, TCP or UNIX sockets: what is read, what is written, when they end. `netsvc.http.websocket` does the same for WebSockets."""
 
-import socket as _socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, socket
 from typing import Any, Protocol
 
 import msgspec
@@ -17,7 +15,9 @@ from netsvc.core.admission import Admission
 from netsvc.core.credentials import Guest
 from netsvc.core.identity import Identity
 from netsvc.errors import NetsvcError, NotAuthenticated, Overloaded
-from netsvc.http.transport import DirectTransport, direct
+from netsvc.http.buffered_transport import direct
+from netsvc.http.keepalive import keep_alive
+from netsvc.http.transport import DirectTransport
 from netsvc.http.watchers import Watchers
 from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import ISink
@@ -44,9 +44,6 @@ CONNECTION_COST = 1.0
 
 _PER_TURN = 200
 """How many connections are told to end in one reactor turn."""
-
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""There are no pings, so the kernel has to find out that the other end is gone; it takes a minute."""
 
 
 def closing(code: int, reason: str | NetsvcError) -> bytes:
@@ -108,18 +105,6 @@ class StreamRpc(RpcConnection):
             self._transport.settled()
 
 
-def _keep_alive(transport: Any) -> None:
-    """Have the kernel find out that the other end is gone."""
-    while (below := getattr(transport, "transport", None)) is not None:
-        transport = below  # TLS runs on top of it
-    handle = getattr(transport, "getHandle", lambda: None)()
-    if isinstance(handle, socket):
-        handle.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE:
-            if (option := getattr(_socket, name, None)) is not None:
-                handle.setsockopt(IPPROTO_TCP, option, value)
-
-
 @implementer(IProtocol, IHalfCloseableProtocol, ISink)
 class StreamConnection:
     """One stream: the protocol and owner of its transport, and what carries a StreamRpc.
@@ -164,7 +149,7 @@ class StreamConnection:
         self._transport = direct(transport)
         self._transport.owner = self
         if self.peer != "unix":
-            _keep_alive(transport)
+            keep_alive(transport)
         self.connectionMade()
 
     def connectionMade(self) -> None:  # noqa: N802
@@ -215,8 +200,11 @@ class StreamConnection:
         if self._delivering:
             return
         self._delivering = True
+        together = False
         while self._application is not None and not self._paused and (message := self._reader.next()) is not None:
-            self._begun = None
+            if together:
+                self._transport.cork()
+            self._begun, together = None, True
             try:
                 if isinstance(message, NetsvcError):
                     self._application.unreadable(message)
@@ -228,6 +216,7 @@ class StreamConnection:
                 _log.failure("An RPC connection failed; peer {peer}", peer=self.peer)
                 self.close(1011, "internal error")
         self._delivering = False
+        self._transport.uncork()
         if self._paused or self._state != _OPEN or not self._reader.begun:
             self._begun = None
         elif self._begun is None:
@@ -280,6 +269,10 @@ class StreamConnection:
         """Send wire bytes; they are dropped once the connection is ending."""
         if self._state < _ENDING:
             self._transport.write(data)
+
+    def cork(self) -> None:
+        """See DirectTransport."""
+        self._transport.cork()
 
     def rest(self, data: bytes, offset: int) -> None:
         """Take over data[offset:] after raw_send took less than all."""

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from netsvc.http.buffered_transport import BufferedTransport
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.transport import BufferedTransport
 from netsvc.http.websocket import WebSocketConnection
 from netsvc.http.websocket_limits import WebSocketLimits
 from netsvc.http.wheel import TimingWheel

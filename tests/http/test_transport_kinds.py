@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
-from netsvc.http.transport import BufferedTransport, DirectUnixServer, direct
+from netsvc.http.buffered_transport import BufferedTransport, direct
+from netsvc.http.transport import DirectUnixServer
 from tests.http.sockets import DirectCase, FakeReactor, Owner
 
 

@@ -31,6 +31,7 @@ class FakeConnection(FakeSink):
     :ivar reading: whether the application wants to be given more.
     :ivar closed: code and reason it closed with.
     :ivar text_frame: makes its text frames.
+    :ivar corks: how often it was corked.
     """
 
     def __init__(self, window: int | None = None) -> None:
@@ -38,10 +39,15 @@ class FakeConnection(FakeSink):
         self.reading = True
         self.closed: tuple[int, str] | None = None
         self.text_frame: Framing = text_frame
+        self.corks = 0
 
     def send_text(self, payload: bytes) -> None:
         """Send a text message."""
         self.write(self.text_frame(payload))
+
+    def cork(self) -> None:
+        """See DirectTransport; what is written counts at once all the same."""
+        self.corks += 1
 
     def pause(self) -> None:
         """Read no more."""
