@@ -25,6 +25,7 @@ class Appender:
     :param bound: how many waiting drafts make it full.
     :ivar full: as many drafts wait as may: connections that post should not read on before `when_room`.
     :ivar busy: a commit is under way.
+    :ivar giving_back: a batch of several drafts is being given back.
     :ivar batches: how many were handed over; `drafts`: how many drafts were in them.
     """
 
@@ -42,6 +43,7 @@ class Appender:
         self._paused: deque[Callable[[], None]] = deque()
         self.full = False
         self.busy = False
+        self.giving_back = False
         self.batches = 0
         self.drafts = 0
 
@@ -94,10 +96,12 @@ class Appender:
             self._hand_over()
         else:
             self.busy = False
+        self.giving_back = len(batch) > 1
         try:
             self._committed(batch)
         except Exception:
             self.log.failure("following up a batch of stored posts failed")
+        self.giving_back = False
         while self._paused and len(self._waiting) * 2 < self._bound:
             self._paused.popleft()()
         if not self.busy and not self._waiting:

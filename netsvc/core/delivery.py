@@ -325,7 +325,7 @@ class Delivery:
     :param chunk: bytes of joined frames in one write (one frame may be longer).
     :param ring_events: events that a ring keeps.
     :param ring_bytes: bytes that all rings together may cost.
-    :ivar uncork: called before events are sent: answers that sinks gather go first.
+    :ivar uncork: has sinks send the answers that they gather; called before events are sent to them.
     """
 
     log = Logger()

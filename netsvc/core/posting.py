@@ -306,6 +306,20 @@ class Posting:
         return True
 
     def _committed(self, batch: list[Draft]) -> None:
+        try:
+            self._give_back(batch)
+        finally:
+            if self.appender.busy and self._deferred < FLUSH_DEFERRALS:
+                self._delivery.uncork()
+                self._deferred += 1
+                if not self._held:
+                    self._held = True
+                    self._clock.callLater(FLUSH_HOLD, self._flush_held)
+            else:
+                self._deferred = 0
+                self._delivery.flush()
+
+    def _give_back(self, batch: list[Draft]) -> None:
         epoch, durable, states = self._store.epoch, self._store.durable, self._states
         for draft in batch:
             done = draft.context
@@ -329,14 +343,6 @@ class Posting:
                 self._delivery.append(state.room, event)
             # In the room before its answer, so that whoever gets the answer can read it there; delivered after it, by the flush.
             done.callback(Posted(name, seq, cursor, at, durable))
-        if self.appender.busy and self._deferred < FLUSH_DEFERRALS:
-            self._deferred += 1
-            if not self._held:
-                self._held = True
-                self._clock.callLater(FLUSH_HOLD, self._flush_held)
-        else:
-            self._deferred = 0
-            self._delivery.flush()
 
     def _flush_held(self) -> None:
         self._held = False

@@ -49,6 +49,7 @@ class Outbound:
     :param most: bytes that may wait altogether; 0 means no bound.
     :ivar bytes: what is waiting now.
     :ivar shed: the number of readers disconnected so far.
+    :ivar corked: the transports that gather what is written to them.
     """
 
     _log = Logger()
@@ -62,8 +63,7 @@ class Outbound:
         self._readers: dict[WaitingReader, None] = {}  # the one that read most recently comes last
         self._leaving: dict[WaitingReader, None] = {}  # shed, but not gone
         self._scheduled = False
-        self._corked: list[Corked] = []
-        self._uncorking = False
+        self.corked: dict[Corked, None] = {}
 
     def __len__(self) -> int:
         """The readers that have something waiting."""
@@ -102,23 +102,11 @@ class Outbound:
         self._readers.pop(reader, None)
         self._leaving.pop(reader, None)
 
-    def corked(self, transport: Corked) -> None:
-        """A transport begins to gather: uncork it at the end of this reactor turn."""
-        self._corked.append(transport)
-        if not self._uncorking:
-            self._uncorking = True
-            self._clock.callLater(0, self._end_of_turn)
-
     def uncork(self) -> None:
         """Have all transports send what they gathered."""
-        if self._corked:
-            corked, self._corked = self._corked, []
-            for transport in corked:
+        if self.corked:
+            for transport in tuple(self.corked):
                 transport.uncork()
-
-    def _end_of_turn(self) -> None:
-        self._uncorking = False
-        self.uncork()
 
     # Shedding
 

@@ -71,8 +71,11 @@ class DirectTransport(Protocol):
         """Send at once what the kernel accepts, and keep the rest, in order."""
 
     def cork(self) -> None:
-        """Gather what is written from now on; it is sent as one piece by `uncork`, at the latest at the end of this reactor turn, and sooner if it is
-        much. For answers to what came together: a send costs more than most answers. Call Outbound.uncork before ``raw_send``."""
+        """Gather what is written from now on, to be sent as one piece by `uncork` or Outbound.uncork, or sooner if it is much.
+
+        For answers that are given together: a send costs more than most answers. Whoever corks sees to it that one of these is called before the
+        reactor turns; whoever uses ``raw_send`` calls the latter first.
+        """
 
     def uncork(self) -> None:
         """Send what was gathered."""
@@ -247,15 +250,19 @@ class DirectServer(tcp.Server):
 
     def cork(self) -> None:
         """See DirectTransport. If bytes wait already, the rest is sent together with them anyway."""
-        if self._corked is None and not self.full and self._outbound is not None:
-            self._corked = bytearray()
-            self._outbound.corked(self)
+        if self._corked is None and not self.full:
+            outbound = self._outbound
+            if outbound is not None:
+                self._corked = bytearray()
+                outbound.corked[self] = None
 
     def uncork(self) -> None:
         """See DirectTransport."""
-        data, self._corked = self._corked, None
-        if data:
-            self.write(bytes(data))
+        if self._corked is not None:
+            data, self._corked = self._corked, None
+            self.server.outbound.corked.pop(self, None)
+            if data:
+                self.write(bytes(data))
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """See ITransport."""
@@ -317,7 +324,9 @@ class DirectServer(tcp.Server):
 
     def _let_go(self) -> None:
         """Drop everything kept for the other end."""
-        self._corked = None
+        if self._corked is not None:
+            self._corked = None
+            self.server.outbound.corked.pop(self, None)
         backlog, self._backlog = self._backlog, None
         if backlog is not None:
             backlog.clear()

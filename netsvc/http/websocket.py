@@ -70,6 +70,7 @@ class WebSocketConnection:
     :param wheel: times pings and the closing handshake.
     :param registry: where it is listed from `begin` until the transport is gone.
     :param agreement: about compression, None for none.
+    :ivar gathers: what is sent while messages that came together are delivered goes out in one piece.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class WebSocketConnection:
         "_waiting",
         "_watchers",
         "_wheel",
+        "gathers",
         "wheel_slot",
     )
 
@@ -122,6 +124,7 @@ class WebSocketConnection:
         self._pong: bytes | None = None  # the payload of the newest unanswered ping
         self._watchers: ISinkWatcher | dict[ISinkWatcher, None] | None = None  # most connections have one or none
         self.wheel_slot: int | None = None
+        self.gathers = True
 
     def begin(self, leftover: bytes = b"") -> None:
         """Take over the transport, after the 101 was written, and tell the application.
@@ -340,7 +343,7 @@ class WebSocketConnection:
     def _deliver(self, events: Sequence[tuple[int, Any]]) -> None:
         """Act on what was read, in order, until the application pauses."""
         self._delivering = True
-        together = len(events) > 1
+        together = self.gathers and len(events) > 1
         if together:
             self._transport.cork()
         for done, (opcode, payload) in enumerate(events, 1):

@@ -111,8 +111,8 @@ class RpcService:
 class RpcConnection(PacedConnection):
     """One connection: the dispatcher's caller, and what procedures know as ``call.connection``.
 
-    It is carried by the object given to `connected`: an ISink with ``pause``, ``resume``, ``cork`` (see DirectTransport) and
-    ``close(code, reason)``, the code as in RFC 6455, section 7.4.
+    It is carried by the object given to `connected`: an ISink with ``pause``, ``resume``, ``cork`` (see DirectTransport), ``gathers`` (see
+    WebSocketConnection) and ``close(code, reason)``, the code as in RFC 6455, section 7.4.
 
     :ivar frame: makes the wire bytes of a message to this client; `framing` makes those of a notification, and is the same object for all
         connections of a kind, since rooms encode once for all that share it.
@@ -269,6 +269,12 @@ class RpcConnection(PacedConnection):
         """The keys of everything that is kept."""
         return list(self._belongings or ())
 
+    def serve(self, serving: Serving) -> None:
+        """This connection provides procedures. Each call is sent to it at once, since it can begin while its other answers are still being read."""
+        self.serving = serving
+        if self._transport is not None:
+            self._transport.gathers = False
+
     def login(self, identity: Identity) -> None:
         """Act as `identity` from now on."""
         service = self._service
@@ -385,8 +391,8 @@ class RpcConnection(PacedConnection):
                 each.callback(outcome)
 
     def _answered(self, answer: bytes | None) -> None:
-        if self._in_flight > 1 and self._transport is not None:
-            # Calls that came together are often answered together, such as posts that share a commit.
+        if self._in_flight > 1 and self._bounds.appender.giving_back and self._transport is not None:
+            # More answers are likely to follow at once: of the other posts that share the commit.
             self._transport.cork()
         if answer is not None:
             self._send(answer)

@@ -65,7 +65,7 @@ class Providers:
         if procedure is None:
             procedure = self.procedures[name] = RemoteProcedure(name, self.rank, self.context)
             self._registry.put(procedure)
-        connection.serving = provider
+        connection.serve(provider)
         provider.hold()
         procedure.join(provider, schema)
         provider.names[name] = procedure

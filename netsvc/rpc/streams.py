@@ -111,6 +111,7 @@ class StreamConnection:
 
     :param factory: has the settings.
     :param reader: finds the messages in what comes in.
+    :ivar gathers: see WebSocketConnection.
     """
 
     __slots__ = (
@@ -125,6 +126,7 @@ class StreamConnection:
         "_state",
         "_transport",
         "_watchers",
+        "gathers",
         "wheel_slot",
     )
 
@@ -141,6 +143,7 @@ class StreamConnection:
         self._heard = factory.seconds()
         self._begun: float | None = None  # when the message that is not whole yet began
         self.wheel_slot: int | None = None
+        self.gathers = True
 
     # IProtocol
 
@@ -200,11 +203,11 @@ class StreamConnection:
         if self._delivering:
             return
         self._delivering = True
-        together = False
+        first = True
         while self._application is not None and not self._paused and (message := self._reader.next()) is not None:
-            if together:
+            if self.gathers and not first:
                 self._transport.cork()
-            self._begun, together = None, True
+            self._begun, first = None, False
             try:
                 if isinstance(message, NetsvcError):
                     self._application.unreadable(message)

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from netsvc.http.open_websockets import OpenWebSockets
@@ -13,7 +14,6 @@ from netsvc.http.transport import HIGH_WATER
 from netsvc.http.websocket import WebSocketConnection
 from netsvc.http.wheel import TimingWheel
 from netsvc.wire.websocket import PONG, TEXT, close_frame, frame, text_frame
-from tests.core.fakes import TurningClock
 from tests.http.connections import LIMITS, Recorder, client_close
 from tests.http.sockets import DirectCase, FakeSocket
 from tests.wire.test_websocket import client_frame
@@ -39,7 +39,7 @@ class CorkCase(DirectCase):
     def setUp(self) -> None:
         """Connect."""
         super().setUp()
-        self.clock = TurningClock()
+        self.clock = Clock()
         self.socket = self.transport.socket = NotingSocket()
         self.outbound = self.port.outbound = Outbound(self.clock, 0)
 
@@ -66,8 +66,8 @@ class TransportTests(CorkCase):
         self.transport.uncork()
         self.assertEqual(self.socket.sends[4:], [])
 
-    def test_end_of_turn(self) -> None:
-        """Nothing waits for longer than the reactor takes for one turn, whoever forgot to uncork it; several are one piece each."""
+    def test_all(self) -> None:
+        """All can be uncorked at once, before something is sent past them."""
         other = self.kind(NotingSocket(), self.protocol, self.client, self.port, 0, self.reactor)  # type: ignore[arg-type]
         for _ in range(2):
             for transport in (self.transport, other):
@@ -75,18 +75,10 @@ class TransportTests(CorkCase):
                 transport.cork()
                 transport.write(b"a")
                 transport.write(b"b")
-            self.clock.turn()
-        self.assertEqual((self.socket.sends, other.socket.sends), ([b"ab"] * 2, [b"ab"] * 2))  # type: ignore[attr-defined]
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_all(self) -> None:
-        """All can be uncorked at once, before something is sent past them."""
-        self.transport.cork()
-        self.write(b"answer")
-        self.outbound.uncork()
-        self.transport.raw_send(b"event")
-        self.clock.turn()
-        self.assertEqual(self.socket.sends, [b"answer", b"event"])
+            self.outbound.uncork()
+            self.transport.raw_send(b"event")
+        self.assertEqual((self.socket.sends, other.socket.sends), ([b"ab", b"event"] * 2, [b"ab"] * 2))  # type: ignore[attr-defined]
+        self.assertEqual(self.outbound.corked, {})
 
     def test_much(self) -> None:
         """It is sent as soon as it is much, so that little is kept."""
@@ -95,7 +87,7 @@ class TransportTests(CorkCase):
         self.assertEqual([len(piece) for piece in self.socket.sends], [HIGH_WATER])
         self.transport.cork()
         self.write(b"b")
-        self.clock.turn()
+        self.outbound.uncork()
         self.assertEqual(self.socket.sends[1:], [b"b"])
 
     def test_not_taken(self) -> None:
@@ -120,7 +112,7 @@ class TransportTests(CorkCase):
             self.transport.cork()
             self.write(b"last words")
             getattr(self.transport, close)()
-            self.clock.turn()
+            self.outbound.uncork()
             self.assertEqual(self.socket.taken, b"last words")
             self.assertIn(self.transport, self.reactor.writing, "it goes on to close")
 
@@ -131,10 +123,11 @@ class TransportTests(CorkCase):
             self.transport.cork()
             self.write(b"a")
             getattr(self.transport, end)(*why)
-            self.clock.turn()
+            self.assertEqual(self.outbound.corked, {})
+            self.transport.uncork()
             self.assertEqual(self.socket.sends, [])
 
-    def test_no_turn(self) -> None:
+    def test_nobody_to_uncork_it(self) -> None:
         """Where nothing would uncork it, it is not corked."""
         self.port.outbound = None
         self.transport.cork()
@@ -142,7 +135,7 @@ class TransportTests(CorkCase):
         self.assertEqual(self.socket.sends, [b"a", b"b"])
 
     @settings(max_examples=100, deadline=None)
-    @given(st.lists(st.one_of(st.binary(min_size=1, max_size=40), st.integers(0, 50), st.sampled_from(["cork", "uncork", "turn", "all"]))))
+    @given(st.lists(st.one_of(st.binary(min_size=1, max_size=40), st.integers(0, 50), st.sampled_from(["cork", "uncork", "all"]))))
     def test_order(self, steps: list[bytes | int | str]) -> None:
         """Every byte arrives once and in order, however writes, corks and the kernel's mood follow each other."""
         self.setUp()
@@ -155,15 +148,13 @@ class TransportTests(CorkCase):
                 self.socket.room = step
                 if self.waiting:
                     self.turn()
-            elif step == "turn":
-                self.clock.turn()
             elif step == "all":
                 self.outbound.uncork()
             else:
                 getattr(self.transport, step)()
             self.assertTrue(expected.startswith(self.socket.taken))
         self.socket.room = None
-        self.clock.turn()
+        self.outbound.uncork()
         while self.waiting:
             self.turn()
         self.assertEqual(self.socket.taken, expected)

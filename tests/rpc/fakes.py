@@ -32,6 +32,7 @@ class FakeConnection(FakeSink):
     :ivar closed: code and reason it closed with.
     :ivar text_frame: makes its text frames.
     :ivar corks: how often it was corked.
+    :ivar gathers: see WebSocketConnection.
     """
 
     def __init__(self, window: int | None = None) -> None:
@@ -40,6 +41,7 @@ class FakeConnection(FakeSink):
         self.closed: tuple[int, str] | None = None
         self.text_frame: Framing = text_frame
         self.corks = 0
+        self.gathers = True
 
     def send_text(self, payload: bytes) -> None:
         """Send a text message."""

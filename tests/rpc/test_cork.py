@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+from msgspec.structs import replace
+from twisted.internet.address import IPv4Address
+
 from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.outbound import Outbound
 from netsvc.http.transport import DirectServer
@@ -14,11 +17,17 @@ from tests.http.connections import LIMITS
 from tests.http.sockets import FakeReactor, Port
 from tests.http.test_cork import NotingSocket
 from tests.rpc.fakes import texts
+from tests.rpc.test_streams import StreamCase
 from tests.rpc.test_websocket import GUEST, SocketTestCase
 from tests.wire.test_websocket import client_frame
 
 
-class CorkTests(SocketTestCase):
+def line(method: str, params: Any = ()) -> bytes:
+    """A call of a client of lines."""
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
+
+
+class WebSocketTests(SocketTestCase):
     """Calls of one client on a socket in memory."""
 
     def setUp(self) -> None:
@@ -58,14 +67,61 @@ class CorkTests(SocketTestCase):
         self.procedures.waiting[0].callback(1)
         self.assertEqual(self.sent(), [[0]])
 
-    def test_some(self) -> None:
-        """Others that are answered in one reactor turn go out at its end."""
-        self.ask(("test.wait", []), ("test.wait", []), ("test.wait", []))
-        first, second, third = self.procedures.waiting
+    def test_several(self) -> None:
+        """Nor are those of several that are answered one by one."""
+        self.ask(("test.wait", []), ("test.wait", []))
+        first, second = self.procedures.waiting
         second.callback(1)
+        self.assertEqual(self.sent(), [[1]])
         first.callback(1)
-        self.assertEqual(self.sent(), [])
+        self.assertEqual(self.sent(), [[0]])
+
+    def test_bug(self) -> None:
+        """Answers are sent even if something goes wrong among those of the same commit."""
+        self.ask(("chat.post", ["lobby", "first"]))
         self.turn()
-        self.assertEqual(self.sent(), [[1, 0]])
-        third.callback(1)
-        self.assertEqual(self.sent(), [[2]])
+        self.assertEqual(self.sent(), [[0], ["first"]])
+        self.rooms.posting.founded = lambda name: self.fail("a bug")
+        self.ask(("chat.post", ["lobby", "a"]), ("chat.post", ["lobby", "b"]), ("chat.post", ["other", "c"]))
+        self.turn()
+        self.assertEqual(self.sent(), [[0, 1], ["a", "b"]])
+        self.assertEqual(len(self.flushLoggedErrors(self.failureException)), 1)
+
+
+class LineTests(StreamCase):
+    """The same on a connection of [lines]."""
+
+    settings = replace(StreamCase.settings, provide="guest")
+
+    def connect_socket(self) -> tuple[Any, NotingSocket]:
+        """One more client, on a socket that notes each send."""
+        port = Port(FakeReactor())
+        port.outbound = Outbound(self.clock, 0)
+        wire = NotingSocket()
+        protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 5000))
+        protocol.makeConnection(DirectServer(wire, protocol, ("192.0.2.7", 5000), port, 0, port.reactor))  # type: ignore[arg-type]
+        return protocol, wire
+
+    def test_together(self) -> None:
+        """Of what came in one read the first is answered at once, the rest in one piece."""
+        protocol, wire = self.connect_socket()
+        protocol.dataReceived(line("local.plain"))
+        protocol.dataReceived(line("local.plain") * 3)
+        self.assertEqual([piece.count(b"\n") for piece in wire.sends], [1, 1, 2])
+
+    def test_provider(self) -> None:
+        """A provider gets each further call as soon as one of its answers makes room for it."""
+        protocol, wire = self.connect_socket()
+        self.assertTrue(protocol.gathers)
+        protocol.dataReceived(line("rpc.provide", ["test.work"]))
+        caller = self.program()
+        for number in range(6):
+            caller.begin("test.work", identifier=number)
+        self.assertEqual(len(wire.sends), 1 + self.settings.provider_calls)
+        wire.sends.clear()
+        protocol.dataReceived(b"".join(b'{"jsonrpc":"2.0","id":%d,"result":0}\n' % serial for serial in self.given(wire.taken)))
+        self.assertEqual([piece.count(b"\n") for piece in wire.sends], [1, 1, 1])
+
+    def given(self, data: bytes) -> list[int]:
+        """The ids of the calls among these lines."""
+        return [message["id"] for message in map(json.loads, data.splitlines()) if "method" in message]

@@ -104,6 +104,21 @@ class FrameTests(ServedCase):
             self.assertEqual(client.frame(), (PONG, b"p" * 125))
             self.assertIn('"result"', client.text())
 
+    def test_posts_in_one_piece(self) -> None:
+        """Posts that come together are all answered, each before its own event."""
+        with RawWebSocket(self.daemon.port) as client:
+            client.send(frame(TEXT, json.dumps(call("chat.join", ["together"])).encode()))
+            client.text()
+            posts = [{**call("chat.post", ["together", "hello"]), "id": number} for number in range(8)]
+            client.send(b"".join(frame(TEXT, json.dumps(post).encode()) for post in posts))
+            heard = [json.loads(client.text()) for _ in range(16)]
+        self.assertEqual([message["id"] for message in heard if "id" in message], list(range(8)))
+        seqs: dict[int, list[str]] = {}
+        for message in heard:
+            kind, about = ("answer", message["result"]) if "id" in message else ("event", message["params"])
+            seqs.setdefault(about["seq"], []).append(kind)
+        self.assertEqual(seqs, {seq: ["answer", "event"] for seq in range(1, 9)})
+
     def test_bytes_one_by_one(self) -> None:
         """Where the network cuts does not matter; nor does what comes right behind the handshake."""
         with RawWebSocket(self.daemon.port) as client:
