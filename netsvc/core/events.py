@@ -92,6 +92,7 @@ def _second(seconds: int) -> str:
     return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
+@lru_cache(maxsize=64)  # under load, several posts come in one millisecond, each with an event and an answer
 def timestamp(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds, from milliseconds since the Unix epoch."""
     seconds, rest = divmod(milliseconds, 1000)

@@ -2,6 +2,7 @@
 
 import re
 from base64 import b32encode
+from functools import lru_cache
 from unicodedata import category, normalize
 from unicodedata import name as name_of_character
 
@@ -31,6 +32,7 @@ _ALIKE = frozenset(("ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK", "LATI
 _MOST_MARKS = 2
 
 
+@lru_cache(maxsize=1024)  # each post and join asks, mostly for the same few
 def fold_room_name(room: str) -> str:
     """A room's name in lower case.
 

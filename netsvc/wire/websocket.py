@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable
 from hashlib import sha1
+from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
 from netsvc.errors import InvalidRequest
@@ -52,6 +53,7 @@ _MOST = 64  # events returned at once
 _LARGE = 4096  # bytes or characters of a message after which nothing more is returned at once
 _TINY = 1024  # shorter fragments cost more to read than they bring
 _TEXT_HEADERS = tuple(bytes((_FIN | TEXT, size)) for size in range(_SMALL + 1))
+_wide_header = Struct(">BBH").pack
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -127,7 +129,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if size <= _SMALL:
         return bytes((_FIN | opcode, size)) + payload
     if size < 0x10000:
-        return bytes((_FIN | opcode, 126, size >> 8, size & 255)) + payload
+        return _wide_header(_FIN | opcode, 126, size) + payload
     return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
@@ -226,7 +228,7 @@ class FrameReader:
     :ivar pending: bytes that have not been read yet: the beginning of a header or of a control frame, or what was too much for one `feed`.
     """
 
-    __slots__ = ("_deaf", "_max_overhead", "_message", "_small", "max_message", "overhead", "pending")
+    __slots__ = ("_deaf", "_max_overhead", "_message", "_short", "max_message", "overhead", "pending")
 
     #: The bits of a frame's first byte that must be zero; an extension that is negotiated removes its own.
     reserved_bits: ClassVar[int] = 0x70
@@ -234,7 +236,7 @@ class FrameReader:
     def __init__(self, max_message: int, max_overhead: int = 1 << 30) -> None:
         self.max_message = max_message
         self._max_overhead = max_overhead
-        self._small = min(_SMALL, max_message)
+        self._short = min(_LARGE, max_message)
         self.pending = b""
         self._message: PartialMessage | None = None
         self._deaf = False
@@ -261,7 +263,7 @@ class FrameReader:
             self.pending = b""
         position = 0
         size = len(data)
-        small = self._small
+        short = self._short
         # Between fragments and after the end there are no ordinary messages.
         ordinary = self._message is None and not self._deaf
         try:
@@ -270,9 +272,16 @@ class FrameReader:
                     # The common case, all in one place: a whole, short, masked text message.
                     body = position + 6
                     length = data[position + 1] - 128
+                    if length == 126:
+                        body += 2
+                        length = data[position + 2] << 8 | data[position + 3]
+                        if length <= _SMALL:
+                            length = -1  # not the shortest way to say it
+                    elif length == 127:
+                        length = -1
                     end = body + length
-                    if 0 <= length <= small and end <= size:
-                        events.append((TEXT, apply_mask(data[body:end], data[position + 2 : body]).decode()))
+                    if 0 <= length <= short and end <= size:
+                        events.append((TEXT, apply_mask(data[body:end], data[body - 4 : body]).decode()))
                         position = end
                         continue
                 position = self._read_frame(data, position, events)
