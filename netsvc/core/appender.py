@@ -25,7 +25,7 @@ class Appender:
     :param bound: how many waiting drafts make it full.
     :ivar full: as many drafts wait as may: connections that post should not read on before `when_room`.
     :ivar busy: a commit is under way.
-    :ivar giving_back: a batch of several drafts is being given back.
+    :ivar giving_back: several posts that share a commit are being answered, one right after the other; set by whoever does that.
     :ivar batches: how many were handed over; `drafts`: how many drafts were in them.
     """
 
@@ -96,12 +96,10 @@ class Appender:
             self._hand_over()
         else:
             self.busy = False
-        self.giving_back = len(batch) > 1
         try:
             self._committed(batch)
         except Exception:
             self.log.failure("following up a batch of stored posts failed")
-        self.giving_back = False
         while self._paused and len(self._waiting) * 2 < self._bound:
             self._paused.popleft()()
         if not self.busy and not self._waiting:

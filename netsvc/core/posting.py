@@ -306,9 +306,11 @@ class Posting:
         return True
 
     def _committed(self, batch: list[Draft]) -> None:
+        self.appender.giving_back = len(batch) > 1
         try:
             self._give_back(batch)
         finally:
+            self.appender.giving_back = False
             if self.appender.busy and self._deferred < FLUSH_DEFERRALS:
                 self._delivery.uncork()
                 self._deferred += 1

@@ -230,10 +230,10 @@ class DirectServer(tcp.Server):
     def write(self, data: bytes) -> None:
         """See DirectTransport."""
         if self._corked is not None:
-            self._corked += data
-            if len(self._corked) >= HIGH_WATER:
-                self.uncork()
-            return
+            if len(self._corked) + len(data) <= HIGH_WATER:
+                self._corked += data
+                return
+            self.uncork()
         if self.full:
             self.rest(data, 0)
             return

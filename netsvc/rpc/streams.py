@@ -313,6 +313,7 @@ class StreamConnection:
         application = self._application
         if application is not None:
             application.send(closing(code, reason))
+        self._transport.uncork()  # or it could not be told whether the client takes it
         self._over(code, reason)
         self._end(_ENDING, _LINGER if not self._transport.full else self._factory.settings.write_timeout)
         # Closing both directions with unread bytes in the kernel would reset the connection, and the last words would be lost.

@@ -81,14 +81,26 @@ class TransportTests(CorkCase):
         self.assertEqual(self.outbound.corked, {})
 
     def test_much(self) -> None:
-        """It is sent as soon as it is much, so that little is kept."""
+        """It is sent as soon as it is much, so that little is kept, and a long answer is not copied."""
         self.transport.cork()
-        self.write(b"a", bytes(HIGH_WATER - 1))
-        self.assertEqual([len(piece) for piece in self.socket.sends], [HIGH_WATER])
+        self.write(b"a", bytes(HIGH_WATER - 1), b"b")
+        self.assertEqual([len(piece) for piece in self.socket.sends], [HIGH_WATER, 1])
         self.transport.cork()
-        self.write(b"b")
+        self.write(b"c")
         self.outbound.uncork()
-        self.assertEqual(self.socket.sends[1:], [b"b"])
+        self.assertEqual(self.socket.sends[2:], [b"c"])
+
+    def test_shed(self) -> None:
+        """What was gathered is short enough for last words to follow it, however long the answer after it is."""
+        self.socket.room = 50
+        self.transport.cork()
+        self.write(b"a" * 100, b"b" * 20_000)
+        self.transport.uncork()
+        self.assertTrue(self.transport.shorten())
+        self.write(b"last words")
+        self.socket.room = None
+        self.turn()
+        self.assertEqual(self.socket.taken, b"a" * 100 + b"last words")
 
     def test_not_taken(self) -> None:
         """What the kernel does not take waits as ever, and the owner knows; then there is nothing to gather."""

@@ -76,6 +76,14 @@ class WebSocketTests(SocketTestCase):
         first.callback(1)
         self.assertEqual(self.sent(), [[0]])
 
+    def test_events_before_others(self) -> None:
+        """Once events are being sent nothing is gathered any more: nobody would send it."""
+        flush, seen = self.rooms.delivery.flush, []
+        self.rooms.delivery.flush = lambda: seen.append(self.rooms.appender.giving_back) or flush()  # type: ignore[func-returns-value,method-assign]
+        self.ask(("chat.post", ["lobby", "a"]), ("chat.post", ["lobby", "b"]))
+        self.turn()
+        self.assertEqual((self.sent(), set(seen)), ([[0, 1], ["a", "b"]], {False}))
+
     def test_bug(self) -> None:
         """Answers are sent even if something goes wrong among those of the same commit."""
         self.ask(("chat.post", ["lobby", "first"]))
@@ -121,6 +129,17 @@ class LineTests(StreamCase):
         wire.sends.clear()
         protocol.dataReceived(b"".join(b'{"jsonrpc":"2.0","id":%d,"result":0}\n' % serial for serial in self.given(wire.taken)))
         self.assertEqual([piece.count(b"\n") for piece in wire.sends], [1, 1, 1])
+
+    def test_close(self) -> None:
+        """A client that is slow to take its answers has the time for that, and gets the last words, if it is closed within the same read."""
+        protocol, wire = self.connect_socket()
+        wire.room = 40
+        protocol.dataReceived(line("local.plain") * 3 + b"x" * 2000)
+        self.clock.advance(self.stream_settings.write_timeout - 1)
+        wire.room = None
+        protocol._transport.doWrite()
+        lines = wire.taken.splitlines()
+        self.assertEqual((len(lines), json.loads(lines[-1])["method"]), (5, "server.closing"))
 
     def given(self, data: bytes) -> list[int]:
         """The ids of the calls among these lines."""
