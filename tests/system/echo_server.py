@@ -14,6 +14,7 @@ from netsvc.errors import NotAuthenticated
 from netsvc.http.listeners import Listeners
 from netsvc.http.messages import Request, Upgrade
 from netsvc.http.open_websockets import OpenWebSockets
+from netsvc.http.outbound import Outbound
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
@@ -70,7 +71,7 @@ def main(port: int, reactor: Any) -> None:
         refusals.append(failure.getErrorMessage())
         reactor.callWhenRunning(reactor.stop)
 
-    Listeners(reactor, [f"tcp:{port}:interface=127.0.0.1"], factory).startService().addErrback(refused)
+    Listeners(reactor, [f"tcp:{port}:interface=127.0.0.1"], factory, Outbound(reactor, 0)).startService().addErrback(refused)
     reactor.run()
     for refusal in refusals:
         sys.exit(refusal)
