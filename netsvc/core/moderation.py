@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.access import EVERYWHERE, ROOM_ROLES, Right, RoomAccess, absent, guest_key, refusal, taken, who_of
-from netsvc.core.events import Extra, encode_extra, timestamp
+from netsvc.core.events import Extra, decode_extra, encode_extra, timestamp
 from netsvc.core.history import check_limit
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name, registered_form, tidy_guest_name
@@ -435,9 +435,10 @@ class Moderation:
         :param about: a name or a value, as the log shows it; `key`: that of the person it is about.
         """
         room = draft.room
-        self.log.info(
-            "{identity} in {room}: {action} {about}", identity=identity.name, room=room, action=action, about=about, seq=posted.seq, reason=draft.text or ""
-        )
+        extra = decode_extra(draft.extra) if draft.extra else Extra()
+        words = [action, about, extra.value if extra.value != about else None, extra.until and f"until {extra.until}"]
+        told = {"action": action, "about": about, "value": extra.value or "", "until": extra.until or "", "reason": draft.text or ""}
+        self.log.info("{identity} in {room}: {what}", identity=identity.name, room=room, what=" ".join(filter(None, words)), seq=posted.seq, **told)
         kicked = key if action == "kick" else ""
         now = self._now
 

@@ -1,4 +1,4 @@
-"""Procedures: typed Python callables in one registry. Everything that a client can do is one of them.
+"""Procedures: typed Python callables in one registry. Everything that a client can call is one of them.
 
     @procedure("math.add", role="guest")
     def add(a: int, b: int) -> int:
@@ -203,7 +203,7 @@ class Procedure:
         except msgspec.ValidationError as error:
             if text[:1] not in (b"", b"[", b"{"):
                 raise InvalidRequest('"params" must be an object or an array') from None
-            raise _explained(error, self.fields) from None
+            raise _explained(error, self.params) from None
         except (msgspec.DecodeError, RecursionError) as error:
             # A message is not parsed fully before its procedure is known: errors within the params show only now.
             raise Malformed.json(text.decode(), error) from None
@@ -217,7 +217,7 @@ class Procedure:
         try:
             struct = msgspec.convert(values, self._array)
         except msgspec.ValidationError as error:
-            raise _explained(error, self.fields) from None
+            raise _explained(error, self.params) from None
         return self._values(struct) if self._values is not None else ()
 
     def recalled(self, answer: bytes) -> Any:
@@ -275,6 +275,7 @@ def _plain_result(annotation: Any) -> Any:
 
 
 _AT = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_TYPE = re.compile(r"Expected `(.*)`, got")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _FEW = re.compile(r"Expected `array` of at least length (\d+), got (\d+)")
@@ -285,20 +286,31 @@ _SHOWN = 200
 """How many characters of a caller's input an error repeats."""
 
 
-def _explained(error: msgspec.ValidationError, fields: tuple[str, ...]) -> InvalidParams:
+def _expected(params: type[msgspec.Struct], name: str) -> str:
+    """What a parameter should be, in msgspec's words; empty if it may be anything."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(params)}
+    try:
+        msgspec.convert(object(), kinds.get(name, Any))
+    except msgspec.ValidationError as error:
+        what = _TYPE.match(str(error))
+        return f", expected {what[1]}" if what else ""
+    return ""
+
+
+def _explained(error: msgspec.ValidationError, params: type[msgspec.Struct]) -> InvalidParams:
     """msgspec's message with the parameter's name in front."""
-    text = str(error)
+    text, fields = str(error), params.__struct_fields__
     where = _AT.fullmatch(text)
     if where is None:
         if missing := _MISSING.fullmatch(text):
-            return InvalidParams(f"{missing[1]}: missing", parameter=missing[1])
+            return InvalidParams(f"{missing[1]}: missing{_expected(params, missing[1])}", parameter=missing[1])
         if unknown := _UNKNOWN.fullmatch(text):
             known = f"the parameters are {', '.join(fields)}" if fields else "there are no parameters"
             name = unknown[1][:_SHOWN]
             return InvalidParams(f"{name}: unknown parameter; {known}", parameter=name)
         if few := _FEW.fullmatch(text):
             name = fields[int(few[2])]
-            return InvalidParams(f"{name}: missing", parameter=name)
+            return InvalidParams(f"{name}: missing{_expected(params, name)}", parameter=name)
         if _MANY.fullmatch(text):
             return InvalidParams(f"too many parameters: expected at most {len(fields)} ({', '.join(fields)})")
         return InvalidParams(text.replace("`", "")[:_SHOWN])

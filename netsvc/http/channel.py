@@ -85,7 +85,7 @@ class HttpChannel:
         if self._factory.admit(self, self._transport.peer):
             self._intake.open()
         elif self._factory.refuse(self):
-            self._refuse(Overloaded("the server has as many connections as [limits] connections allows", retry_after=self._factory.websockets.return_after()))
+            self._refuse(Overloaded("too many connections, in all or from your address: see [limits]", retry_after=self._factory.websockets.return_after()))
         else:
             self.abort()
 

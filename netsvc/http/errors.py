@@ -21,7 +21,8 @@ from netsvc.errors import (
     TooLarge,
     UnknownProcedure,
 )
-from netsvc.http.messages import HTML, Headers, Response
+from netsvc.http.messages import HTML, JSON, Headers, Response
+from netsvc.http.preferences import BY_NAME, wanted
 from netsvc.wire.websocket import BadHandshake
 
 __all__ = ["CHALLENGE", "HttpError", "error_response", "retry_after", "status_of", "status_of_class"]
@@ -92,10 +93,15 @@ def retry_after(seconds: float) -> tuple[bytes, bytes]:
     return b"Retry-After", b"%d" % max(1, ceil(seconds))
 
 
+def _wants_page(accept: bytes) -> bool:
+    quality, named = wanted(accept, b"text/html")
+    return named == BY_NAME and quality > 0 and quality >= wanted(accept, JSON)[0]
+
+
 def error_response(error: NetsvcError, accept: bytes | None, request_id: str) -> Response:
     """The answer for an error.
 
-    :param accept: the request's Accept; HTML is given only to clients that ask for it by name.
+    :param accept: the request's Accept; HTML is given only to clients that ask for it by name, and do not prefer JSON.
     :param request_id: shown in the page and in ``X-Request-Id``; it leads to more in the log.
     """
     status = status_of(error)
@@ -111,7 +117,7 @@ def error_response(error: NetsvcError, accept: bytes | None, request_id: str) ->
         headers.append((b"Sec-WebSocket-Version", b"13"))
     phrase = HTTPStatus(status).phrase
     detail = error.detail or phrase
-    if accept is not None and b"text/html" in accept.lower():
+    if accept is not None and _wants_page(accept):
         further = _SIGN_IN if status == 401 else ""
         page = _PAGE.format(status=status, phrase=escape(phrase), detail=escape(detail), further=further, request_id=request_id)
         headers.append((b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"))

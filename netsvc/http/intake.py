@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 from netsvc.errors import NetsvcError
 from netsvc.http.bodies import RequestBody
 from netsvc.http.messages import Request
+from netsvc.http.routing import refusal
 from netsvc.http.transport import DirectTransport
 from netsvc.wire.http1 import CLOSE, BadMessage, RequestReader
 
@@ -157,6 +158,11 @@ class Intake:
         if request is not None and request.stream is not None:
             request.flags |= CLOSE
             request.stream.failed(Failure(error))
+        elif self._owner is not None and request is not None:
+            # Its head is known: the refusal is in the form that it asked for, and the access log says what was refused.
+            request.flags |= CLOSE
+            request.route = refusal(lambda: error)
+            self._owner.take(request)
         elif self._owner is not None:
             self._owner.take(error)
 

@@ -1,6 +1,9 @@
 """What a client prefers (RFC 9110 section 12.5.1)."""
 
-__all__ = ["wanted"]
+__all__ = ["BY_NAME", "wanted"]
+
+BY_NAME = 2
+"""How specifically an offer is named: by its own name, not by a range."""
 
 
 def wanted(accept: bytes, offer: bytes) -> tuple[float, int]:

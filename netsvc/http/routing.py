@@ -1,15 +1,15 @@
 """Which handler answers which method and path."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
-from netsvc.errors import InvalidRequest
+from netsvc.errors import InvalidRequest, NetsvcError
 from netsvc.http.errors import HttpError
 from netsvc.http.messages import NO_ROUTE, NO_VARIABLES, Handler, Request, Response, Route
 from netsvc.wire.http1 import BadMessage
 
-__all__ = ["Routes"]
+__all__ = ["Routes", "refusal"]
 
 
 class _Node:
@@ -156,6 +156,15 @@ def _decode(path: bytes) -> list[str]:
 
 def _allow(methods: Iterable[str]) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"Allow", ", ".join(sorted({*methods, "OPTIONS"})).encode()),)
+
+
+def refusal(error: Callable[[], NetsvcError]) -> Route:
+    """What a request goes to that is refused."""
+
+    def refuse(request: Request) -> NoReturn:
+        raise error()
+
+    return Route(refuse, public=True)
 
 
 def _other_method(method: str, routes: dict[str, Route]) -> Route:

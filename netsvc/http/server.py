@@ -12,13 +12,13 @@ from zope.interface import implementer
 
 from netsvc.core.admission import Admission
 from netsvc.core.identity import Identity
-from netsvc.errors import Forbidden, NetsvcError
+from netsvc.errors import Forbidden
 from netsvc.http.channel import HttpChannel
 from netsvc.http.errors import HttpError
 from netsvc.http.hosts import HostRule
-from netsvc.http.messages import Request, Response, Route
+from netsvc.http.messages import Request, Response
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.routing import Routes
+from netsvc.http.routing import Routes, refusal
 from netsvc.http.settings import HttpSettings
 from netsvc.http.websocket import WebSocketConnection
 from netsvc.http.wheel import TimingWheel
@@ -36,15 +36,8 @@ _REFUSED = 256
 """How many connections above the cap are told so at a time; further ones are just closed."""
 
 
-def _raising(error: Callable[[], NetsvcError]) -> Route:
-    def refuse(request: Request) -> Response:
-        raise error()
-
-    return Route(refuse, public=True)
-
-
-_MISDIRECTED = _raising(lambda: HttpError(421, "this Host is not a name of this server; its names are listed in [http] hosts"))
-_FOREIGN = _raising(lambda: Forbidden("this Origin is not allowed to do that here; allowed origins are listed in [http] origins"))
+_MISDIRECTED = refusal(lambda: HttpError(421, "this Host is not a name of this server; its names are listed in [http] hosts"))
+_FOREIGN = refusal(lambda: Forbidden("this Origin is not allowed to do that here; allowed origins are listed in [http] origins"))
 
 
 class _CountedWebSockets:

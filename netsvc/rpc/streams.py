@@ -434,7 +434,7 @@ class StreamFactory:
         :raises RateLimited: the guest's budget is spent.
         """
         if self.draining or not self._admission.admit(connection.peer):
-            raise Overloaded("the server has as many connections as [limits] connections allows", retry_after=next(self._service.budgets.return_times(1)))
+            raise Overloaded("too many connections, in all or from your address: see [limits]", retry_after=next(self._service.budgets.return_times(1)))
         self._connections.add(connection)
         application = self._application(self._service, self._visitor(connection.peer), connection.peer)
         application.budget.charge(CONNECTION_COST)

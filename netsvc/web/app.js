@@ -83,7 +83,8 @@ class Page {
       edit: (event, text) => chat.edit(this.#room, event.seq, text).then(() => "", inWords),
       typing: () => chat.typists.write(this.#room),
       editLast: () => this.#editLast(),
-      names: () => this.#namesHere(),
+      // Only moderators mention everybody.
+      names: () => [...this.#namesHere(), ...(may(log.room, "moderate") ? ["room"] : [])],
       pick: (opener, take) => picker.open(opener, take),
     };
     this.composer = new Composer({ form: byId("composer"), completion: byId("completion"), drafts: new SafeStorage(() => sessionStorage), on });

@@ -18,7 +18,7 @@ export class Completion {
    * @param {object} parts
    * @param {HTMLTextAreaElement} parts.field
    * @param {HTMLElement} parts.list with role=listbox
-   * @param {() => string[]} parts.names to suggest
+   * @param {() => string[]} parts.names to suggest, "room" for everybody among them
    */
   constructor({ field, list, names }) {
     this.#field = field;
@@ -63,7 +63,7 @@ export class Completion {
 
   #people(start) {
     const wanted = start.toLowerCase();
-    const names = [...new Set([...this.#names(), "room"])].filter((name) => name.toLowerCase().startsWith(wanted) && name !== start);
+    const names = [...new Set(this.#names())].filter((name) => name.toLowerCase().startsWith(wanted) && name !== start);
     return names.slice(0, MOST).map((name) => ({ text: `@${name} `, label: name, mark: name === "room" ? element("span", { class: "mark" }, "@") : avatar(name) }));
   }
 

@@ -12,7 +12,7 @@ const COPIED = 1500;
 
 /**
  * @param {string} text
- * @param {{me: string, room?: boolean}} named whose mentions are highlighted; room: so are mentions of everybody
+ * @param {{me: string, room?: boolean}} named whose mentions are highlighted; room: so are those of everybody, which are plain text otherwise
  * @returns {HTMLElement}
  */
 export function content(text, named) {
@@ -58,6 +58,7 @@ function inlineNode(node, named) {
     case "code":
       return element("code", { dir: "ltr" }, ...shown(node.text, TURNS_IN_CODE));
     case "mention":
+      if (node.name === "room" && !named.room) return shown("@room", TURNS);
       return element("bdi", { class: `mention${isMe(node.name, named) ? " me" : ""}` }, `@${node.name}`);
     case "link":
       return link(node, named);

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from netsvc.core.events import cursor_of, event_of, parse_cursor, timestamp
+from netsvc.core.events import Extra, cursor_of, encode_extra, event_of, parse_cursor, timestamp
 from netsvc.core.records import Row
 
 
@@ -37,6 +37,13 @@ class EventTests(TestCase):
     def test_timestamp(self) -> None:
         """RFC 3339, UTC, three digits of milliseconds."""
         self.assertEqual(timestamp(1_700_000_000_007), "2023-11-14T22:13:20.007Z")
+
+    def test_a_file(self) -> None:
+        """An event about a file has its name, size, type and address."""
+        about = {"name": "plan.pdf", "size": 7, "media_type": "application/pdf", "url": "/files/7"}
+        event = event_of("e", "room", Row(3, 0, "file", "alice", None, encode_extra(Extra(**about))))  # type: ignore[arg-type]
+        shown = msgspec.json.decode(msgspec.json.encode(event))
+        self.assertEqual((shown["type"], {name: shown[name] for name in about}), ("file", about))
 
     def test_a_plain_message(self) -> None:
         """Members that it does not have are not there; the sender is ``from``."""

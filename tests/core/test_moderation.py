@@ -4,6 +4,7 @@ from unittest import mock
 
 import msgspec
 from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs, formatEvent
 
 from netsvc.core.events import timestamp
 from netsvc.core.identity import Identity
@@ -68,6 +69,17 @@ class PeopleTests(ModerationTestCase):
         self.assertFalse(self.do("role", ROOT, "bob", "moderator").changed)
         self.assertRaises(InvalidParams, self.ask, "role", ANN, "bob", "king")
         self.refused(NotFound, "role", ROOT, "nobody", "member")
+
+    def test_log(self) -> None:
+        """The daemon's log has who did what to whom, and for how long; the reason, which is somebody's text, beside that."""
+        until = timestamp(int(self.clock.seconds() * 1000) + 60_000)
+        with capturedLogs() as logged:
+            self.do("role", ANN, "bob", "moderator")
+            self.do("ban", ANN, "meg", "so\nthere", 60.0)
+            self.do("set", ANN, "plans")
+        said = [formatEvent(event) for event in logged]
+        self.assertEqual(said, ["ann in den: role bob moderator", f"ann in den: ban meg until {until}", "ann in den: topic"])
+        self.assertEqual([event["reason"] for event in logged], ["", "so\nthere", "plans"])
 
     def test_leave(self) -> None:
         """A role can be given up; who has none gives up nothing."""

@@ -417,6 +417,15 @@ class AccessLogTests(ChannelCase):
         leaving.lose()
         self.assertEqual([(event["method"], event["status"]) for event in self.events], [("GET", 404), ("GET", 101), ("-", 400), ("GET", 499)])
 
+    def test_body_that_does_not_come(self) -> None:
+        """The line says what the refused request was, and how long it took."""
+        self.routes.add("POST", "/post", lambda _: Response(204), public=True)
+        self.client.send(request("/post?x=1", "Content-Length: 2", method="POST"))
+        self.advance(100)
+        (event,) = self.events
+        self.assertEqual((event["method"], event["path"], event["status"]), ("POST", "/post", 408))
+        self.assertGreaterEqual(event["milliseconds"], 1000.0)
+
     def test_off(self) -> None:
         """Without the setting there is none."""
         self.factory.access_log = False

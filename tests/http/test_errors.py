@@ -62,6 +62,20 @@ class AnswerTests(SynchronousTestCase):
         self.assertIn(b"id-1", answer.body)
         self.assertIn(b"default-src 'none'", fields(answer)[b"Content-Security-Policy"])
 
+    def test_preferences(self) -> None:
+        """A page is for those who ask for HTML by name and want JSON no more than that (RFC 9110 section 12.5.1)."""
+        asked = {
+            b"text/html": True,
+            b"TEXT/HTML;q=0.9, application/json;q=0.5, */*": True,
+            b"text/html, application/xhtml+xml, */*;q=0.8": True,
+            b"application/json, text/html;q=0.1": False,
+            b"text/html;q=0, application/json": False,
+            b"text/*": False,
+            b"*/*": False,
+        }
+        for accept, page in asked.items():
+            self.assertEqual(error_response(errors.NotFound("no"), accept, "x").media_type.startswith(b"text/html"), page, accept)
+
     def test_without_words(self) -> None:
         """An error without words has those of its status."""
         content: Any = msgspec.json.decode(error_response(errors.Forbidden(), None, "x").body)

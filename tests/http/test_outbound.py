@@ -195,6 +195,7 @@ class WebSocketTests(DirectCase):
         self.connection.write(text_frame(bytes(120_000)))
         self.clock.advance(0)
         self.assertEqual(self.application.ends[0][0], 1013)
+        self.assertEqual(len(self.application.returns), 1, "it was told when to come back")
         self.assertLess(self.outbound.bytes, 200)
         self.socket.room = None
         self.turn()

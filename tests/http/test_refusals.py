@@ -1,6 +1,6 @@
 """What an HTTP connection refuses, and how: each fault has its status, and the connection its end."""
 
-from netsvc.http.messages import JSON, Response
+from netsvc.http.messages import HTML, JSON, Response
 from netsvc.http.settings import HttpSettings
 from tests.http.channels import ChannelCase, echo, request
 
@@ -70,6 +70,12 @@ class RefusalTests(ChannelCase):
         self.refused(b"rubbish\r\n\r\n")
         self.client.channel.readConnectionLost()
         self.assertEqual(self.client.ended, "closed")
+
+    def test_page(self) -> None:
+        """A request whose head is known is refused in the form that it asked for."""
+        self.client.send(request("/small", "Content-Length: 11", "Accept: text/html", method="POST"))
+        answer = self.client.answer()
+        self.assertEqual((answer.status, answer.fields["content-type"]), (413, HTML.decode()))
 
     def test_html(self) -> None:
         """Errors before a request is known are JSON, whoever asked."""

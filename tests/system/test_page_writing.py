@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import expect
 
 from tests.system.pages import DEADLINE, PageCase
+from tests.system.programs import eventually
 
 TRAPS = [
     "<script>window.caught = 1</script>",
@@ -50,6 +51,7 @@ class WritingTests(PageCase):
         self.say("sam", "**b** *i* _j_ ~~s~~ `c` :tada: @nora [wiki](https://wiki.example/x) <https://b.example>")
         self.say("sam", "list:\n1. one\n   - inner\n2. two\n\n> quoted\n\nend")
         self.say("sam", ":rocket: 🎉")
+        self.say("sam", "@room and nora@room.example")
         page = self.open()
         text = page.locator("#rows .text")
         self.see(text.nth(0), "b i j s c 🎉 @nora wiki <https://b.example>")
@@ -59,6 +61,8 @@ class WritingTests(PageCase):
         self.see(text.nth(1).locator("ol ul > li"), "inner")
         self.see(text.nth(1).locator("blockquote"), "quoted")
         expect(text.nth(2)).to_have_class(re.compile("jumbo"))
+        self.see(text.nth(3), "@room and nora@room.example")
+        expect(text.nth(3).locator(".mention")).to_have_count(0)
         expect(page.locator(".message.named")).to_have_count(1)
 
     def test_a_code_block_can_be_copied(self) -> None:
@@ -114,7 +118,7 @@ class WritingTests(PageCase):
         page = self.open()
         options = page.locator("#completion [role=option]")
         page.locator("#message").press_sequentially("hi @")
-        self.see(options, [re.compile("yuki"), re.compile("zoe"), re.compile("room")])
+        self.see(options, [re.compile("yuki"), re.compile("zoe")])
         page.keyboard.press("ArrowDown")
         expect(page.locator("#message")).to_have_attribute("aria-activedescendant", "completion-1")
         page.keyboard.press("Enter")
@@ -128,6 +132,26 @@ class WritingTests(PageCase):
         expect(options).to_have_count(0)
         page.keyboard.press("Enter")
         self.see(page.locator("#rows > .message .text").last, "hi @zoe 🚀 @y")
+
+    def test_everybody_is_offered_to_moderators(self) -> None:
+        """Only they mention everybody: it is drawn as a mention then, and names everybody who reads it."""
+        self.say("sam", "hello")
+        other = self.open()
+        page = self.open("olga")
+        options = page.locator("#completion [role=option]")
+
+        def offered() -> bool:
+            page.fill("#message", "")
+            page.locator("#message").press_sequentially("@ro")
+            return options.count() == 1
+
+        eventually(offered, 10.0, "the page to know what olga may do")
+        self.see(options, [re.compile("room")])
+        page.keyboard.press("Enter")
+        page.keyboard.type("lunch")
+        page.keyboard.press("Enter")
+        self.see(page.locator("#rows .mention"), "@room")
+        self.see(other.locator("#rows .named .mention.me"), "@room")
 
     def test_an_emoji_is_picked(self) -> None:
         """The picker finds by name, is walked by arrow keys, and puts the emoji where the cursor is."""

@@ -157,6 +157,8 @@ export class FakeServer {
     const log = this.#log(room);
     const seq = log.length + 1;
     const event = { room, seq, cursor: `${this.epoch}:${seq}`, type: "message", from, at: "2026-01-01T00:00:00.000Z", text };
+    const mentions = [...text.matchAll(/(?<![\w@])@([\w-]+)/g)].map(([, name]) => name);
+    if (mentions.length > 0) event.mentions = mentions;
     log.push(event);
     const sockets = [...(this.#followers.get(room) ?? [])].map(({ socket }) => socket);
     queueMicrotask(() => sockets.forEach((socket) => socket.readyState === 1 && socket.notify("chat.event", event)));

@@ -18,11 +18,9 @@ const METHOD_NOT_FOUND = -32601;
 
 const NOTHING = Object.freeze({ count: 0, mentions: 0, more: false });
 
-/** True for a message that mentions somebody, or everybody. */
+/** True for a message that mentions somebody, or everybody: the server says so. */
 export function mentions(event, name) {
-  if (Array.isArray(event.mentions)) return event.mentions.includes(name.toLowerCase()) || event.mentions.includes("@room");
-  if (name === "" || typeof event.text !== "string" || !event.text.includes(`@${name}`)) return false;
-  return event.text.split(`@${name}`).slice(1).some((rest) => !/^[\p{L}\p{M}\p{Nd}_-]/u.test(rest));
+  return Array.isArray(event.mentions) && (event.mentions.includes(name.toLowerCase()) || event.mentions.includes("@room"));
 }
 
 export class ReadMarks {
