@@ -209,7 +209,7 @@ class TwoTransports(ClientCase):
         daemon = self.start()
 
         def check(learned: Any) -> None:
-            self.assertEqual((learned["sum"], learned["error"], learned["many"]), (5, [-32602, "b: missing"], True))
+            self.assertEqual((learned["sum"], learned["error"], learned["many"]), (5, [-32602, "b: missing, expected int"], True))
             self.assertEqual((learned["event"], learned["reactor"]), ([True, "hello"], False))
 
         runs = [deferToThread(run_asyncio, ASYNCIO, url).addCallback(check) for url in (daemon.url, daemon.websocket_url)]
@@ -338,7 +338,7 @@ class Documentation(ClientCase):
         """Its programs run as they are printed, and say what they should."""
         daemon = self.start()
         programs = re.findall(r"<!-- program -->\n```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-        said = ["5\n0.25\n-32602 b: missing\n", "5\n5\n", "hello from Python\nto go on from here: after = "]
+        said = ["5\n0.25\n-32602 b: missing, expected int\n", "5\n5\n", "hello from Python\nto go on from here: after = "]
         self.assertEqual(len(programs), len(said))
 
         def check(output: str, words: str) -> None:
