@@ -14,7 +14,7 @@ SEVERAL = 8
 CALL = '{"jsonrpc":"2.0","id":{n},"method":"math.add","params":[2,3]}'
 
 
-def calls(options: Options, mark: str, window: int, target: float) -> Result:
+def calls(options: Options, mark: str, window: int, target: float | None) -> Result:
     """Calls per second with so many in flight for each client; each answer must have the sum and the id of its call."""
 
     def measure(server: Running) -> WebSocketLoad:
@@ -29,7 +29,7 @@ def calls(options: Options, mark: str, window: int, target: float) -> Result:
 
 def benchmark(options: Options) -> list[Result]:
     """With one call in flight, as P3 asks, and with several, as programs do."""
-    return [calls(options, "P3", 1, 0.75), calls(options, "", SEVERAL, 0.0)]
+    return [calls(options, "P3", 1, 0.75), calls(options, "", SEVERAL, None)]
 
 
 if __name__ == "__main__":

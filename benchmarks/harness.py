@@ -162,7 +162,7 @@ def result(
     return Result(mark, what, median(ours), title, median(theirs) if theirs else None, ratios, target, judged, better, note)
 
 
-def rates(mark: str, what: str, ours: Sequence[Load], peer: Contestant, theirs: Sequence[Load], target: float) -> Result:
+def rates(mark: str, what: str, ours: Sequence[Load], peer: Contestant, theirs: Sequence[Load], target: float | None) -> Result:
     """A line of the table about rates, which should be `target` times those of the peer; with latency and CPU time beside them."""
     p50, p99, cpu = (median(getattr(load, name) for load in ours) for name in ("p50", "p99", "cpu"))
     note = f"p50 {p50:.2f} p99 {p99:.2f} ms, {cpu:.2f} us CPU each"

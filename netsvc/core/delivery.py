@@ -343,7 +343,7 @@ class Delivery:
         self._rings: OrderedDict[Room, None] = OrderedDict()
         self._scheduled = False
         self._said: float | None = None
-        self.uncork: Callable[[], object] = dict
+        self.uncork: Callable[[], object] = lambda: None
 
     def read_failed(self, room: str, failure: Failure) -> None:
         """The store could not be read for a follower, which will try again."""

@@ -171,11 +171,7 @@ def _other_method(method: str, routes: dict[str, Route]) -> Route:
     allow = _allow(routes)
     if method == "OPTIONS":
         return Route(lambda request: Response(204, headers=allow), public=True)
-
-    def refuse(request: Request) -> NoReturn:
-        raise HttpError(405, f"{method} is not allowed for this URL; allowed are {allow[0][1].decode()}", allow)
-
-    return Route(refuse, public=True)
+    return refusal(lambda: HttpError(405, f"{method} is not allowed for this URL; allowed are {allow[0][1].decode()}", allow))
 
 
 def _redirect(target: bytes) -> Route:

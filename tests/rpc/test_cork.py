@@ -79,7 +79,12 @@ class WebSocketTests(SocketTestCase):
     def test_events_before_others(self) -> None:
         """Once events are being sent nothing is gathered any more: nobody would send it."""
         flush, seen = self.rooms.delivery.flush, []
-        self.rooms.delivery.flush = lambda: seen.append(self.rooms.appender.giving_back) or flush()  # type: ignore[func-returns-value,method-assign]
+
+        def watched() -> None:
+            seen.append(self.rooms.appender.giving_back)
+            flush()
+
+        self.patch(self.rooms.delivery, "flush", watched)
         self.ask(("chat.post", ["lobby", "a"]), ("chat.post", ["lobby", "b"]))
         self.turn()
         self.assertEqual((self.sent(), set(seen)), ([[0, 1], ["a", "b"]], {False}))
