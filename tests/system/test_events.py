@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -63,9 +62,9 @@ class CurlStream:
         return [json.loads(block["data"]) for block in self.blocks if "data" in block and "event" not in block]
 
     def close(self) -> None:
-        """End it, as Ctrl-C would."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait()
+        """End it."""
+        self.process.terminate()
+        self.process.wait(DEADLINE)
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
