@@ -40,14 +40,14 @@ from netsvc.core.settings import AuthSettings, LimitsSettings, RoomsSettings
 from netsvc.core.threads import BoundedThreads
 from netsvc.errors import StartError
 from netsvc.http.auth import Authenticator, SignIn
-from netsvc.http.endpoints import endpoint_faults
-from netsvc.http.listeners import Listeners, is_loopback
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.outbound import Outbound
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
 from netsvc.http.static import PackageFiles
+from netsvc.net.endpoints import endpoint_faults
+from netsvc.net.listeners import Listeners, is_loopback
+from netsvc.net.outbound import Outbound
 from netsvc.ops.composition import OrderedServices
 from netsvc.ops.daemon import Daemon
 from netsvc.ops.health import Health

@@ -9,7 +9,7 @@ from netsvc.core.identity import Identity
 from netsvc.core.logins import Logins
 from netsvc.core.rooms import Joined, Member, Rooms
 from netsvc.http.bodies import UNBUFFERED, Stream
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.http1_response import chunk
 
 __all__ = ["EventStream", "EventStreams", "empty_stream"]

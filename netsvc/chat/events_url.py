@@ -15,7 +15,7 @@ from netsvc.errors import InvalidParams
 from netsvc.http.errors import HttpError
 from netsvc.http.messages import JSON, Answer, Request, Response
 from netsvc.http.preferences import wanted
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.http1 import HTTP_1_0
 
 __all__ = ["LONGEST_WAIT", "EventsUrl", "preferred"]

@@ -1,3 +1,3 @@
-"""The HTTP/1.1 server: channel, transport, routing, WebSocket connections, static files."""
+"""The HTTP/1.1 server: channel, routing, WebSocket connections, static files."""
 
 __all__: list[str] = []

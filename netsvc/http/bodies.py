@@ -9,8 +9,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from netsvc.http.transport import DirectTransport
 from netsvc.interfaces import ISink, ISinkWatcher
+from netsvc.net.transport import DirectTransport
 from netsvc.wire.http1_response import LAST_CHUNK, chunk
 
 __all__ = ["UNBUFFERED", "RequestBody", "Stream"]

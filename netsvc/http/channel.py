@@ -12,16 +12,16 @@ from zope.interface import implementer
 from netsvc.errors import DeadlinePassed, NetsvcError, Overloaded
 from netsvc.http.answers import error_answer, handle_later, render, render_stream, render_switch
 from netsvc.http.bodies import Stream
-from netsvc.http.buffered_transport import direct
 from netsvc.http.deadline import ANSWER, BODY, END, HALF, IDLE, OPEN, SILENCE, WRITE, Deadline
 from netsvc.http.errors import HttpError
 from netsvc.http.intake import Intake
 from netsvc.http.messages import BUDGETED, WAITED, Request, Response, Upgrade
 from netsvc.http.ratelimit import rate_lines
 from netsvc.http.requestlog import log_access
-from netsvc.http.transport import DirectTransport
 from netsvc.http.turn import Turn
 from netsvc.http.websocket import WebSocketConnection
+from netsvc.net.buffered_transport import direct
+from netsvc.net.transport import DirectTransport
 from netsvc.wire.deflate import Agreement
 from netsvc.wire.http1 import BETWEEN, CLOSE, EXPECT, HEAD_ONLY
 from netsvc.wire.http1_response import CONTINUE

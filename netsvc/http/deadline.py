@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.http1 import BETWEEN, IN_BODY, IN_HEAD
 
 __all__ = ["ANSWER", "BODY", "END", "HALF", "HEAD", "IDLE", "OPEN", "SILENCE", "WRITE", "Deadline"]

@@ -9,7 +9,7 @@ from netsvc.errors import NetsvcError
 from netsvc.http.bodies import RequestBody
 from netsvc.http.messages import Request
 from netsvc.http.routing import refusal
-from netsvc.http.transport import DirectTransport
+from netsvc.net.transport import DirectTransport
 from netsvc.wire.http1 import CLOSE, BadMessage, RequestReader
 
 if TYPE_CHECKING:  # the factory makes channels, and these make intakes

@@ -21,7 +21,7 @@ from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.routing import Routes, refusal
 from netsvc.http.settings import HttpSettings
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.deflate import PermessageDeflate
 from netsvc.wire.http1 import UPGRADE
 from netsvc.wire.http1_response import Heads

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from netsvc.http.answers import error_answer, log_unexpected
 from netsvc.http.bodies import Stream
 from netsvc.http.messages import Request
-from netsvc.http.transport import DirectTransport
+from netsvc.net.transport import DirectTransport
 
 __all__ = ["Turn", "TurnOwner"]
 

@@ -8,10 +8,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from netsvc.http.transport import DirectTransport
 from netsvc.http.websocket_limits import WebSocketLimits
-from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import ISink, ISinkWatcher, IWebSocketApplication
+from netsvc.net.transport import DirectTransport
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.deflate import Agreement, Deflater, InflatingReader
 from netsvc.wire.websocket import BINARY, CLOSE, FAIL, PING, PONG, TEXT, CloseReason, FrameReader, close_frame, frame, text_frame
 
@@ -64,7 +64,7 @@ class WebSocketConnection:
     nothing is read. The transport may live on until the closing handshake is over, at most for `close_timeout`. An exception from the application
     is logged and closes with 1011.
 
-    :param transport: as `netsvc.http.transport.direct` gives it.
+    :param transport: as `netsvc.net.transport.direct` gives it.
     :param application: what runs on it.
     :param limits: its limits.
     :param wheel: times pings and the closing handshake.

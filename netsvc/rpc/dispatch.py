@@ -16,7 +16,7 @@ from netsvc.core.idempotency import Answers, digest_of, scope_of
 from netsvc.core.limits import FAULT_COST
 from netsvc.core.procedures import Procedure, Registry
 from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, RateLimited, TooLarge
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.batch import JointAnswer, JointCaller
 from netsvc.rpc.deadlines import SameDeadline
 from netsvc.rpc.settings import RpcSettings

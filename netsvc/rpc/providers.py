@@ -9,7 +9,7 @@ import msgspec
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.procedures import NAME, Registry
 from netsvc.errors import Conflict, Forbidden, InvalidParams, NotFound, TooLarge
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.connection import RpcConnection
 from netsvc.rpc.provider_schema import ProvidedSchema, check_provided
 from netsvc.rpc.remote import RemoteCall, RemoteCallContext, RemoteProcedure

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from netsvc.core.fairness import FairQueue
 from netsvc.core.procedures import Call, Procedure
 from netsvc.errors import DeadlinePassed, InvalidRequest, Malformed, NetsvcError, Overloaded, ProviderGone, TooLarge
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.provider_schema import ProvidedSchema, error_of, no_json
 from netsvc.rpc.settings import RpcSettings
 from netsvc.wire.jsonrpc import ABSENT, Incoming

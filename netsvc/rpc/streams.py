@@ -15,12 +15,12 @@ from netsvc.core.admission import Admission
 from netsvc.core.credentials import Guest
 from netsvc.core.identity import Identity
 from netsvc.errors import NetsvcError, NotAuthenticated, Overloaded
-from netsvc.http.buffered_transport import direct
-from netsvc.http.keepalive import keep_alive
-from netsvc.http.transport import DirectTransport
-from netsvc.http.watchers import Watchers
-from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import ISink
+from netsvc.net.buffered_transport import direct
+from netsvc.net.keepalive import keep_alive
+from netsvc.net.transport import DirectTransport
+from netsvc.net.watchers import Watchers
+from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.connection import RpcConnection, RpcService
 from netsvc.rpc.stream_settings import StreamSettings
 from netsvc.wire.jsonrpc import notification

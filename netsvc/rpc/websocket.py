@@ -5,8 +5,8 @@ from typing import Any
 from zope.interface import implementer
 
 from netsvc.core.identity import Identity
-from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import IWebSocketApplication
+from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.connection import Framing, RpcConnection
 
 __all__ = ["RpcSocket"]

@@ -15,13 +15,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.core.admission import Admission
 from netsvc.core.identity import Identity
-from netsvc.http.buffered_transport import BufferedTransport
 from netsvc.http.channel import HttpChannel
 from netsvc.http.messages import Request, Response
 from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
+from netsvc.net.buffered_transport import BufferedTransport
 
 __all__ = ["ALICE", "Answer", "ChannelCase", "Client", "answers", "echo", "request"]
 

@@ -10,12 +10,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from netsvc.http.buffered_transport import BufferedTransport
 from netsvc.http.open_websockets import OpenWebSockets
 from netsvc.http.websocket import WebSocketConnection
 from netsvc.http.websocket_limits import WebSocketLimits
-from netsvc.http.wheel import TimingWheel
 from netsvc.interfaces import IWebSocketApplication
+from netsvc.net.buffered_transport import BufferedTransport
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.deflate import Agreement
 from netsvc.wire.websocket import CLOSE
 from tests.wire.test_websocket import client_frame

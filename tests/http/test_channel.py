@@ -6,8 +6,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.errors import Conflict, Forbidden, NotAuthenticated, RateLimited
-from netsvc.http.buffered_transport import BufferedTransport
 from netsvc.http.messages import Request, Response
+from netsvc.net.buffered_transport import BufferedTransport
 from tests.http.channels import ALICE, ChannelCase, Client, echo, request
 
 

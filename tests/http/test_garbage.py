@@ -9,10 +9,10 @@ from twisted.python.failure import Failure
 
 from netsvc.http.bodies import Stream
 from netsvc.http.messages import Request, Response, Upgrade
-from netsvc.http.transport import DirectServer
+from netsvc.net.transport import DirectServer
 from tests.http.channels import ChannelCase, request
-from tests.http.sockets import FakeReactor, FakeSocket, Port
 from tests.http.test_channel_time import HANDSHAKE, Quiet
+from tests.net.sockets import FakeReactor, FakeSocket, Port
 
 
 class GarbageTests(ChannelCase):

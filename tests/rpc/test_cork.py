@@ -7,15 +7,15 @@ from msgspec.structs import replace
 from twisted.internet.address import IPv4Address
 
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.outbound import Outbound
-from netsvc.http.transport import DirectServer
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.outbound import Outbound
+from netsvc.net.transport import DirectServer
+from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.websocket import RpcSocket
 from netsvc.wire.websocket import TEXT
 from tests.http.connections import LIMITS
-from tests.http.sockets import FakeReactor, Port
-from tests.http.test_cork import NotingSocket
+from tests.net.sockets import FakeReactor, Port
+from tests.net.test_cork import NotingSocket
 from tests.rpc.fakes import texts
 from tests.rpc.test_streams import StreamCase
 from tests.rpc.test_websocket import GUEST, SocketTestCase

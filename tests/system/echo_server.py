@@ -11,14 +11,14 @@ from twisted.internet import reactor
 
 from netsvc.core.identity import Identity
 from netsvc.errors import NotAuthenticated
-from netsvc.http.listeners import Listeners
 from netsvc.http.messages import Request, Upgrade
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.outbound import Outbound
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
 from netsvc.http.websocket import WebSocketConnection
+from netsvc.net.listeners import Listeners
+from netsvc.net.outbound import Outbound
 
 # Suites send up to 16 MiB, in fragments as tiny as they like, and are silent for as long as they like.
 SETTINGS = HttpSettings(websocket_message=32 << 20, websocket_overhead=1e9, websocket_compression_longest=32 << 20, ping_interval=3600.0)

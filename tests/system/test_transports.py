@@ -25,10 +25,10 @@ from twisted.trial.unittest import TestCase
 from netsvc.http.bodies import Stream
 from netsvc.http.messages import Request, Response, Upgrade
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.ports import DirectReactor
 from netsvc.http.routing import Routes
 from netsvc.http.server import HttpFactory
 from netsvc.http.settings import HttpSettings
+from netsvc.net.ports import DirectReactor
 from tests.certificates import make_certificate
 from tests.http.channels import ALICE, answers, request
 from tests.http.connections import Recorder

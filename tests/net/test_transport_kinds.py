@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
-from netsvc.http.buffered_transport import BufferedTransport, direct
-from netsvc.http.transport import DirectUnixServer
-from tests.http.sockets import DirectCase, FakeReactor, Owner
+from netsvc.net.buffered_transport import BufferedTransport, direct
+from netsvc.net.transport import DirectUnixServer
+from tests.net.sockets import DirectCase, FakeReactor, Owner
 
 
 class FactsTests(DirectCase):

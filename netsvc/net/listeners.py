@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.python.systemd import ListenFDs
 
 from netsvc.errors import StartError
-from netsvc.http.outbound import Outbound
-from netsvc.http.ports import DirectReactor
+from netsvc.net.outbound import Outbound
+from netsvc.net.ports import DirectReactor
 from netsvc.settings.endpoints import parse_endpoint
 
 __all__ = ["Listeners", "is_loopback"]

@@ -15,8 +15,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from netsvc.http.endpoints import address_of, clash, endpoint_faults
 from netsvc.http.settings import HttpSettings
+from netsvc.net.endpoints import address_of, clash, endpoint_faults
 from netsvc.rpc.stream_settings import AmpSettings, LinesSettings
 from netsvc.settings import Fault, Settings, SettingsError, load
 from tests.certificates import make_certificate
@@ -74,7 +74,7 @@ class ClashTests(SynchronousTestCase):
 
     def test_every_ipv6_address(self) -> None:
         """IPv4 addresses are among them, unless the system keeps the two apart, or has no IPv6."""
-        module = sys.modules["netsvc.http.endpoints"]
+        module = sys.modules["netsvc.net.endpoints"]
         with patch.object(module.socket, "socket") as made:
             found = made.return_value.__enter__.return_value.getsockopt
             for apart in (0, 1):

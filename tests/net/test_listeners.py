@@ -12,8 +12,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from netsvc.errors import StartError
-from netsvc.http import listeners as module
-from netsvc.http.listeners import Listeners, is_loopback
+from netsvc.net import listeners as module
+from netsvc.net.listeners import Listeners, is_loopback
 
 
 class LoopbackTests(TestCase):

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.http.transport import DirectServer
+from netsvc.net.transport import DirectServer
 
 __all__ = ["DirectCase", "FakeReactor", "FakeSocket", "Owner", "Port", "Receiver"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 
-from netsvc.http.certificates import certificate_problem, folder_problem
+from netsvc.net.certificates import certificate_problem, folder_problem
 from netsvc.settings import Fault, Place, Settings
 from netsvc.settings.endpoints import parse_endpoint
 

@@ -9,13 +9,13 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.outbound import Outbound
-from netsvc.http.transport import HIGH_WATER
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.outbound import Outbound
+from netsvc.net.transport import HIGH_WATER
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.websocket import PONG, TEXT, close_frame, frame, text_frame
 from tests.http.connections import LIMITS, Recorder, client_close
-from tests.http.sockets import DirectCase, FakeSocket
+from tests.net.sockets import DirectCase, FakeSocket
 from tests.wire.test_websocket import client_frame
 
 

@@ -2,7 +2,7 @@
 
 from socket import socket
 
-from netsvc.http.outbound import Outbound
+from netsvc.net.outbound import Outbound
 
 __all__ = ["Backlog"]
 

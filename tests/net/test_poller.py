@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from netsvc.http.poller import Poller
-from tests.http.sockets import FakeReactor
+from netsvc.net.poller import Poller
+from tests.net.sockets import FakeReactor
 
 IN, OUT, HUP, ERR = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP, select.EPOLLERR
 

@@ -1,4 +1,4 @@
-"""Tests for netsvc.http.outbound, and how transports and their owners go by it."""
+"""Tests for netsvc.net.outbound, and how transports and their owners go by it."""
 
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
@@ -6,15 +6,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.http.open_websockets import OpenWebSockets
-from netsvc.http.outbound import Outbound
-from netsvc.http.transport import HIGH_WATER
 from netsvc.http.websocket import WebSocketConnection
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.outbound import Outbound
+from netsvc.net.transport import HIGH_WATER
+from netsvc.net.wheel import TimingWheel
 from netsvc.wire.websocket import CLOSE, text_frame
 from tests.core.fakes import TurningClock
 from tests.http.channels import ChannelCase, request
 from tests.http.connections import LIMITS, Recorder
-from tests.http.sockets import DirectCase, FakeSocket, Owner, Receiver
+from tests.net.sockets import DirectCase, FakeSocket, Owner, Receiver
 
 
 class Waiting:

@@ -11,8 +11,8 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from netsvc.http.transport import HIGH_WATER, READ_SIZE
-from tests.http.sockets import DirectCase, Owner, Receiver
+from netsvc.net.transport import HIGH_WATER, READ_SIZE
+from tests.net.sockets import DirectCase, Owner, Receiver
 
 
 class Producer:

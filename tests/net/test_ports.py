@@ -13,9 +13,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.http.poller import Poller
-from netsvc.http.ports import ACCEPTS, LISTEN_BACKLOG, DirectPort, DirectReactor, DirectUnixPort
-from netsvc.http.transport import DirectServer, DirectUnixServer
+from netsvc.net.poller import Poller
+from netsvc.net.ports import ACCEPTS, LISTEN_BACKLOG, DirectPort, DirectReactor, DirectUnixPort
+from netsvc.net.transport import DirectServer, DirectUnixServer
 
 
 class PortTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.http.wheel import TimingWheel
+from netsvc.net.wheel import TimingWheel
 
 
 class Entry:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import IPushProducer, ISSLTransport, ITransport
 from zope.interface import implementer
 
-from netsvc.http.transport import DirectServer, DirectTransport, TransportOwner, address_text
+from netsvc.net.transport import DirectServer, DirectTransport, TransportOwner, address_text
 
 __all__ = ["BufferedTransport", "direct"]
 

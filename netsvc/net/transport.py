@@ -20,8 +20,8 @@ from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.python.failure import Failure
 
-from netsvc.http.backlog import Backlog
-from netsvc.http.outbound import Outbound
+from netsvc.net.backlog import Backlog
+from netsvc.net.outbound import Outbound
 
 __all__ = ["HIGH_WATER", "DirectServer", "DirectTransport", "DirectUnixServer", "TransportOwner", "address_text"]
 
@@ -46,7 +46,7 @@ class TransportOwner(Protocol):
 
 
 class DirectTransport(Protocol):
-    """What the channel and a WebSocket connection use of a transport; `netsvc.http.buffered_transport.direct` gives it for any transport.
+    """What the channel and a WebSocket connection use of a transport; `netsvc.net.buffered_transport.direct` gives it for any transport.
 
     :ivar full: bytes are waiting here, or no more can be sent: ``raw_send`` must not be called now.
     :ivar owner: is told of full and drained.

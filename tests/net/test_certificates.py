@@ -7,7 +7,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from netsvc.http.certificates import certificate_problem, folder_problem
+from netsvc.net.certificates import certificate_problem, folder_problem
 from tests.certificates import make_certificate
 
 

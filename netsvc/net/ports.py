@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
-from netsvc.http.outbound import Outbound
-from netsvc.http.poller import Poller
-from netsvc.http.transport import DirectServer, DirectUnixServer
+from netsvc.net.outbound import Outbound
+from netsvc.net.poller import Poller
+from netsvc.net.transport import DirectServer, DirectUnixServer
 
 __all__ = ["DirectPort", "DirectReactor", "DirectUnixPort"]
 
