@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.system.required import require_program, skip_or_fail
 
@@ -23,6 +23,8 @@ WSCAT = "wscat@6"
 AXE = "axe-core@4"
 INSTALL_DEADLINE = 180.0
 NODE_DEADLINE = 60.0
+EXPECTATION = 10.0
+"""Seconds that a page has for what a test expects of it, unless the test says how long."""
 
 
 def eventually(condition: Callable[[], Any], deadline: float, what: str) -> Any:
@@ -150,6 +152,7 @@ def _playwright() -> Any:
     except Exception as error:  # its driver is a program of its own; this is all it raises
         skip_or_fail(f"playwright cannot start (libatomic1 is missing for one): {error}")
     atexit.register(running.stop)
+    expect.set_options(timeout=EXPECTATION * 1000)
     return running
 
 

@@ -32,7 +32,7 @@ class SocatTests(SynchronousTestCase):
         self.daemon.start()
         self.tcp = f"TCP:127.0.0.1:{self.port}"
 
-    def say(self, text: str | bytes, address: str = "", patience: float = 5) -> list[Any]:
+    def say(self, text: str | bytes, address: str = "", patience: float = 20) -> list[Any]:
         """What a script is answered that says this and closes its direction; socat waits `patience` seconds for the end."""
         data = text.encode() if isinstance(text, str) else text
         command = [self.socat, f"-t{patience}", "-", address or self.tcp]
@@ -45,7 +45,7 @@ class SocatTests(SynchronousTestCase):
             begun = time.monotonic()
             (answer,) = self.say('{"jsonrpc": "2.0", "id": 1, "method": "math.add", "params": [2, 3]}\n', address)
             self.assertEqual(answer, {"jsonrpc": "2.0", "id": 1, "result": 5})
-            self.assertLess(time.monotonic() - begun, 4)
+            self.assertLess(time.monotonic() - begun, 15)
 
     def test_a_script(self) -> None:
         """Calls, a batch, CRLF, no end of the last line: each answered, in order."""

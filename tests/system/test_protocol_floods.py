@@ -15,7 +15,7 @@ TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 URLS = ("/ws", "/chat/floods/")
 COMPRESSED = 4
 LIMIT = 1 << 20
-PATIENCE = 2.0
+PATIENCE = 5.0
 
 
 def deflated(payload: bytes) -> bytes:

@@ -20,7 +20,7 @@ from tests.system.programs import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE = 4.0
-SLACK = 1.0
+SLACK = 4.0
 """Seconds that a busy machine may need to tell of the end of a call."""
 KINDS = ("ws", "lines", "amp")
 
@@ -199,7 +199,7 @@ class EndsOfProvidersTests(ProviderCase):
             with self.assertRaises(RpcError) as failed:
                 post_rpc(self.daemon.url, "test.work", {}, {"X-Deadline": str(deadline)})
             self.assertEqual(failed.exception.code, code)
-            self.assertLess(time.monotonic() - begun, deadline + 1)
+            self.assertLess(time.monotonic() - begun, deadline + SLACK)
             provider.close()
             eventually(lambda: not self.providing(), 10, "it is gone")
 

@@ -1,6 +1,7 @@
 """Procedures of an operator's own, for tests over the wire: every kind, and the specification's examples."""
 
 import time
+from threading import Lock
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,6 +12,9 @@ from netsvc.errors import Conflict, NotFound, Overloaded, ProviderGone, TooLarge
 
 counted = 0
 cancelled = 0
+under_way = 0
+most = 0
+lock = Lock()
 
 
 def later(seconds: float) -> "Deferred[None]":
@@ -18,24 +22,53 @@ def later(seconds: float) -> "Deferred[None]":
     return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
 
 
+def begin() -> None:
+    """A call is under way; threads may say so."""
+    global under_way, most
+    with lock:
+        under_way += 1
+        most = max(most, under_way)
+
+
+def end(outcome: object = None) -> object:
+    """It is no more."""
+    global under_way
+    with lock:
+        under_way -= 1
+    return outcome
+
+
 @procedure("slow.deferred", role="guest")
 def deferred(seconds: float) -> Deferred:  # type: ignore[type-arg]  # as people write it
     """Answers after some time, by a Deferred."""
-    return later(seconds).addCallback(lambda _: "deferred")
+    begin()
+    return later(seconds).addCallback(lambda _: "deferred").addBoth(end)
 
 
 @procedure("slow.coroutine", role="guest")
 async def coroutine(seconds: float) -> str:
     """Answers after some time, as a coroutine."""
-    await later(seconds)
+    begin()
+    try:
+        await later(seconds)
+    finally:
+        end()
     return "coroutine"
 
 
 @procedure("slow.blocking", role="guest", blocking=True)
 def blocking(seconds: float) -> str:
     """Answers after some time, in a thread."""
+    begin()
     time.sleep(seconds)
+    end()
     return "blocking"
+
+
+@procedure("slow.most", role="guest")
+def slow_most() -> int:
+    """How many calls of the three above have been under way at one time."""
+    return most
 
 
 @procedure("slow.parts", role="guest")
