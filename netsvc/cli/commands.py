@@ -2,20 +2,16 @@
 
 import sys
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 import click
 
 from netsvc import __version__
-from netsvc.cli.accounts import token, user
-from netsvc.cli.calls import call, status
-from netsvc.cli.chat import chat
 from netsvc.cli.output import note
 from netsvc.cli.standard_output import fill_in, write_no_more
 from netsvc.errors import NetsvcError, StartError
-from netsvc.settings import Fault, SettingsError
-from netsvc.tap import read_settings
+from netsvc.settings import SettingsError
 
 __all__ = ["main"]
 
@@ -24,8 +20,26 @@ _UNWRITABLE = frozenset((ENOSPC, EDQUOT, EFBIG, EIO))
 """The system's errors for an output that takes no more: a full disk, a terminal that is gone. Click knows about closed pipes."""
 
 
+_MODULES = {"call": "calls", "chat": "chat", "check": "check", "status": "calls", "token": "accounts", "user": "accounts"}
+"""Where each command is. Scripts run one many times, and should not wait for what the others need."""
+
+
 class Commands(click.Group):
-    """A group whose commands may raise what netsvc raises on purpose, or fail to write: either becomes a line on stderr and an exit status."""
+    """A group whose commands are imported when they are used.
+
+    They may raise what netsvc raises on purpose, or fail to write: either becomes a line on stderr and an exit status.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Click's hook."""
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Click's hook."""
+        if cmd_name not in _MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"netsvc.cli.{_MODULES[cmd_name]}"), cmd_name)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         """Click's hook."""
@@ -51,25 +65,3 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="netsvc")
 def main() -> None:
     """Check settings, manage accounts, call procedures, talk in rooms. The daemon itself is started with: twistd -n netsvc"""
-
-
-@main.command()
-@click.option("--config", type=click.Path(readable=False, path_type=Path), help="The INI file; FILE.d/*.ini are read after it.")
-@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key, after the files; may be repeated.")
-def check(config: Path | None, overrides: tuple[str, ...]) -> None:
-    """Check the settings as the daemon does when it starts. Exit status 78, and a line for each fault, if something is wrong.
-
-    A file that you may not read is not a fault, since the daemon, which runs as its own user, may be allowed to: stderr tells you so.
-    """
-    doubts: list[Fault] = []
-    read_settings(config, overrides, doubts)
-    for doubt in doubts:
-        note(str(doubt))
-    click.echo(f"the settings are correct: {config if config is not None else 'the defaults'}")
-
-
-main.add_command(user)
-main.add_command(token)
-main.add_command(call)
-main.add_command(chat)
-main.add_command(status)

@@ -48,15 +48,15 @@ class Errors(CommandCase):
 
     def test_start_error(self) -> None:
         """A StartError is one line, with its status."""
-        with patch("netsvc.cli.commands.read_settings", side_effect=StartError("no \x1b[31mway", 3)):
+        with patch("netsvc.cli.check.read_settings", side_effect=StartError("no \x1b[31mway", 3)):
             self.assertEqual(self.bad(3, "check"), "netsvc: no \\u001b[31mway\n")
 
     def test_full_disk(self) -> None:
         """What cannot be written is a line as well; other errors of the system are not disguised."""
-        with patch("netsvc.cli.commands.read_settings", side_effect=OSError(ENOSPC, "No space left on device")):
+        with patch("netsvc.cli.check.read_settings", side_effect=OSError(ENOSPC, "No space left on device")):
             self.assertEqual(self.bad(1, "check"), "netsvc: cannot write the output: No space left on device\n")
         for error in (OSError(ENOSPC, "full", "/a/file"), OSError(EBADF, "a bug")):
-            with patch("netsvc.cli.commands.read_settings", side_effect=error):
+            with patch("netsvc.cli.check.read_settings", side_effect=error):
                 self.assertRaises(OSError, self.run_netsvc, "check")
 
     def test_usage(self) -> None:
