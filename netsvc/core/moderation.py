@@ -319,8 +319,9 @@ class Moderation:
             return await work(room)
         finally:
             lock.release()
-            if not lock.locked:
-                self._locks.pop(room, None)
+            # The next may have been refused within that call, and whoever heard of it may have asked again: then there is another lock.
+            if not lock.locked and self._locks.get(room) is lock:
+                del self._locks[room]
 
     async def _entitled(self, identity: Identity, room: str, right: Right) -> RoomAccess:
         """What is stored about a room, if somebody may do this there."""

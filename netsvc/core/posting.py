@@ -292,8 +292,9 @@ class Posting:
                 self.appender.append(draft)
         finally:
             self._states.release(state)
-            if not gate.locked:
-                self._gates.pop(room, None)
+            # Whoever was refused as this one left may have asked again already, at a gate of their own.
+            if not gate.locked and self._gates.get(room) is gate:
+                del self._gates[room]
         return await done
 
     async def _moderates(self, identity: Identity, room: str) -> bool:

@@ -3,6 +3,8 @@
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from netsvc.core.identity import Identity
 from netsvc.errors import Forbidden, NotFound, StoreUnavailable
@@ -80,6 +82,25 @@ class MomentTests(ModerationTestCase):
         deleting = self.rooms.posting.delete(MOD, "den", seq)
         self.result(changing)
         self.failureResultOf(deleting, Forbidden)
+
+    def test_one_at_a_time(self) -> None:
+        """Changes of a room are made one after the other, also if one of them is refused and somebody asks again at once."""
+        find = self.store.accounts.find_user
+        self.store.accounts.find_user = lambda name: deferLater(self.clock, 0, find, name)  # type: ignore[method-assign,assignment,arg-type]
+        changes = [self.moderation.set(ANN, "den", "one", None, None, None)]
+
+        def again(failure: Failure) -> None:
+            failure.trap(Forbidden)
+            changes.append(self.moderation.invite(ANN, "den", "bob"))
+
+        self.moderation.set(BOB, "den", "two", None, None, None).addErrback(again)
+        while len(changes) < 2:
+            self.clock.turn()
+        changes.append(self.moderation.set(ANN, "den", None, "secret", None, None))
+        self.turn()
+        self.assertEqual([self.successResultOf(change).cursor for change in changes], [self.cursor(seq) for seq in range(self.head() - 2, self.head() + 1)])
+        self.assertEqual(self.rooms.permissions.restricted, {"den": "secret"})
+        self.assertEqual(self.moderation._locks, {})
 
     def test_store_failure(self) -> None:
         """What could not be stored has taken nothing from anybody, and given nothing, not for a moment either."""

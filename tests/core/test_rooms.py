@@ -4,6 +4,8 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from netsvc.core.identity import Identity
 from netsvc.core.posting import Posted
@@ -164,6 +166,24 @@ class CreateTests(RoomsTestCase):
             real("lobby").chainDeferred(question)  # type: ignore[arg-type]
         self.turn()
         self.assertEqual([self.successResultOf(post).seq for post in posts], [2, 3, 4, 5, 6])
+
+    def test_order_after_a_refusal(self) -> None:
+        """Also where somebody posts again as soon as a post is refused, in the middle of the turn of the one before it."""
+        read, self.store.accesses.access = self.store.accesses.access, lambda room: deferLater(self.clock, 0, read, room)  # type: ignore[method-assign,assignment,arg-type]
+        posts = [self.rooms.post(ALICE, "lobby", "@room 1")]
+
+        def again(failure: Failure) -> None:
+            failure.trap(Forbidden)
+            self.rooms.permissions.forget()
+            posts.append(self.rooms.post(ALICE, "lobby", "@room 2"))
+
+        self.rooms.post(GUEST, "lobby", "no").addErrback(again)
+        while len(posts) < 2:
+            self.clock.turn()
+        posts.append(self.rooms.post(ALICE, "lobby", "3"))
+        self.turn()
+        self.assertEqual([self.successResultOf(post).seq for post in posts], [1, 2, 3])
+        self.assertEqual(self.rooms.posting._gates, {})
 
     def test_a_store_that_cannot_say(self) -> None:
         """The post fails, and nothing of the room stays behind."""
