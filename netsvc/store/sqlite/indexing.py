@@ -197,11 +197,12 @@ class Indexer:
         """Check for some rooms, those after `done`, how far the index has come."""
         with self._readers.connection() as log:
             rooms = rows_of(log, "SELECT id, first, head FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (done, ROOMS))
-        self._compared = rooms[-1][0] if rooms else None
         for room, first, head in rooms:
             self._enqueue(room, head)
             if first > 1:
                 self._firsts[room] = first
+        # Only now: after an error, the same rooms are compared again.
+        self._compared = rooms[-1][0] if rooms else None
 
     def _enqueue(self, room: int, head: int) -> int:
         """Set the seq up to which to index a room; returns how many events that adds."""

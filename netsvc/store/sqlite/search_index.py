@@ -233,13 +233,15 @@ class SearchIndex:
         start = number * self._size
         with transaction(self._connection):
             within = "SELECT 1 FROM messages WHERE id > ? AND id <= ? LIMIT 1"
-            if number == self._number(self._last) or rows_of(self._connection, within, (start, start + self._size)):
+            used = number == self._number(self._last) or bool(rows_of(self._connection, within, (start, start + self._size)))
+            if used:
                 self._connection.execute(_MERGE.format(number))
                 self._connection.execute("UPDATE shards SET stale = 0 WHERE number = ?", (number,))
             else:
                 self._connection.execute(_DROP.format(number))
                 self._connection.execute("DELETE FROM shards WHERE number = ?", (number,))
-                del self._shards[number]
+        if not used:
+            del self._shards[number]
         # The write-ahead log has the old pages too.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return True

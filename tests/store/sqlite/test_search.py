@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,12 +15,12 @@ from netsvc.core.query import SearchPage, parse_query
 from netsvc.core.records import Draft
 from netsvc.errors import InvalidParams, StoreUnavailable
 from netsvc.store.settings import StoreSettings
-from netsvc.store.sqlite import indexing, search_thread
+from netsvc.store.sqlite import indexing, search_index, search_thread
 from netsvc.store.sqlite.checkpoints import WalBound
 from netsvc.store.sqlite.indexing import Indexer
 from netsvc.store.sqlite.opening import open_state
 from netsvc.store.sqlite.pool import ReaderPool
-from netsvc.store.sqlite.transactions import rows_of, value_of
+from netsvc.store.sqlite.transactions import rows_of, transaction, value_of
 from netsvc.store.sqlite.writing import LogWriter
 from tests.store.harness import DEADLINE, NOW, draft, open_store
 
@@ -306,6 +307,47 @@ class IndexerTests(SynchronousTestCase):
         with patch.object(self.indexer._index, "reached", side_effect=sqlite3.OperationalError("disk I/O error")):
             self.assertRaises(sqlite3.Error, self.indexer.step)
         self.assertEqual(self.texts("two"), ["two"])
+
+    def test_failed_comparison(self) -> None:
+        """Nor is a room left out because the index could not be read when it was compared with the log."""
+        for room in ("a", "b", "c"):
+            self.say(f"hello {room}", room=room)
+        self.indexer._index.close()
+        self.indexer = self.open()
+        reached, calls = self.indexer._index.reached, iter((None, sqlite3.OperationalError("disk I/O error")))
+
+        def fails_once(first: int, last: int) -> dict[int, int]:
+            error = next(calls, None)
+            if error is not None:
+                raise error
+            return reached(first, last)
+
+        with patch.object(self.indexer._index, "reached", fails_once):
+            self.assertRaises(sqlite3.Error, self.steps)
+        self.assertEqual(self.texts("hello"), ["hello c", "hello b", "hello a"])
+
+    def test_failed_purge(self) -> None:
+        """What could not be purged is purged later, also where nothing is left but to drop it."""
+        self.say(*(f"{SECRET} {number}" for number in range(12)))
+        self.steps()
+        self.opened.writer.execute("DELETE FROM events WHERE seq < 9")
+        self.opened.writer.execute("UPDATE rooms SET first = 9")
+        self.indexer.prune(["r"])
+        connection = self.indexer._index._connection
+
+        @contextmanager
+        def no_commit(connection: sqlite3.Connection) -> Iterator[None]:
+            with transaction(connection):
+                yield
+                raise sqlite3.OperationalError("disk I/O error")
+
+        while self.indexer._firsts:
+            self.indexer._forget(indexing.PIECE)
+        with patch.object(search_index, "transaction", no_commit):
+            self.assertRaises(sqlite3.Error, self.steps)
+        self.steps()
+        self.assertEqual(rows_of(connection, "SELECT number FROM shards"), [(1,)])
+        self.assertEqual(len(self.texts(SECRET)), 4)
 
     def test_hostile_queries(self) -> None:
         """Nothing that can be typed is an error of FTS5's, or reaches its syntax."""
