@@ -5,9 +5,9 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
-__all__ = ["FairQueue", "Turns"]
+__all__ = ["FairQueue", "OneByOne", "Turns"]
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Hashable)
@@ -124,3 +124,60 @@ class Turns:
         self._begin()
         if not turn.outcome.called:  # cancelled, but it continued
             turn.outcome.callback(outcome)
+
+
+class _Line:
+    """Those who want the same key.
+
+    :ivar held: somebody has it.
+    :ivar moving: it is being handed on.
+    """
+
+    __slots__ = ("held", "moving", "waiting")
+
+    def __init__(self) -> None:
+        self.held = True
+        self.moving = False
+        self.waiting: deque[Deferred[None]] = deque()
+
+
+class OneByOne:
+    """A lock for each key; those who want the same one get it in the order in which they asked. A key that nobody wants takes no memory.
+
+    Unlike with DeferredLock, holders that release it at once do not nest, however many wait: a few hundred would be too deep for Python.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, _Line] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._lines
+
+    def acquire(self, key: Hashable) -> "Deferred[None]":
+        """Fires when nobody else has the key; call `release` then. Cancelled before that, it waits no longer."""
+        line = self._lines.get(key)
+        if line is None:
+            self._lines[key] = _Line()
+            return succeed(None)
+        turn: Deferred[None] = Deferred(line.waiting.remove)
+        line.waiting.append(turn)
+        return turn
+
+    def release(self, key: Hashable) -> None:
+        """Let the next have it."""
+        line = self._lines[key]
+        line.held = False
+        if line.moving:
+            return
+        line.moving = True
+        while line.waiting and not line.held:
+            line.held = True
+            line.waiting.popleft().callback(None)
+        line.moving = False
+        if not line.held:
+            del self._lines[key]

@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netsvc.core.access import EVERYWHERE, ROOM_ROLES, Right, RoomAccess, absent, guest_key, refusal, taken, who_of
 from netsvc.core.events import Extra, decode_extra, encode_extra, timestamp
+from netsvc.core.fairness import OneByOne
 from netsvc.core.history import check_limit
 from netsvc.core.identity import Identity
 from netsvc.core.names import fold_room_name, registered_form, tidy_guest_name
@@ -96,7 +97,7 @@ class Moderation:
         self._clock = clock
         self._settings = settings
         self._visitors = visitors
-        self._locks: dict[str, DeferredLock] = {}
+        self._locks = OneByOne()
 
     # People
 
@@ -313,15 +314,11 @@ class Moderation:
         return _seen_through(Deferred.fromCoroutine(self._in_turn(fold_room_name(room), work)))
 
     async def _in_turn(self, room: str, work: "Callable[[str], Coroutine[Deferred[Any], Any, R]]") -> R:
-        lock = self._locks.setdefault(room, DeferredLock())
-        await lock.acquire()
+        await self._locks.acquire(room)
         try:
             return await work(room)
         finally:
-            lock.release()
-            # The next may have been refused within that call, and whoever heard of it may have asked again: then there is another lock.
-            if not lock.locked and self._locks.get(room) is lock:
-                del self._locks[room]
+            self._locks.release(room)
 
     async def _entitled(self, identity: Identity, room: str, right: Right) -> RoomAccess:
         """What is stored about a room, if somebody may do this there."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from unicodedata import category
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -13,6 +13,7 @@ from netsvc.core.amending import Limits, deletion, edit, first, reaction, reply
 from netsvc.core.appender import Appender
 from netsvc.core.delivery import Delivery
 from netsvc.core.events import GUEST, Event, Extra, encode_extra, event_of, timestamp
+from netsvc.core.fairness import OneByOne
 from netsvc.core.idempotency import digest_of, scope_of
 from netsvc.core.identity import RANKS, Identity
 from netsvc.core.mentions import EVERYBODY, mentions_of
@@ -98,7 +99,7 @@ class Posting:
         self._held = False
         self._keys = int(rooms.keys * 1000)
         self._bounds = Limits(rooms.edits, rooms.reactions, rooms.reactions_per_message, int(rooms.guest_edits * 1000))
-        self._gates: dict[str, DeferredLock] = {}
+        self._gates = OneByOne()
         self.check: Check = open_to_all
         self.founded: Callable[[str], object] = len
         self.appender = Appender(store, clock, self._committed, limits.append_batch, limits.append_queue)
@@ -275,10 +276,10 @@ class Posting:
         done: Deferred[Posted] = Deferred()
         draft.context = done
         draft.founds = not identity.guest
-        gate = self._gates.setdefault(room, DeferredLock())
         state = self._states.hold(room)
         try:
-            async with gate:
+            await self._gates.acquire(room)
+            try:
                 if checking is not None:
                     await checking
                 # Again, even if it was asked before: drafts ahead of this one may have changed who may do what.
@@ -290,11 +291,10 @@ class Posting:
                 if identity.rank < self._create and draft.amend is None and not await self._states.exists(room):
                     raise _may_not_start(room)
                 self.appender.append(draft)
+            finally:
+                self._gates.release(room)
         finally:
             self._states.release(state)
-            # Whoever was refused as this one left may have asked again already, at a gate of their own.
-            if not gate.locked and self._gates.get(room) is gate:
-                del self._gates[room]
         return await done
 
     async def _moderates(self, identity: Identity, room: str) -> bool:

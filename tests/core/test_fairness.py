@@ -1,11 +1,11 @@
-"""FairQueue and Turns."""
+"""FairQueue, Turns and OneByOne."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from netsvc.core.fairness import FairQueue, Turns
+from netsvc.core.fairness import FairQueue, OneByOne, Turns
 
 
 class FairQueueTests(TestCase):
@@ -101,3 +101,60 @@ class TurnsTests(SynchronousTestCase):
         self.works["a1"].callback("done")
         self.assertEqual({self.successResultOf(other) for other in others}, {"quick"})
         self.assertEqual(self.successResultOf(first[0]), "done")
+
+
+class OneByOneTests(SynchronousTestCase):
+    """A lock for each key."""
+
+    def setUp(self) -> None:
+        """Nobody wants anything."""
+        self.locks = OneByOne()
+        self.got: list[object] = []
+
+    def ask(self, name: object, key: str = "k") -> "Deferred[None]":
+        """Somebody who keeps it."""
+        return self.locks.acquire(key).addCallback(lambda _: self.got.append(name))
+
+    def test_in_turn(self) -> None:
+        """In the order in which they asked; other keys are not affected, and nothing stays behind."""
+        for name in "abc":
+            self.ask(name)
+        self.ask("d", "other")
+        self.assertEqual(self.got, ["a", "d"])
+        self.locks.release("k")
+        self.locks.release("k")
+        self.assertEqual(self.got, ["a", "d", "b", "c"])
+        self.assertIn("k", self.locks)
+        self.locks.release("k")
+        self.locks.release("other")
+        self.assertEqual(len(self.locks), 0)
+
+    def test_cancel(self) -> None:
+        """Whoever does not want it any more is passed over."""
+        self.ask("a")
+        waiting = self.ask("b")
+        self.ask("c")
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.locks.release("k")
+        self.assertEqual(self.got, ["a", "c"])
+
+    def test_many(self) -> None:
+        """However many release it at once, and some ask again at once: all get it, one at a time, in order."""
+
+        def use(name: int) -> None:
+            self.assertNotIn("busy", self.got)
+            self.got.append("busy")
+            if name < 10:
+                again = self.locks.acquire("k")
+                self.assertNoResult(again)
+                again.addCallback(lambda _: use(name + 5000))
+            self.got[-1] = name
+            self.locks.release("k")
+
+        self.ask("first")
+        for name in range(5000):
+            self.locks.acquire("k").addCallback(lambda _, name=name: use(name))
+        self.locks.release("k")
+        self.assertEqual(self.got, ["first", *range(5010)])
+        self.assertEqual(len(self.locks), 0)
