@@ -264,6 +264,9 @@ class StoreContract:
         mark("ada", "r", 1, NOW + 2)
         mark("ada", "u", 1, NOW + 3, 2)
         self.assertEqual(self.outcome(self.store.read_marks("ada")), {"r": 3, "u": 1})
+        # The one just made stays, even if the clock was set back.
+        mark("ada", "v", 4, NOW - 1, 2)
+        self.assertEqual(self.outcome(self.store.read_marks("ada")), {"u": 1, "v": 4})
 
     def test_many_read_marks(self) -> None:
         """Marks that are made at once all are."""

@@ -13,7 +13,9 @@ _RAISE: Final = (
     "INSERT INTO read_marks (name, room, seq, at) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (name, room) DO UPDATE SET seq = max(seq, excluded.seq), at = excluded.at RETURNING seq"
 )
-_SURPLUS: Final = "DELETE FROM read_marks WHERE name = ?1 AND room IN (SELECT room FROM read_marks WHERE name = ?1 ORDER BY at LIMIT ?2)"
+_SURPLUS: Final = (
+    "DELETE FROM read_marks WHERE name = ?1 AND room IN (SELECT room FROM read_marks WHERE name = ?1 AND room != ?2 ORDER BY at LIMIT ?3)"
+)
 
 
 class Mark(NamedTuple):
@@ -36,7 +38,8 @@ def _mark(connection: Connection, mark: Mark) -> int:
     ((seq,),) = rows_of(connection, _RAISE, mark[:4])
     surplus = int(value_of(connection, "SELECT count(*) FROM read_marks WHERE name = ?", (mark.name,))) - mark.most
     if surplus > 0:
-        connection.execute(_SURPLUS, (mark.name, surplus))
+        # Not the one just made, which is not the newest by its time if the clock was set back.
+        connection.execute(_SURPLUS, (mark.name, mark.room, surplus))
     return int(seq)
 
 
