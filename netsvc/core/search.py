@@ -76,7 +76,19 @@ class Searches:
         def allowed(hidden: Mapping[str, str]) -> "Deferred[SearchPage]":
             if behind == end:
                 return self._exist(list(query.rooms), hidden).addCallback(lambda _: SearchPage([], [], end, False))
-            return self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
+            found = self._exist(list(query.rooms), hidden).addCallback(lambda _: self._store.search(query, behind, limit, frozenset(hidden)))
+            return found.addCallback(visible)
+
+        def visible(page: SearchPage) -> "SearchPage | Deferred[SearchPage]":
+            # Somebody may also have been shut out during the search, which first takes up what has just been said.
+            return self._hidden(identity, list({room for room, _ in page.hits})).addCallback(shown, page) if page.hits else page
+
+        def shown(hidden: Mapping[str, str], page: SearchPage) -> "SearchPage | Deferred[SearchPage]":
+            kept = [index for index, (room, _) in enumerate(page.hits) if room not in hidden]
+            if len(kept) == len(page.hits):
+                return page
+            left = page._replace(hits=[page.hits[index] for index in kept], highlights=[page.highlights[index] for index in kept])
+            return self._exist(list(query.rooms), hidden).addCallback(lambda _: left)
 
         # What is hidden is looked up when it is their turn: somebody may have been shut out while they waited.
         searching = self._turns.take(owner, lambda: self._hidden(identity, list(query.rooms) or None).addCallback(allowed))
