@@ -13,9 +13,7 @@ _RAISE: Final = (
     "INSERT INTO read_marks (name, room, seq, at) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (name, room) DO UPDATE SET seq = max(seq, excluded.seq), at = excluded.at RETURNING seq"
 )
-_SURPLUS: Final = (
-    "DELETE FROM read_marks WHERE name = ?1 AND room IN (SELECT room FROM read_marks WHERE name = ?1 AND room != ?2 ORDER BY at LIMIT ?3)"
-)
+_SURPLUS: Final = "DELETE FROM read_marks WHERE name = ?1 AND room IN (SELECT room FROM read_marks WHERE name = ?1 AND room != ?2 ORDER BY at LIMIT ?3)"
 
 
 class Mark(NamedTuple):
