@@ -12,7 +12,9 @@ export class Completion {
   #names;
   #found = [];
   #chosen = 0;
+  /** Where the word that is completed begins, and where it ends: at the cursor. */
   #from = 0;
+  #end = 0;
 
   /**
    * @param {object} parts
@@ -30,6 +32,7 @@ export class Completion {
       if (option) this.#take(Number(option.dataset.index));
     });
     field.addEventListener("blur", () => this.close());
+    document.addEventListener("selectionchange", () => this.#isThere || this.close());
   }
 
   /** The text has changed. */
@@ -38,13 +41,15 @@ export class Completion {
     const match = selectionStart === selectionEnd ? WORD.exec(value.slice(Math.max(0, selectionStart - 40), selectionStart)) : null;
     this.#found = match === null ? [] : match[1] === "@" ? this.#people(match[2]) : emoji(match[2]);
     this.#from = match === null ? 0 : selectionStart - match[2].length - 1;
+    this.#end = selectionStart;
     this.#chosen = 0;
     this.#render();
   }
 
   /** Handle a key; true if it was for the list. */
   key(event) {
-    if (this.#found.length === 0 || event.isComposing) return false;
+    if (this.#found.length === 0 || event.isComposing || !this.#isThere) return false;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return false;
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
     if (by !== 0) {
       this.#chosen = (this.#chosen + by + this.#found.length) % this.#found.length;
@@ -57,20 +62,30 @@ export class Completion {
   }
 
   close() {
+    if (this.#found.length === 0) return;
     this.#found = [];
     this.#render();
   }
 
+  /** True while the cursor is where the word ends; if it is elsewhere, nothing can be completed. */
+  get #isThere() {
+    const { selectionStart, selectionEnd } = this.#field;
+    return selectionStart === this.#end && selectionEnd === this.#end;
+  }
+
+  /** A name that is written out comes first, so that it does not become a longer one. */
   #people(start) {
     const wanted = start.toLowerCase();
-    const names = [...new Set(this.#names())].filter((name) => name.toLowerCase().startsWith(wanted) && name !== start);
+    const longer = (name) => Number(name.toLowerCase() !== wanted);
+    const names = [...new Set(this.#names())].filter((name) => name.toLowerCase().startsWith(wanted)).sort((a, b) => longer(a) - longer(b));
+    if (names.length === 1 && names[0] === start) return [];
     return names.slice(0, MOST).map((name) => ({ text: `@${name} `, label: name, mark: name === "room" ? element("span", { class: "mark" }, "@") : avatar(name) }));
   }
 
   #take(index) {
-    const { value, selectionStart } = this.#field;
+    const { value } = this.#field;
     const { text } = this.#found[index];
-    this.#field.value = value.slice(0, this.#from) + text + value.slice(selectionStart);
+    this.#field.value = value.slice(0, this.#from) + text + value.slice(this.#end);
     this.#field.selectionStart = this.#field.selectionEnd = this.#from + text.length;
     this.close();
     this.#field.dispatchEvent(new Event("input"));
