@@ -32,18 +32,23 @@ export function linked(text) {
   });
 }
 
-function blockNode(block, named) {
+/**
+ * A list or a quote has one direction, for its marks too: that of its first words, which `dir=auto` does not find in elements with a
+ * `dir` of their own. The style sheet lets each line inside run in its own.
+ */
+function blockNode(block, named, dir = "auto") {
+  const inner = (child) => blockNode(child, named, null);
   switch (block.type) {
     case "code-block":
       return codeBlock(block);
     case "quote":
-      return element("blockquote", { dir: "auto" }, ...block.children.map((child) => blockNode(child, named)));
+      return element("blockquote", { dir }, ...block.children.map(inner));
     case "list": {
-      const items = block.items.map((item) => element("li", { dir: "auto" }, ...item.map((child) => blockNode(child, named))));
-      return block.ordered ? element("ol", { start: String(block.start) }, ...items) : element("ul", {}, ...items);
+      const items = block.items.map((item) => element("li", {}, ...item.map(inner)));
+      return block.ordered ? element("ol", { dir, start: String(block.start) }, ...items) : element("ul", { dir }, ...items);
     }
     default:
-      return element("p", { dir: "auto" }, ...inlineNodes(block.children, named));
+      return element("p", { dir }, ...inlineNodes(block.children, named));
   }
 }
 
