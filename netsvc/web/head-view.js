@@ -36,7 +36,7 @@ export class HeadView {
     if (place.dataset.stamp === `${access} ${room}`) return;
     place.dataset.stamp = `${access} ${room}`;
     const words = spoken(access);
-    place.replaceChildren(signOf(access), element("span", { class: "room-name" }, room), ...(words ? [words] : []));
+    place.replaceChildren(signOf(access), element("span", { class: "room-name", title: room }, room), ...(words ? [words] : []));
   }
 
   #renderTopic(topic) {

@@ -87,7 +87,7 @@ export class RoomsView {
         "a",
         { href: pathOfRoom(name), "data-room": name, "aria-current": name === current ? "page" : null, class: count ? "has-unread" : null },
         signOf(access),
-        element("span", { class: "room-name" }, name),
+        element("span", { class: "room-name", title: name }, name),
         spoken(access),
         ...badges(count, named),
       );
@@ -102,7 +102,7 @@ export class RoomsView {
     return this.#kept(name, `other ${access} ${count} ${fresh} ${unread.mentions}`, () => {
       const here = count > 0 && !fresh ? element("span", { class: "count", title: `${count} here now` }, String(count)) : null;
       const attributes = { href: pathOfRoom(name), "data-room": name, class: fresh ? "has-unread" : null };
-      return element("li", {}, element("a", attributes, signOf(access), element("span", { class: "room-name" }, name), spoken(access), here, ...badges(fresh, unread.mentions)));
+      return element("li", {}, element("a", attributes, signOf(access), element("span", { class: "room-name", title: name }, name), spoken(access), here, ...badges(fresh, unread.mentions)));
     });
   }
 

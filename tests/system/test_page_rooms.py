@@ -100,6 +100,7 @@ class RoomsTests(PageCase):
         self.see(page.locator("#others-rest"), re.compile("others: type part of the name"))
         page.fill("#filter", f"{self.room}-229")
         self.see(page.locator("#others .room-name"), f"{self.room}-229")
+        expect(page.locator("#others .room-name")).to_have_attribute("title", f"{self.room}-229")  # for names that are cut short
         page.fill("#filter", "no such room")
         self.see(page.locator("#others-rest"), "No room has this in its name.")
 
