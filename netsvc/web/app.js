@@ -44,7 +44,8 @@ class Page {
     this.chat = new Chat({ url: `${scheme}//${location.host}/ws`, storage: this.#storage });
     const { chat } = this;
     this.announcer = new Announcer(byId("announcer"));
-    this.log = new LogView({ chat, scroller: byId("log"), list: byId("rows"), day: byId("day-above"), onMove: () => this.#renderSoon() });
+    const onLog = { onMove: () => this.#renderSoon(), onTarget: (seq) => this.#jump(seq) };
+    this.log = new LogView({ chat, scroller: byId("log"), list: byId("rows"), day: byId("day-above"), ...onLog });
     this.rooms = new RoomsView({
       chat,
       followed: byId("followed"),
@@ -86,6 +87,7 @@ class Page {
       // Only moderators mention everybody.
       names: () => [...this.#namesHere(), ...(may(log.room, "moderate") ? ["room"] : [])],
       pick: (opener, take) => picker.open(opener, take),
+      say: (sentence) => this.#say(sentence),
     };
     this.composer = new Composer({ form: byId("composer"), completion: byId("completion"), drafts: new SafeStorage(() => sessionStorage), on });
     this.lock = new WritingLock({ chat, fields: byId("writing"), words: byId("locked"), retreat: byId("log") });
@@ -95,6 +97,7 @@ class Page {
       edit: (event) => this.composer.edit(event),
       confirm: (question) => this.confirm.ask(question),
       say: (sentence) => this.#say(sentence),
+      jump: (seq) => this.#jump(seq),
       leave: () => this.composer.focus(),
       mayModerate: () => may(log.room, "moderate"),
       lock: () => lockOf(log.room, chat.identity?.name ?? "", new Date()),
@@ -115,7 +118,7 @@ class Page {
     chat.changed.add(() => this.#renderSoon());
     chat.arrived.add((room, event) => this.#arrived(room, event));
     chat.forgotten.add((whose, followed) => this.#belongTo(whose, followed));
-    chat.left.add((room) => room === this.#room && this.#forget());
+    chat.left.add((room) => (room === this.#room ? this.#forget() : this.composer.abandon(room)));
     chat.rpc.changed.add(({ name, code }) => {
       this.#renderSoon();
       if (name === "online") this.#online();
@@ -235,8 +238,8 @@ class Page {
   }
 
   async #jump(seq) {
-    const found = await this.log.show(seq).catch(() => true);
-    if (!found) this.#say("This message is no longer available.");
+    const problem = await this.log.show(seq).then((found) => (found ? "" : "This message is no longer available."), inWords);
+    if (problem !== "") this.#say(problem);
   }
 
   #leave(room) {
@@ -275,8 +278,8 @@ class Page {
   }
 
   #arrived(room, event) {
+    if (event.type === "delete") this.composer.forget(room, event.target);
     if (room !== this.#room) return;
-    if (event.type === "delete") this.composer.forget(event.target);
     if (!this.chat.marks.isNews(event)) return;
     this.announcer.arrived(event);
     if (this.#reads) return;

@@ -24,6 +24,8 @@ export class Composer {
   #room = "";
   /** @type {{kind: "reply" | "edit", event: RoomEvent} | null} */
   #mode = null;
+  /** By room, answers and corrections that were begun there and wait, the last one last: {mode, text, problem}. */
+  #begun = new Map();
 
   /**
    * @param {object} parts
@@ -31,7 +33,8 @@ export class Composer {
    * @param {HTMLElement} parts.completion a listbox over the log
    * @param {import("./client/storage.js").SafeStorage} parts.drafts of all users of this browser; each sees their own
    * @param {object} parts.on what to do: `post(text, replyTo)`, `edit(event, text)` (a promise of "" or of what went wrong),
-   *   `typing()`, `editLast()` when Arrow Up is pressed in an empty field, `names()` for completion, `pick(opener, take)` an emoji
+   *   `typing()`, `editLast()` when Arrow Up is pressed in an empty field, `names()` for completion, `pick(opener, take)` an emoji,
+   *   `say(sentence)` a short notice
    */
   constructor({ form, completion, drafts, on }) {
     this.#form = form;
@@ -44,7 +47,7 @@ export class Composer {
     this.#completion = new Completion({ field: this.#field, list: completion, names: on.names });
     this.#field.addEventListener("input", () => this.#typed());
     this.#field.addEventListener("keydown", (event) => this.#key(event));
-    this.#about.querySelector("button").addEventListener("click", () => this.#endMode());
+    this.#about.querySelector("button").addEventListener("click", () => this.#goOn());
     const emoji = form.querySelector(".emoji-button");
     emoji.addEventListener("click", () => on.pick(emoji, (chosen) => this.insert(chosen)));
     form.addEventListener("submit", (event) => {
@@ -55,22 +58,22 @@ export class Composer {
 
   /** Write to another room from now on. */
   open(room) {
+    this.#putAside();
+    this.#completion.close();
     this.#room = room;
-    this.#mode = null;
-    this.#field.value = this.#drafts.getItem(DRAFT + room) ?? "";
     this.#form.querySelector("label").textContent = `Message to #${room}`;
     this.#field.placeholder = `Message #${room}`;
-    this.#showMode();
-    this.#changed();
+    this.#resume();
   }
 
   /** Switch to another user. Text typed before the user was known is theirs; text of others is not shown. */
   belongTo(whose) {
     const typed = this.#drafts.whose === null ? this.#field.value : "";
+    if (whose === this.#drafts.whose) this.abandon(this.#room);
+    else this.#begun.clear();
     this.#drafts.whose = whose;
-    const draft = this.#drafts.getItem(DRAFT + this.#room) ?? "";
     this.#mode = null;
-    this.#field.value = [draft, typed].filter((text) => text !== "").join("\n");
+    this.#field.value = joined(this.#draftOf(this.#room), typed);
     this.#completion.close();
     this.#showMode();
     this.#changed();
@@ -87,15 +90,23 @@ export class Composer {
 
   /** Answer a message with what is written next. */
   reply(event) {
-    if (this.#mode?.kind === "edit") this.#field.value = this.#drafts.getItem(DRAFT + this.#room) ?? "";
+    if (this.#mode?.kind === "edit") {
+      this.#putAside();
+      this.#field.value = this.#draftOf(this.#room);
+    }
     this.#mode = { kind: "reply", event };
     this.#showMode();
     this.#changed();
     this.focus();
   }
 
-  /** Edit a message; the draft waits. */
+  /** Edit a message; the draft waits, and so does what was begun before. */
   edit(event) {
+    if (this.#mode?.kind === "edit" && this.#mode.event.seq === event.seq) {
+      this.focus();
+      return;
+    }
+    this.#putAside();
     this.#mode = { kind: "edit", event };
     this.#field.value = event.text ?? "";
     this.#showMode();
@@ -104,9 +115,22 @@ export class Composer {
     this.#field.selectionStart = this.#field.value.length;
   }
 
-  /** The message that is being answered or edited is gone. */
-  forget(seq) {
-    if (this.#mode?.event.seq === seq) this.#endMode();
+  /** A message is gone: it is no longer answered or edited. What was written for it stays, as a draft. */
+  forget(room, seq) {
+    const kind = room === this.#room && this.#mode?.event.seq === seq ? this.#mode.kind : null;
+    if (kind !== null) this.#putAside();
+    const begun = this.#begun.get(room) ?? [];
+    const gone = begun.filter(({ mode }) => mode.event.seq === seq);
+    if (gone.length > 0) this.#begun.set(room, begun.filter((each) => !gone.includes(each)));
+    for (const { mode, text } of gone) if (mode.kind === "edit") this.#addToDraft(room, text);
+    if (kind === null) return;
+    this.#resume();
+    this.#on.say(`The message that you were ${kind === "edit" ? "editing" : "answering"} was deleted.`);
+  }
+
+  /** A room is no longer open to the user: forget the messages there that were being answered or edited. */
+  abandon(room) {
+    this.#begun.delete(room);
   }
 
   /** Insert text at the cursor. */
@@ -122,7 +146,7 @@ export class Composer {
     if (event.key === "Escape" && this.#mode !== null) {
       event.preventDefault();
       event.stopPropagation();
-      this.#endMode();
+      this.#goOn();
     } else if (event.key === "ArrowUp" && this.#field.value === "" && this.#mode === null) {
       if (this.#on.editLast()) event.preventDefault();
     } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -145,26 +169,61 @@ export class Composer {
     const replyTo = this.#mode?.event.seq ?? 0;
     this.#field.value = "";
     this.#mode = null;
-    this.#showMode();
     this.#changed();
     this.#on.post(text, replyTo);
+    this.#goOn();
+  }
+
+  /** Whatever is typed while the correction is on its way is the next message; if it fails, it is there to be tried again. */
+  async #correct(event, text) {
+    const room = this.#room;
+    const { whose } = this.#drafts;
+    this.#goOn();
+    if (text === event.text) return;
+    const { value } = this.#field;
+    const problem = await this.#on.edit(event, text);
+    if (problem === "" || whose !== this.#drafts.whose) return;
+    this.#begin(room, { mode: { kind: "edit", event }, text, problem });
+    if (room === this.#room && this.#mode === null && this.#field.value === value) this.#resume();
+    else this.#on.say(`Your correction was not saved, and waits until you have finished this: ${problem}`);
+  }
+
+  #begin(room, begun) {
+    this.#begun.set(room, [...(this.#begun.get(room) ?? []), begun]);
+  }
+
+  /** What is begun here waits, unless nothing was corrected yet. */
+  #putAside() {
+    const mode = this.#mode;
+    const text = this.#field.value;
+    this.#mode = null;
+    if (mode?.kind === "reply" || (mode !== null && text !== mode.event.text)) this.#begin(this.#room, { mode, text, problem: "" });
+  }
+
+  /** The message, answer or correction is done, or dropped. */
+  #goOn() {
+    this.#resume();
     this.focus();
   }
 
-  async #correct(event, text) {
-    const mode = this.#mode;
-    const problem = text === event.text ? "" : await this.#on.edit(event, text);
-    if (this.#mode !== mode) return;
-    if (problem === "") this.#endMode();
-    else this.#say(problem, true);
-  }
-
-  #endMode() {
-    if (this.#mode?.kind === "edit") this.#field.value = this.#drafts.getItem(DRAFT + this.#room) ?? "";
-    this.#mode = null;
+  /** Go on with what was begun last in this room, or else with the draft. */
+  #resume() {
+    const { mode = null, text = "", problem = "" } = this.#begun.get(this.#room)?.pop() ?? {};
+    this.#mode = mode;
+    this.#field.value = mode?.kind === "edit" ? text : this.#draftOf(this.#room);
     this.#showMode();
     this.#changed();
-    this.focus();
+    if (problem !== "") this.#say(problem, true);
+  }
+
+  #draftOf(room) {
+    return this.#drafts.getItem(DRAFT + room) ?? "";
+  }
+
+  #addToDraft(room, text) {
+    const whole = joined(this.#draftOf(room), text);
+    this.#drafts.setItem(DRAFT + room, whole);
+    if (room === this.#room && this.#mode?.kind !== "edit") this.#field.value = whole;
   }
 
   #showMode() {
@@ -207,6 +266,11 @@ export class Composer {
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
   }
+}
+
+/** Two texts as one: each on lines of its own. */
+function joined(...texts) {
+  return texts.filter((text) => text !== "").join("\n");
 }
 
 /** @param {number} left bytes */

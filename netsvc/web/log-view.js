@@ -19,6 +19,7 @@ export class LogView {
   #list;
   #day;
   #onMove;
+  #onTarget;
   #log = null;
   #context = null;
   #made = "";
@@ -36,12 +37,14 @@ export class LogView {
    * @param {HTMLElement} parts.list
    * @param {HTMLElement} parts.day says which day is in view while scrolling
    * @param {() => void} parts.onMove the reader or the rows moved
+   * @param {(seq: number) => void} parts.onTarget the room was opened at a message, which can be shown now
    */
-  constructor({ chat, scroller, list, day, onMove }) {
+  constructor({ chat, scroller, list, day, onMove, onTarget }) {
     this.#chat = chat;
     this.#scroller = scroller;
     this.#day = day;
     this.#onMove = onMove;
+    this.#onTarget = onTarget;
     const view = {
       build: (row) => build(row, this.#context),
       stampOf: (row) => stampOf(row, this.#context),
@@ -128,7 +131,7 @@ export class LogView {
    * Go to a message, loading it if need be.
    *
    * @param {number} seq
-   * @returns {Promise<boolean>} false if the message no longer exists
+   * @returns {Promise<boolean>} false if the message no longer exists; rejects like a call
    */
   async show(seq) {
     const log = this.#log;
@@ -188,9 +191,15 @@ export class LogView {
   /** The first rows have arrived: go to where reading begins. */
   #opened() {
     this.#opening = false;
-    if (this.#target > 0) this.show(this.#target).catch(() => {});
+    if (this.#target > 0) this.#arrive(this.#log, this.#target);
     else if (this.#list.placeOf("unread") >= 0) this.#list.reveal("unread", 0.2);
     this.#loadMore();
+  }
+
+  /** Nothing can be loaded before the connection counts as one. */
+  async #arrive(log, seq) {
+    await this.#chat.until(() => this.#chat.rpc.state.name !== "connecting");
+    if (this.#log === log) this.#onTarget(seq);
   }
 
   #moved() {

@@ -30,7 +30,7 @@ export class MessageActions {
    * @param {HTMLElement} parts.list
    * @param {import("./emoji-picker.js").EmojiPicker} parts.picker
    * @param {object} parts.actions what others do: `room()` on the screen, `reply(event)`, `edit(event)`, `confirm(question)`,
-   *   `say(sentence)`, `leave()` to the composer, `mayModerate()`, `lock()` why nothing can be written
+   *   `say(sentence)`, `jump(seq)`, `leave()` to the composer, `mayModerate()`, `lock()` why nothing can be written
    */
   constructor({ chat, log, scroller, list, picker, actions }) {
     this.#chat = chat;
@@ -127,7 +127,7 @@ export class MessageActions {
     if (action === "retry") outbox.retry(row.dataset.item);
     else if (action === "discard") outbox.discard(row.dataset.item);
     else if (action === "fill") this.#chat.fill(log, { from: Number(button.dataset.from), to: Number(button.dataset.to) }).catch(() => {});
-    else if (action === "jump") this.#jump(Number(button.dataset.to));
+    else if (action === "jump") this.#do.jump(Number(button.dataset.to));
     else this.#withMessage(action, this.#event(Number(row.dataset.seq)), button);
   }
 
@@ -139,11 +139,6 @@ export class MessageActions {
     else if (action === "edit") this.#do.edit(event);
     else if (action === "link") this.#copyLink(event);
     else if (action === "delete") this.#delete(event);
-  }
-
-  async #jump(seq) {
-    const found = await this.#log.show(seq).catch(() => true);
-    if (!found) this.#do.say("This message is no longer available.");
   }
 
   /** Take my reaction back if I have already given it; the picker only adds reactions. */

@@ -15,7 +15,7 @@ from tests.system.clients import RpcSocket
 from tests.system.daemon import Daemon
 from tests.system.programs import browser
 
-__all__ = ["DEADLINE", "PASSWORD", "PageCase", "user_command"]
+__all__ = ["DEADLINE", "HOLD", "PASSWORD", "PageCase", "user_command"]
 
 DEADLINE = 10_000.0
 """Milliseconds for what the page has to show."""

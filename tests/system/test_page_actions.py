@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.system.pages import DEADLINE, PageCase
 
@@ -82,6 +82,90 @@ class ActionTests(PageCase):
         page.fill("#message", "second")
         self.as_("nora").call("chat.delete", room=self.room, seq=seq)
         expect(page.locator("#composer .about")).to_be_hidden(timeout=DEADLINE)
+        self.see(page.locator("#toast"), "The message that you were editing was deleted.")
+        expect(page.locator("#message")).to_have_value("second")
+
+    def test_an_answer_to_nothing_stays_a_message(self) -> None:
+        """A message that is deleted while it is answered is no longer answered, which is said; text and focus stay where they are."""
+        seq = self.say("sam", "question")
+        page = self.open()
+        self.act(page, seq, "reply")
+        page.keyboard.type("answer")
+        page.focus("#log")
+        self.as_("sam").call("chat.delete", room=self.room, seq=seq)
+        self.see(page.locator("#toast"), "The message that you were answering was deleted.")
+        expect(page.locator("#composer .about")).to_be_hidden()
+        expect(page.locator("#message")).to_have_value("answer")
+        expect(page.locator("#log")).to_be_focused()
+
+    def begin_edit(self, page: Page, text: str) -> None:
+        """Begin to correct the last message of one's own."""
+        expect(page.locator("#rows > .message.own.pending")).to_have_count(0, timeout=DEADLINE)
+        page.press("#message", "ArrowUp")
+        page.fill("#message", text)
+
+    def test_what_is_typed_while_a_correction_is_on_its_way(self) -> None:
+        """It is the next message: neither lost with the correction nor a part of it."""
+        page = self.open()
+        self.write(page, "frist")
+        self.see(page.locator("#rows > .message:not(.pending) .text"), "frist")
+        self.begin_edit(page, "first")
+        self.hold(page, "chat.edit")
+        page.press("#message", "Enter")
+        page.keyboard.type("second")
+        self.let_go(page)
+        self.see(page.locator("#rows > .message .text"), "first")
+        expect(page.locator("#message")).to_have_value("second")
+        page.press("#message", "Enter")
+        self.see(page.locator("#rows > .message .text"), ["first", "second"])
+
+    def test_a_correction_that_fails_is_kept(self) -> None:
+        """It is in the field again, with the reason; if something else is being written by then, after that."""
+        page = self.open()
+        self.write(page, "frist")
+        self.see(page.locator("#rows > .message:not(.pending) .text"), "frist")
+        self.begin_edit(page, "first")
+        busy = {"code": -32008, "message": "overloaded", "data": {}}
+        for typed in ("", "second"):
+            self.hold(page, "chat.edit")
+            page.press("#message", "Enter")
+            page.keyboard.type(typed)
+            self.assertEqual([call["params"]["text"] for call in self.let_go(page, busy)], ["first"])
+            if typed:
+                self.see(page.locator("#toast"), re.compile("not saved.*The server is busy"))
+                expect(page.locator("#message")).to_have_value(typed)
+                page.press("#message", "Enter")
+            self.see(page.locator("#composer .about .what"), "Editing your message")
+            self.see(page.locator("#hint"), "The server is busy.")
+            expect(page.locator("#message")).to_have_value("first")
+        page.press("#message", "Enter")
+        self.see(page.locator("#rows > .message .text"), ["first", "second"])
+        expect(page.locator("#message")).to_have_value("")
+
+    def test_what_was_begun_waits_in_its_room(self) -> None:
+        """Who looks into another room finds their answer an answer, and their correction as they left it; so does who does both at once."""
+        seq = self.say("sam", "question")
+        page = self.open()
+        self.write(page, "mine")
+        self.see(page.locator("#rows > .message:not(.pending) .text"), ["question", "mine"])
+        self.act(page, seq, "reply")
+        page.keyboard.type("my answer")
+        self.act(page, seq + 1, "edit")
+        page.fill("#message", "mine, corrected")
+        page.evaluate("() => document.querySelector('#followed a').click()")
+        page.click("#new-room")
+        page.fill("#room-name", f"{self.room[:50]}-2")
+        page.press("#room-name", "Enter")
+        expect(page.locator("#composer .about")).to_be_hidden()
+        expect(page.locator("#message")).to_have_value("")
+        page.go_back()
+        expect(page.locator("#message")).to_have_value("mine, corrected")
+        page.press("#message", "Enter")
+        self.see(page.locator("#composer .about .words"), "question")
+        expect(page.locator("#message")).to_have_value("my answer")
+        page.press("#message", "Enter")
+        self.see(page.locator("#rows > .message .quote .words"), "question")
+        self.see(page.locator("#rows > .message .text"), ["question", "mine, corrected", "my answer"])
 
     def test_delete(self) -> None:
         """It is asked for first; the text goes for everybody, and quotes of it too."""

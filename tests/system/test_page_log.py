@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.system.pages import DEADLINE, PageCase
+from tests.system.pages import DEADLINE, HOLD, PageCase
 
 SEQS = "() => [...document.querySelectorAll('#rows > .message')].map(row => Number(row.dataset.seq))"
 FIRST_IN_VIEW = """() => {
@@ -165,6 +165,35 @@ class LogTests(PageCase):
         self.see(page.locator("#toast"), "This message is no longer available.")
         page.go_back()
         expect(self.row(page, 600)).to_be_in_viewport(timeout=DEADLINE)
+
+    def test_a_link_is_followed_when_it_can_be(self) -> None:
+        """Also if the room is there before the connection counts as one. If there is no such message, that is said."""
+        self.fill(300)
+        page = self.open(hash="#99999")
+        self.see(page.locator("#toast"), "This message is no longer available.")
+        page.add_init_script(f"({HOLD})('chat.unread')")
+        page.evaluate("() => history.replaceState(null, '', '#12')")
+        page.reload()
+        self.see(page.locator("#rows > .message .text").last, "message 300")
+        self.let_go(page)
+        expect(self.row(page, 12)).to_be_in_viewport(timeout=DEADLINE)
+
+    def test_two_jumps(self) -> None:
+        """The one asked for last counts, while the first is still on its way; without a connection nothing is said to be gone."""
+        self.fill(700)
+        page = self.open()
+        self.hold(page, "chat.history")
+        for seq in (12, 300, 300):
+            page.evaluate("seq => { location.hash = ''; location.hash = `#${seq}`; }", seq)
+            page.wait_for_function("seq => location.hash === `#${seq}`", arg=seq)
+        self.assertEqual(len(self.let_go(page)), 2)
+        expect(self.row(page, 300)).to_be_in_viewport(timeout=DEADLINE)
+        expect(page.locator("#toast")).to_be_hidden()
+        self.tolerated = re.compile("WebSocket|ERR_")
+        self.daemon.stop()
+        page.wait_for_selector('#state[data-state="waiting"]', state="attached")
+        page.evaluate("() => { location.hash = '#50'; }")
+        self.see(page.locator("#toast"), "The connection was lost.")
 
     def test_the_log_fits_another_width(self) -> None:
         """A window that becomes narrow, when all heights change, stays at the end if one was there, and at the message if not."""

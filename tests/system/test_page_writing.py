@@ -133,6 +133,45 @@ class WritingTests(PageCase):
         page.keyboard.press("Enter")
         self.see(page.locator("#rows > .message .text").last, "hi @zoe 🚀 @y")
 
+    def test_completion_ends_where_the_cursor_leaves(self) -> None:
+        """Who goes elsewhere in the text, or to another room, is no longer offered the rest of the word; a whole name is not made a longer one."""
+        for name in ("zoe", "zoey"):
+            self.say(name, "I was here")
+        page = self.open()
+        options = page.locator("#completion [role=option]")
+        field = page.locator("#message")
+        field.press_sequentially("hi @zo")
+        expect(options).to_have_count(2)
+        page.keyboard.press("Home")
+        expect(options).to_have_count(0)
+        page.keyboard.press("End")
+        page.keyboard.type("e")
+        self.see(options, [re.compile("zoe$"), re.compile("zoey")])
+        page.keyboard.press("Shift+Enter")
+        expect(field).to_have_value("hi @zoe\n")
+        page.keyboard.type("@zoe")
+        page.keyboard.press("Enter")
+        expect(field).to_have_value("hi @zoe\n@zoe ")
+        page.keyboard.type("@zo")
+        expect(options).to_have_count(2)
+        page.evaluate("() => { history.pushState(null, '', '/chat/elsewhere/'); dispatchEvent(new PopStateEvent('popstate')); }")
+        expect(field).to_have_value("")
+        expect(options).to_have_count(0)
+
+    def test_lines_from_right_to_left(self) -> None:
+        """Lists and quotes have their marks where their lines begin, and so has the field; each line runs in its own direction."""
+        self.say("sam", "- \u05d0\u05d7\u05ea\n- two\n\n> \u05e9\u05dc\u05d5\u05dd")
+        self.say("sam", "- one\n- \u05e9\u05ea\u05d9\u05d9\u05dd")
+        page = self.open()
+        rows = page.locator("#rows .text")
+        sides = "nodes => nodes.map(node => getComputedStyle(node).direction)"
+        expect(rows).to_have_count(2)
+        self.assertEqual(rows.nth(0).locator("ul, blockquote").evaluate_all(sides), ["rtl", "rtl"])
+        self.assertEqual(rows.nth(0).locator("li").evaluate_all(sides), ["rtl", "rtl"])
+        self.assertEqual(rows.nth(1).locator("ul, li").evaluate_all(sides), ["ltr"] * 3)
+        page.fill("#message", "\u05e9\u05dc\u05d5\u05dd")
+        self.assertEqual(page.locator("#message").evaluate_all(sides), ["rtl"])
+
     def test_everybody_is_offered_to_moderators(self) -> None:
         """Only they mention everybody: it is drawn as a mention then, and names everybody who reads it."""
         self.say("sam", "hello")

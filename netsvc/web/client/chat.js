@@ -218,11 +218,17 @@ export class Chat {
     return this.#page(log, "latest", {}, (page, asOf) => log.showLatest(page, asOf));
   }
 
-  /** Put the part of the log around a message in place of the window; resolves to false if there is no such message. */
+  /** Put the part of the log around a message in place of the window; resolves to false if there is no such message, rejects like a call. */
   async around(log, seq) {
     if (log.has(seq)) return true;
+    if (this.rpc.state.name !== "online") throw new ConnectionLost("not connected");
+    const kind = `around ${seq}`;
+    if (this.isPaging(log, kind)) {
+      await this.until(() => !this.isPaging(log, kind));
+      return log.has(seq);
+    }
     const params = { before: log.cursorAround(seq, AROUND_AFTER), limit: AROUND_BEFORE + AROUND_AFTER };
-    await this.#page(log, "around", params, (page, asOf) => page.events.some((event) => event.seq === seq) && log.showAround(page, asOf));
+    await this.#page(log, kind, params, (page, asOf) => page.events.some((event) => event.seq === seq) && log.showAround(page, asOf));
     return log.has(seq);
   }
 
