@@ -157,6 +157,11 @@ class Page {
   #forget() {
     this.composer.belongTo(this.#whose);
     this.announcer.forget();
+    this.#closeDialogs();
+  }
+
+  /** All but that of the account are about the room on the screen. */
+  #closeDialogs() {
     for (const dialog of document.querySelectorAll("dialog[open]:not(#account-dialog)")) dialog.close();
   }
 
@@ -217,7 +222,9 @@ class Page {
   /** Back, forward, or a click on a link to a message inside the page. */
   #navigated() {
     this.#asked = true;
-    this.#show(roomOfPath(location.pathname) || this.#room, seqOfHash());
+    const room = roomOfPath(location.pathname) || this.#room;
+    if (room !== this.#room) this.#closeDialogs();
+    this.#show(room, seqOfHash());
   }
 
   /** Not on touch screens, where it would bring up the keyboard. */
@@ -328,7 +335,8 @@ class Page {
     const { key, ctrlKey, metaKey, altKey } = event;
     if ((ctrlKey || metaKey) && !altKey && key.toLowerCase() === "k") {
       event.preventDefault();
-      this.search.open(this.#room);
+      // Not over another dialog, behind which what is chosen would be.
+      if (document.querySelector("dialog[open]:not(#search-dialog)") === null) this.search.open(this.#room);
     } else if (altKey && !ctrlKey && !metaKey && (key === "ArrowUp" || key === "ArrowDown")) {
       event.preventDefault();
       this.#nextRoom(key === "ArrowUp" ? -1 : 1);

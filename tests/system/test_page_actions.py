@@ -260,6 +260,23 @@ class ActionTests(PageCase):
         page.keyboard.press("Escape")
         expect(self.row(page, seq).locator(".tools .pick")).to_be_focused()
 
+    def test_dialogs_end_with_their_room(self) -> None:
+        """Who goes back to another room reacts to nothing there with what was opened here; the search does not open over another dialog."""
+        elsewhere = f"{self.room}-2"
+        self.as_("sam").call("chat.post", room=elsewhere, text="elsewhere")
+        seq = self.say("sam", "here")
+        page = self.open(room=elsewhere)
+        page.click("#new-room")
+        page.fill("#room-name", self.room)
+        page.press("#room-name", "Enter")
+        self.see(self.row(page, seq).locator(".text"), "here")
+        self.act(page, seq, "pick")
+        page.keyboard.press("Control+k")
+        expect(page.locator("dialog[open]")).to_have_attribute("id", "emoji-dialog")
+        page.go_back()
+        self.see(self.row(page, seq).locator(".text"), "elsewhere")
+        expect(page.locator("dialog[open]")).to_have_count(0)
+
     def test_everything_is_in_reach(self) -> None:
         """On every screen all that can be done with a message is in view, at long ones and short ones, and nothing goes sideways."""
         rows = [self.say(name, text) for name, text in (("sam", "x\n" * 20), ("sam", "long " * 100), ("sam", "ok"), ("olga", "ok"), ("olga", "long " * 100))]
