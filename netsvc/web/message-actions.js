@@ -41,6 +41,7 @@ export class MessageActions {
     this.#do = actions;
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("focusin", (event) => this.#focused(event.target));
+    list.addEventListener("focusout", (event) => this.#unfocused(event.relatedTarget));
     list.addEventListener("pointerover", (event) => event.pointerType !== "touch" && this.#pointed(event));
     scroller.addEventListener("pointerleave", () => this.#leftAlone());
     scroller.addEventListener("keydown", (event) => this.#key(event));
@@ -71,6 +72,12 @@ export class MessageActions {
     const again = inside ? null : [...(this.#bar?.querySelectorAll("button") ?? [])].find(({ dataset }) => dataset.focus === lost);
     this.#inBar = inside ? target.dataset.focus : "";
     again?.focus({ preventScroll: true });
+  }
+
+  /** Where nothing tells that the pointer leaves, the bar goes with the focus, except into a dialog: it would cover what is above it. */
+  #unfocused(to) {
+    const stays = to === null || this.#list.contains(to) || to.closest("dialog") !== null;
+    if (!stays && matchMedia("(hover: none)").matches) this.#attach(0);
   }
 
   #attach(seq) {

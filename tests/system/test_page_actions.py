@@ -289,7 +289,7 @@ class ActionTests(PageCase):
             page.context.close()
 
     def test_by_touch(self) -> None:
-        """A tap on a message brings up what can be done with it."""
+        """A tap on a message brings up what can be done with it, until one does something else."""
         seq = self.say("sam", "tap me")
         page = self.open(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
         self.row(page, seq).locator(".bubble").tap()
@@ -297,6 +297,7 @@ class ActionTests(PageCase):
         expect(tools).to_be_in_viewport(ratio=1, timeout=DEADLINE)
         tools.get_by_role("button", name="Reply").tap()
         self.see(page.locator("#composer .about .whom"), "sam")
+        expect(tools).to_have_count(0)  # it would cover the message above while one writes
 
     def test_copy_a_link(self) -> None:
         """The link of a message leads whoever follows it to that message."""

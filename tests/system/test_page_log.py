@@ -166,6 +166,18 @@ class LogTests(PageCase):
         page.go_back()
         expect(self.row(page, 600)).to_be_in_viewport(timeout=DEADLINE)
 
+    def test_times_are_beside_their_messages(self) -> None:
+        """Long ones, too: they cover neither the message nor leave the screen."""
+        self.fill(2)
+        for width in (390, 1280):
+            page = self.open(locale="en-US", viewport={"width": width, "height": 800})
+            self.row(page, 2).locator(".bubble").hover()
+            time = self.row(page, 2).locator("time")
+            self.assertRegex(time.inner_text(), "[AP]M$")
+            left, right = time.evaluate("node => [node.getBoundingClientRect().left, node.getBoundingClientRect().left + node.scrollWidth]")
+            self.assertGreaterEqual(left, page.locator("#log").evaluate("node => node.getBoundingClientRect().left"))
+            self.assertLessEqual(right, self.row(page, 2).locator(".bubble").evaluate("node => node.getBoundingClientRect().left"))
+
     def test_a_link_is_followed_when_it_can_be(self) -> None:
         """Also if the room is there before the connection counts as one. If there is no such message, that is said."""
         self.fill(300)
