@@ -38,7 +38,7 @@ export class PeopleView {
     const rows = [...mine, ...others].map((name) => {
       const marks = [name === me && "you", owners.includes(name) && "owner"].filter(Boolean);
       const words = marks.map((mark) => element("span", { class: `mark ${mark}` }, mark));
-      return element("li", {}, element("button", { type: "button", "data-name": name, "aria-haspopup": "dialog" }, avatar(name), element("bdi", { class: "person" }, name), ...words));
+      return element("li", {}, element("button", { type: "button", "data-name": name, "aria-haspopup": "dialog" }, avatar(name), element("bdi", { class: "person", title: name }, name), ...words));
     });
     if (count > names.length && names.length > 0) rows.push(element("li", { class: "rest" }, `and ${count - names.length} more`));
     this.#list.replaceChildren(...rows);

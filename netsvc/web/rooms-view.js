@@ -50,10 +50,15 @@ export class RoomsView {
   /** @param {string} current the room on the screen */
   render(current) {
     const { activeElement } = document;
-    const focused = this.#followed.contains(activeElement) ? activeElement.parentElement.firstElementChild.dataset.room : null;
+    const row = this.#followed.contains(activeElement) ? activeElement.parentElement : null;
+    const focused = row?.firstElementChild.dataset.room;
+    const place = [...this.#followed.children].indexOf(row);
     arrange(this.#followed, this.names.map((name) => this.#row(name, current)));
-    // A row that was made again has lost the focus it had.
-    if (focused !== null && document.activeElement !== activeElement) this.#links.get(focused)?.node.firstElementChild.focus();
+    // A row that was made again has lost the focus it had; from one that is gone it moves to the next.
+    if (row !== null && document.activeElement !== activeElement) {
+      const next = [...this.#followed.children].find((node) => node.firstElementChild.dataset.room === focused) ?? this.#followed.children[place] ?? this.#followed.lastElementChild;
+      next?.firstElementChild.focus();
+    }
     this.#renderOthers();
   }
 

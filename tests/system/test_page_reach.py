@@ -1,5 +1,6 @@
 """The chat page in Chromium for those who do not see it, do not hear it, or use no mouse: axe-core, keys, and what is said."""
 
+import json
 import re
 from typing import Any
 
@@ -115,6 +116,16 @@ class ReachTests(PageCase):
         page.keyboard.press("Enter")
         page.keyboard.press("Escape")
         expect(page.locator("#open-info")).to_be_focused()
+
+    def test_the_focus_stays_in_the_list_of_rooms(self) -> None:
+        """Who leaves a room by keyboard is at the next one, or at the last."""
+        rooms = [f"{self.room[:40]}-{number}" for number in range(3)]
+        page = self.open("gil", stored={"netsvc.rooms": json.dumps(rooms)})
+        for left, then in ((rooms[1], rooms[2]), (rooms[2], rooms[0])):
+            page.focus(f'[data-leave="{left}"]')
+            page.keyboard.press("Enter")
+            expect(page.locator(f'#followed [data-room="{left}"]')).to_have_count(0)
+            expect(page.locator(f'#followed [data-room="{then}"]')).to_be_focused()
 
     def test_nothing_moves_for_who_wants_that(self) -> None:
         """With reduced motion nothing is animated, the dots of who is writing included."""
