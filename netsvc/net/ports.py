@@ -6,6 +6,8 @@
 
 import os
 import select
+import stat
+from contextlib import suppress
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -78,6 +80,8 @@ class DirectReactor:
 
     def listenUNIX(self, address: Any, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: Any = 0) -> IListeningPort:
         """See IReactorUNIX."""
+        if wantPID:
+            _remove_abandoned(os.fsencode(address))
         return self._listening(DirectUnixPort(address, factory, max(backlog, LISTEN_BACKLOG), mode, self._reactor, wantPID))
 
     def listenSSL(self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
@@ -98,3 +102,29 @@ class DirectReactor:
         port.startListening()
         listening: IListeningPort = port
         return listening
+
+
+def _remove_abandoned(path: bytes) -> None:
+    """Remove a UNIX socket and Twisted's lock on it, which a process that was killed has left, if nobody listens there any more.
+
+    Twisted takes a lock to be held as long as there is a process of the number in it. After a power cut or in a container that may be
+    another process, even this one, and then the daemon would never start again.
+    """
+    lock = path + b".lock"
+    if not os.path.islink(lock):
+        return
+    with socket(AF_UNIX) as probe:
+        probe.setblocking(False)  # a listener that is busy is one all the same
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            pass
+        except OSError:
+            return
+        else:
+            return
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    with suppress(OSError):
+        os.unlink(lock)

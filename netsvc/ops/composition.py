@@ -4,6 +4,7 @@ Twisted's own MultiService starts and stops all its children at once. Here a par
 open before a listener accepts, and the last answer is written before the store closes.
 """
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def start_error(name: str, failure: Failure, deadline: float) -> StartError:
     if isinstance(error, StartError):
         return error
     if isinstance(error, CannotListenError):
-        where = f"{error.interface or '*'}:{error.port}" if isinstance(error.port, int) else str(error.port)
+        where = f"{error.interface or '*'}:{error.port}" if isinstance(error.port, int) else os.fsdecode(error.port)
         why = getattr(error.socketError, "strerror", None) or str(error.socketError)
         return StartError(f"cannot listen on {where}: {why}{_advice(error)}")
     if isinstance(error, TimeoutError):

@@ -1,11 +1,14 @@
 """Listeners with direct transports, for any endpoint string. tests/system/test_transports.py has the same with sockets."""
 
+import os
 import select
+from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_UNIX, socket
 from typing import Any
 
 from twisted.internet import ssl
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorSSL, IReactorTCP, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -114,3 +117,46 @@ class PortTests(SynchronousTestCase):
         self.assertEqual(self.direct.seconds(), 0)
         clock: Any = DirectReactor(Clock())
         self.assertFalse(IReactorTCP.providedBy(clock))
+
+
+class AbandonedSocketTests(SynchronousTestCase):
+    """UNIX sockets that a killed process has left, with a lock in which the number of this process stands, as in a container."""
+
+    def setUp(self) -> None:
+        """A folder for the socket, and the lock."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.path = folder / "s"
+        self.lock = folder / "s.lock"
+        self.lock.symlink_to(str(os.getpid()))
+
+    def listen(self) -> None:
+        """Listen there, for a moment."""
+        port: Any = DirectReactor(MemoryReactorClock()).listenUNIX(str(self.path), Factory(), wantPID=1)
+        port.connectionLost(None)
+
+    def test_abandoned(self) -> None:
+        """Where nobody listens any more, the next one does."""
+        with socket(AF_UNIX) as left:
+            left.bind(str(self.path))
+        self.listen()
+        self.assertFalse(self.lock.is_symlink())
+
+    def test_lock_alone(self) -> None:
+        """A lock without a socket is nothing."""
+        self.listen()
+
+    def test_in_use(self) -> None:
+        """Where somebody listens, nothing is touched."""
+        with socket(AF_UNIX) as used:
+            used.bind(str(self.path))
+            used.listen()
+            self.assertRaises(CannotListenError, self.listen)
+        self.assertTrue(self.path.is_socket())
+        self.assertTrue(self.lock.is_symlink())
+
+    def test_other_file(self) -> None:
+        """Whatever is not a socket stays."""
+        self.path.write_text("precious")
+        self.assertRaises(CannotListenError, self.listen)
+        self.assertEqual(self.path.read_text(), "precious")

@@ -169,6 +169,7 @@ class WordsTests(SynchronousTestCase):
         )
         self.assertEqual(self.say(CannotListenError("", 8080, OSError(13, "Permission denied"))), "cannot listen on *:8080: Permission denied")
         self.assertEqual(self.say(CannotListenError(None, "/run/x", ValueError("odd"))), "cannot listen on /run/x: odd")
+        self.assertEqual(self.say(CannotListenError(None, b"/run/x", "Cannot acquire lock")), "cannot listen on /run/x: Cannot acquire lock")
 
     def test_files(self) -> None:
         """An error of the file system names the file."""
