@@ -101,8 +101,11 @@ def _text_writer() -> Callable[[Event | Gap, Room], None]:
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def write(item: Event | Gap, room: Room) -> None:
-        for line in lines.lines(item):
-            console.print(line)
+        # Captured, since a console that cannot write exits with status 1, even if it is only that nobody reads any more.
+        with console.capture() as captured:
+            for line in lines.lines(item):
+                console.print(line)
+        sys.stdout.write(captured.get())
         sys.stdout.flush()
 
     return write

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import sys
 from typing import Any
 from unittest.mock import patch
 
@@ -108,6 +109,16 @@ class Tailing(ServerCase):
         self.client.room_items.items = [message(1), message(2)]
         with patch.object(room_pipes.msgspec.json, "encode", side_effect=BrokenPipeError):
             self.assertEqual(self.good("chat", "lobby", "--tail", "--json"), "")
+        self.assertEqual(self.client.closed, 1)
+
+    def test_reader_of_text_gone(self) -> None:
+        """It is the same for text: the library that writes it would exit with status 1."""
+        self.client.room_items.items = [message(1), message(2)]
+        reading, writing = os.pipe()
+        os.close(reading)
+        server: Any = type("Server", (), {"client": lambda _, **options: self.client})()
+        with open(writing, "w", encoding="utf-8") as output, patch.object(standard_output, "_pipe", lambda: None), patch.object(sys, "stdout", output):
+            asyncio.run(room_pipes.tail(server, "lobby", None, 0, None, as_json=False))
         self.assertEqual(self.client.closed, 1)
 
     def test_reader_gone_while_nothing_happens(self) -> None:
