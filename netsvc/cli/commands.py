@@ -37,9 +37,10 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Click's hook."""
         if cmd_name not in _MODULES:
+            # For a name that is mistyped, Click proposes some of those that it has.
+            self.commands.update({name: _imported(name) for name in _MODULES})
             return None
-        command: click.Command = getattr(import_module(f"netsvc.cli.{_MODULES[cmd_name]}"), cmd_name)
-        return command
+        return _imported(cmd_name)
 
     def invoke(self, context: click.Context) -> Any:
         """Click's hook."""
@@ -59,6 +60,11 @@ class Commands(click.Group):
             note(f"cannot write the output: {error.strerror}")
             write_no_more()
             sys.exit(1)
+
+
+def _imported(name: str) -> click.Command:
+    command: click.Command = getattr(import_module(f"netsvc.cli.{_MODULES[name]}"), name)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

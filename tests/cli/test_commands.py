@@ -5,7 +5,10 @@ from errno import EBADF, ENOSPC
 from pathlib import Path
 from unittest.mock import patch
 
+from click import Context
+
 from netsvc import __version__
+from netsvc.cli import main
 from netsvc.errors import StartError
 from tests.cli.commandline import CommandCase
 
@@ -62,6 +65,11 @@ class Errors(CommandCase):
     def test_usage(self) -> None:
         """Wrong options are status 2."""
         self.bad(2, "check", "--nonsense")
+
+    def test_mistyped(self) -> None:
+        """For a command that does not exist, Click can propose those that do, which it has not seen before."""
+        self.bad(2, "usr")
+        self.assertEqual(list(main.commands), main.list_commands(Context(main)))
 
     def test_version_and_help(self) -> None:
         """It says its version, and how the daemon is started."""
