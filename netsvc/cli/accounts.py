@@ -22,7 +22,8 @@ from netsvc.settings import Duration, Form
 
 __all__ = ["token", "user"]
 
-_LABEL = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
+_LABEL = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,100}")
+"""Bytes of an argument that are not UTF-8 are halves of surrogate pairs in Python."""
 
 _LONGEST_LINE = 1 << 20
 
@@ -157,7 +158,7 @@ def token() -> None:
 def issue_token(choice: StateChoice, user: str, label: str, expires: float | None) -> None:
     """Give a user a new token. Its secret is printed once, by itself on standard output, and stored nowhere."""
     if not _LABEL.fullmatch(label):
-        raise InvalidParams("label: at most 100 characters, on one line", parameter="label")
+        raise InvalidParams("label: at most 100 characters of UTF-8, on one line", parameter="label")
     user = fold_user_name(user)
     id = b32encode(urandom(5)).decode("ascii").lower()
     secret = new_token_secret()

@@ -36,7 +36,7 @@ class StateChoice(NamedTuple):
     def open(self, new: bool = False) -> Accounts:
         """Open the accounts, to be closed after use.
 
-        :param new: create a directory that is not there; otherwise a mistyped path is reported, and nothing is left behind.
+        :param new: create a directory and a database that are not there; otherwise a mistyped path is reported, and nothing is left behind.
         :raises StartError: they cannot be opened; the detail says why.
         """
         try:
@@ -47,7 +47,7 @@ class StateChoice(NamedTuple):
         except OSError as error:
             raise StartError(f"cannot use the state directory {self.folder}: {error.strerror}") from error
         try:
-            accounts = open_accounts(folder)
+            accounts = open_accounts(folder, new=new)
         except StartError as error:
             if folder == self.folder:
                 raise

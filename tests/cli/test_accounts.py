@@ -166,7 +166,8 @@ class Tokens(AccountsCase):
         self.assertIn("bob", self.bad(1, "token", "list", "bob", *config))
         self.assertIn("no token", self.bad(1, "token", "revoke", "abc", *config))
         self.assertIn("not its secret", self.bad(1, "token", "revoke", "nst_abc", *config))
-        self.assertIn("label", self.bad(1, "token", "issue", "alice", "--label", "a\nb", *config))
+        for label in ("a\nb", "not UTF-8: \udcff"):
+            self.assertIn("label", self.bad(1, "token", "issue", "alice", "--label", label, *config))
         self.assertIn("30s", self.bad(2, "token", "issue", "alice", "--expires", "soon", *config))
         for useless in ("0", "999ms", "36501d", "999999999999999d"):
             self.assertIn("36500d", self.bad(2, "token", "issue", "alice", "--expires", useless, *config))

@@ -89,6 +89,15 @@ class Opening(CommandCase):
         self.assertIn(f"there is no state directory {self.state};", caught.exception.detail)
         self.assertFalse(self.state.exists())
 
+    def test_directory_without_a_state(self) -> None:
+        """Nor is a database put into a directory that has none, unless for a first user."""
+        with self.assertRaises(StartError) as caught:
+            StateChoice(self.folder, AuthSettings()).open()
+        self.assertIn(f"there is no {self.folder}/netsvc.db", caught.exception.detail)
+        self.assertEqual(list(self.folder.iterdir()), [self.config])
+        StateChoice(self.folder, AuthSettings()).open(new=True).close()
+        StateChoice(self.folder, AuthSettings()).open().close()
+
     def test_not_a_directory(self) -> None:
         """What cannot be opened is a StartError that names it."""
         with self.assertRaises(StartError) as caught:

@@ -81,13 +81,16 @@ def open_state(directory: Path, settings: StoreSettings, steps: Steps = STEPS) -
             raise
 
 
-def open_accounts(directory: Path, steps: Steps = STEPS) -> Accounts:
-    """Open the accounts of a state directory, also while the daemon runs; what is missing is created. Close the accounts after use.
+def open_accounts(directory: Path, steps: Steps = STEPS, *, new: bool = True) -> Accounts:
+    """Open the accounts of a state directory, also while the daemon runs. Close the accounts after use.
 
-    :raises StartError: as for the daemon; also if the schema is older while the daemon runs.
+    :param new: what is missing is created.
+    :raises StartError: as for the daemon; also if the schema is older while the daemon runs, or if the database is missing and not to be created.
     """
     files = StateFiles(directory)
     with _start_errors(files):
+        if not new and directory.is_dir() and os.access(directory, os.X_OK) and not files.database.exists():
+            raise StartError(f"there is no {files.database}: name the state directory with --state or --config, or start netsvc on it first")
         files.prepare()
         connection = connect(files.database, StoreSettings(busy_timeout=_LONGEST_WAIT))
         try:
