@@ -43,6 +43,14 @@ test("bad credentials reject, another error is tried again", async () => {
   sockets.last.accept();
   sockets.last.fail(sockets.last.sent[0].id, -32001, "not authenticated", { detail: "no such token" });
   await assert.rejects(connecting, (error) => error instanceof Refused && error.message === "no such token");
+  for (const code of [-32002, -32004, -32602]) {
+    const { sockets, timers, connecting } = start({ name: "ann" });
+    sockets.last.accept();
+    sockets.last.fail(sockets.last.sent[0].id, code, "no", { detail: "the name ann belongs to a user" });
+    await assert.rejects(connecting, (error) => error instanceof Refused && error.message === "the name ann belongs to a user");
+    await timers.advance(60);
+    assert.equal(sockets.opened.length, 1);
+  }
   const again = start();
   again.sockets.last.accept();
   again.sockets.last.fail(again.sockets.last.sent[0].id, -32008, "overloaded");

@@ -2,7 +2,8 @@
 
 import { Refused, RpcClient, RpcError } from "./rpc.js";
 
-const NOT_AUTHENTICATED = -32001;
+/** Codes that a login gets each time: bad credentials, a guest's name that cannot be had, a role that is too low. */
+const FINAL = new Set([-32001, -32002, -32004, -32602]);
 
 /**
  * Connect, and stay connected from then on, as the same identity on every new connection.
@@ -20,7 +21,7 @@ export function connect({ token, name, password, ...options }) {
     try {
       await client.call(credentials ? "auth.login" : "auth.whoami", credentials ?? {});
     } catch (error) {
-      if (error instanceof RpcError && error.code === NOT_AUTHENTICATED) throw new Refused(error.data.detail ?? error.message);
+      if (error instanceof RpcError && FINAL.has(error.code)) throw new Refused(error.data.detail ?? error.message);
       throw error;
     }
     await options.greet?.(client);
