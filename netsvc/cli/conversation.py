@@ -57,6 +57,7 @@ class Conversation:
         self._lines = ChatLines()
         self._told = "online"
         self._count: int | None = None
+        self._back = asyncio.Event()
         self._unsent: asyncio.Queue[str] = asyncio.Queue()
         self._posting = ""
 
@@ -71,7 +72,7 @@ class Conversation:
         async with self._rpc.room(self._room, after=after, history=history) as events:
             self._count = _count(events.present)
             self._aside(f"you are {clean_name(self._lines.own)} in {self._room}; {HELP}")
-            tasks = [asyncio.create_task(work) for work in (self._read(events), self._post(), self._write())]
+            tasks = [asyncio.create_task(work) for work in (self._read(events), self._post(), self._write(), self._learn_name())]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 if self._rpc.state.name == "online":
@@ -92,6 +93,18 @@ class Conversation:
         async for item in events:
             for line in self._lines.lines(item):
                 self._prompt.show(line)
+
+    async def _learn_name(self) -> None:
+        """On each new connection: a guest without a name of its own gets another one from a server that was restarted."""
+        while True:
+            await self._back.wait()
+            self._back.clear()
+            with suppress(ClientError):
+                name = str((await self._rpc.auth.whoami())["name"])
+                if name != self._lines.own:
+                    self._lines.own = name
+                    self._aside(f"you are {clean_name(name)} now")
+                    self._prompt.refresh()
 
     async def _write(self) -> None:
         while True:
@@ -150,6 +163,8 @@ class Conversation:
             self._prompt.show(line)
         if state.name in ("waiting", "online"):
             self._told = state.name
+        if state.name == "online":
+            self._back.set()
         self._prompt.refresh()
 
     def _presence(self, params: Any) -> None:

@@ -61,14 +61,16 @@ class Room(FakeRoom):
 class Client(FakeClient):
     """A client on which procedures are attributes, too."""
 
+    name = "bob"
+
     @property
     def auth(self) -> Any:
         """``auth.whoami``."""
         return self
 
     async def whoami(self) -> Any:
-        """As bob."""
-        return {"name": "bob", "roles": ["guest"]}
+        """As bob, unless the test says otherwise."""
+        return {"name": self.name, "roles": ["guest"]}
 
     @property
     def chat(self) -> Any:
@@ -192,6 +194,18 @@ class ConversationTests(SynchronousTestCase):
         for state, words in ((State("connecting"), "connecting…"), (State("waiting", 1.0, "res\x1bet"), "res␛et"), (State("closed"), "closed")):
             self.client.state = state
             self.assertTrue(prompt.toolbar().endswith(words))
+
+    def test_another_name(self) -> None:
+        """A guest whom a restarted server calls otherwise is told, and known by that name from then on."""
+
+        def come_back() -> None:
+            self.patch(self.client, "name", "guest-2")
+            self.client.watchers[0](State("online"))
+
+        prompt = self.talk(come_back, "/me waves", "")
+        self.assertIn("-- you are guest-2 now --", prompt.shown)
+        self.assertEqual([call[1]["text"] for call in self.client.calls], ["* guest-2 waves"])
+        self.assertTrue(prompt.toolbar().startswith(" guest-2 "))
 
     def test_removed(self) -> None:
         """A room that cannot be read any more ends it with the reason."""
