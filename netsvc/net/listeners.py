@@ -66,7 +66,7 @@ class Listeners(Service):
         """Listen.
 
         :raises CannotListenError: through the Deferred; the address is in use, or not ours.
-        :raises StartError: systemd passed no such socket.
+        :raises StartError: systemd passed no such socket, or the folder of a UNIX socket cannot be used.
         """
         Service.startService(self)
         return Deferred.fromCoroutine(self._open())
@@ -79,6 +79,9 @@ class Listeners(Service):
                 if text.startswith("systemd:"):
                     raise StartError(f"[{self._section}] listen: {text}: systemd passed no such socket; is the .socket unit started?") from error
                 raise
+            except OSError as error:
+                # Twisted's lock beside a UNIX socket: the error itself names the process, not the folder that cannot be written to.
+                raise StartError(f"[{self._section}] listen: {text}: {error.strerror or error}") from error
             self._ports.append(port)
             self._secure[port] = text.startswith(("ssl:", "tls:"))
 

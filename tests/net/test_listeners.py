@@ -86,6 +86,11 @@ class ListenersTests(TestCase):
         failure = self.failureResultOf(self.listeners("systemd:domain=INET:index=3").startService(), StartError)
         self.assertIn("systemd:domain=INET:index=3: systemd passed no such socket", failure.value.detail)
 
+    def test_no_such_folder(self) -> None:
+        """A UNIX socket in a folder that is not there, or that cannot be written to, is told with the setting."""
+        failure = self.failureResultOf(self.listeners("unix:nowhere/netsvc.sock").startService(), StartError)
+        self.assertEqual(failure.value.detail, "[http] listen: unix:nowhere/netsvc.sock: No such file or directory")
+
     def passed(self, text: str) -> list[int]:
         """The descriptors without names, if that is what the process was started with."""
         environment = Path(self.mktemp())
