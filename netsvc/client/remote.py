@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, succeed
@@ -73,13 +73,18 @@ class Target:
     def __init__(self, url: str, token: str | None = None, **options: Unpack[Options]) -> None:
         self.address = Address.parse(url)
         self.credentials = Credentials(token, options.get("name"), options.get("password"))
-        self.websocket = (options.get("transport") or ("websocket" if self.address.websocket else "http")) == "websocket"
+        transport = options.get("transport") or ("websocket" if self.address.websocket else "http")
+        if transport not in get_args(Transport):
+            raise ValueError(f"transport: expected 'http' or 'websocket', not {transport!r}")
+        self.websocket = transport == "websocket"
         if self.credentials.guest is not None and not self.websocket:
             raise ValueError("a guest's name can be asked for on a WebSocket only: use ws: or wss:, or transport='websocket'")
         proxy, ca_file = options.get("proxy"), options.get("ca_file")
         self.proxy = proxy_for(self.address) if proxy is None else Proxy.parse(proxy) if proxy else None
         self.trust = None if ca_file is None else trust_in(ca_file)
-        self.idempotent = (*READING, *options.get("idempotent", ()))
+        if isinstance(idempotent := options.get("idempotent", ()), str):
+            raise ValueError(f"idempotent: expected a tuple of names, like ({idempotent!r},)")  # else each letter would be a pattern, and * matches everything
+        self.idempotent = (*READING, *idempotent)
         self.limits = options.get("limits") or Limits()
 
 

@@ -44,6 +44,12 @@ class Targets(SynchronousTestCase):
         self.assertTrue(Target("http://h", transport="websocket").websocket)
         self.assertFalse(Target("wss://h", transport="http").websocket)
 
+    def test_mistaken_options(self) -> None:
+        """What would silently mean something else is refused: a string is a tuple of letters, and * would match every procedure."""
+        mistakes: tuple[Any, ...] = ({"transport": "ws"}, {"idempotent": "math.*"})
+        for mistake in mistakes:
+            self.assertRaises(ValueError, Target, "http://h", **mistake)
+
     def test_guests(self) -> None:
         """A guest's name can be asked for on a WebSocket only."""
         self.assertRaises(ValueError, Target, "http://h", name="walter")
