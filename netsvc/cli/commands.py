@@ -1,6 +1,8 @@
 """The commands of the console script, and how all of them treat errors."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from importlib import import_module
 from typing import Any
@@ -42,24 +44,35 @@ class Commands(click.Group):
             return None
         return _imported(cmd_name)
 
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        """Click's hook; --help and --version are written here."""
+        with _errors_told():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, context: click.Context) -> Any:
         """Click's hook."""
-        fill_in()
-        try:
+        with _errors_told():
             return super().invoke(context)
-        except SettingsError as error:
-            # Its lines begin with file and line, for editors to jump to.
-            click.echo(error.detail, err=True)
-            sys.exit(error.status)
-        except NetsvcError as error:
-            note(error.detail)
-            sys.exit(error.status if isinstance(error, StartError) else 1)
-        except OSError as error:
-            if error.errno not in _UNWRITABLE or error.filename is not None:
-                raise
-            note(f"cannot write the output: {error.strerror}")
-            write_no_more()
-            sys.exit(1)
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    fill_in()
+    try:
+        yield
+    except SettingsError as error:
+        # Its lines begin with file and line, for editors to jump to.
+        click.echo(error.detail, err=True)
+        sys.exit(error.status)
+    except NetsvcError as error:
+        note(error.detail)
+        sys.exit(error.status if isinstance(error, StartError) else 1)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        note(f"cannot write the output: {error.strerror}")
+        write_no_more()
+        sys.exit(1)
 
 
 def _imported(name: str) -> click.Command:

@@ -58,6 +58,8 @@ class Errors(CommandCase):
         """What cannot be written is a line as well; other errors of the system are not disguised."""
         with patch("netsvc.cli.check.read_settings", side_effect=OSError(ENOSPC, "No space left on device")):
             self.assertEqual(self.bad(1, "check"), "netsvc: cannot write the output: No space left on device\n")
+        with patch.object(main, "get_help", side_effect=OSError(ENOSPC, "No space left on device")):
+            self.assertEqual(self.bad(1, "--help"), "netsvc: cannot write the output: No space left on device\n")
         for error in (OSError(ENOSPC, "full", "/a/file"), OSError(EBADF, "a bug")):
             with patch("netsvc.cli.check.read_settings", side_effect=error):
                 self.assertRaises(OSError, self.run_netsvc, "check")
