@@ -284,12 +284,13 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer field."""
         name = name.lower()
+        spaced, value = value, value.rstrip(b" \t")  # llhttp leaves what follows the value (RFC 9112 section 5.1)
         self.headers.append((name, value))
         if name in _MARKED:
             if name == b"host" and self.host is None and not self._in_body:
                 self.host = value
             else:
-                self._mark(name, value)
+                self._mark(name, spaced if name == b"transfer-encoding" else value)
 
     def _mark(self, name: bytes, value: bytes) -> None:
         """Act on a field that says how to read the message. llhttp has refused bad numbers, and Content-Length with Transfer-Encoding."""
@@ -303,7 +304,8 @@ class RequestReader:
             return
         self._marks |= _UNUSUAL
         if name == b"transfer-encoding":
-            if value.lower() != b"chunked":
+            # Spaces at its end are nothing to llhttp, but with a tab there it knows no coding, and says so only after the head.
+            if value.rstrip(b" ").lower() != b"chunked":
                 raise BadMessage("the only transfer coding known here is chunked", 501)
             self._marks |= _WITH_BODY
             self.chunked = True
