@@ -392,18 +392,20 @@ class HttpChannel:
     def _end(self) -> None:
         """Let what was written arrive, then close.
 
-        If the client was cut short, it may still be sending. Closing then would reset the connection, and the client might never see the
-        answer (RFC 9112 section 9.6): so only our direction is closed, and whatever arrives is read and discarded until the client closes its own.
+        If the client was cut short, it may still be sending, or have sent more than was read. Closing then would reset the connection, and it might
+        never see its answers (RFC 9112 section 9.6): so only our direction is closed, and what arrives is discarded until the client closes its own.
         """
         if self._out:
             self._flush()
+        intake = self._intake
+        cut_short = intake.reader is None or intake.held
         self._state = ENDING
         self._queue = None
-        if self._intake.reader is None:
-            self._intake.discard()
+        intake.close()
+        if cut_short:
+            intake.discard()
             self._transport.lose_write_connection()
         else:
-            self._intake.close()
             self._transport.loseConnection()
         self._settle()
 

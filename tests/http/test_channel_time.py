@@ -325,7 +325,29 @@ class DrainTests(TimedCase):
         self.factory.drain()
         self.assertEqual((self.client.ended, asking.ended), ("closed", ""))
         asking.drain()
-        self.assertEqual((asking.answer().fields["connection"], asking.ended), ("close", "closed"))
+        self.assertEqual((asking.answer().fields["connection"], asking.ended), ("close", "half closed"))
+
+    def test_unread(self) -> None:
+        """A client that was not read from while it was answered has perhaps sent more: it can read its answers to the end before it is closed."""
+        self.client.send(request("/slow"), request("/") * 2)
+        self.assertFalse(self.client.reading)
+        self.factory.drain()
+        self.asked[0][1].callback(Response.text("a"))
+        self.assertEqual([answer.fields.get("connection") for answer in self.client.answers()], ["close"])
+        self.assertEqual((self.client.ended, self.client.reading), ("half closed", True))
+        self.client.send(request())
+        self.client.channel.readConnectionLost()
+        self.assertEqual((self.client.sent(), self.client.ended), (b"", "closed"))
+
+    def test_unread_for_good(self) -> None:
+        """One that does not close its end then is waited for as long as for anybody who was refused."""
+        self.client.send(request("/slow"), request("/"))
+        done = self.factory.drain()
+        self.asked[0][1].callback(Response.text("a"))
+        self.advance(5)
+        self.assertEqual(self.client.ended, "aborted")
+        self.client.lose()
+        self.successResultOf(done)
 
     def test_half_a_request(self) -> None:
         """A request that has begun to arrive is answered too."""

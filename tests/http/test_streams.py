@@ -169,7 +169,7 @@ class StreamTests(StreamCase):
         self.factory.drain()
         stream.finish()
         streamed, plain = self.client.answers()
-        self.assertEqual((streamed.body, plain.body, plain.fields["connection"], self.client.ended), (b"", b"plain", "close", "closed"))
+        self.assertEqual((streamed.body, plain.body, plain.fields["connection"], self.client.ended), (b"", b"plain", "close", "half closed"))
 
     def test_head_that_cannot_be_written(self) -> None:
         """A stream whose head would be broken is not begun, whether it was there at once or not: the client gets 500, and the next answer."""
