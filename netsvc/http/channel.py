@@ -368,8 +368,6 @@ class HttpChannel:
             return
         self._state = SWITCHING
         self._switching = (request, upgrade, head, agreement)
-        if not (self._intake.feeding or self._running):
-            self._switch(*self._switching)
 
     def _switch(self, request: Request, upgrade: Upgrade, head: bytes, agreement: Agreement | None) -> None:
         """Speak WebSocket from here on; this channel is done."""

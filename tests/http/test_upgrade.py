@@ -114,6 +114,18 @@ class UpgradeTests(ChannelCase):
         self.assertEqual((self.client.sent(), self.application.heard), (SWITCHED, ["a", "b"]))
         self.assertTrue(self.client.reading)
 
+    def test_nothing_stays(self) -> None:
+        """Whether at once or later: the time that the WebSocket is given is all that is waited for."""
+        waiting = []
+        for target in ("/ws", "/slow"):
+            self.setUp()
+            self.client.send(request(target, *HANDSHAKE))
+            for _, answer in self.asked:
+                answer.callback(Upgrade(self.application))
+            self.assertTrue(self.speaks(), target)
+            waiting.append(len(self.factory.wheel))
+        self.assertEqual(waiting, [2, 2])  # the other is the Date's
+
     def test_not_upgraded(self) -> None:
         """A handler may answer such a request as any other; the next one follows."""
         self.client.send(request("/plain", *HANDSHAKE) + request("/plain"))
