@@ -95,7 +95,8 @@ class Providers:
     def left(self, procedure: RemoteProcedure, provider: "Provider") -> None:
         """A provider no longer serves a name."""
         procedure.leave(provider)
-        if not procedure.servers:
+        # Calls that waited have failed meanwhile, and whoever is told of that may go on to provide the name, or stop providing it.
+        if not procedure.servers and self.procedures.get(procedure.name) is procedure:
             del self.procedures[procedure.name]
             self._registry.remove(procedure.name)
 
@@ -247,8 +248,10 @@ class Provider:
                 self.withdraw(name)
 
     def withdraw(self, name: str) -> None:
-        """Stop serving a name."""
-        self._providers.left(self.names.pop(name), self)
+        """Stop serving a name; no error if it does not."""
+        procedure = self.names.pop(name, None)
+        if procedure is not None:
+            self._providers.left(procedure, self)
 
     def retire(self, then: Callable[[], None]) -> None:
         """See Serving."""

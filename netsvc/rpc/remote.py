@@ -65,7 +65,7 @@ class RemoteProcedure(Procedure):
     :ivar schema: as the latest provider describes it.
     """
 
-    __slots__ = ("_context", "_schemas", "_servers", "_turn", "_waiting", "schema")
+    __slots__ = ("_context", "_pulling", "_schemas", "_servers", "_turn", "_waiting", "schema")
 
     remote = True
 
@@ -82,6 +82,7 @@ class RemoteProcedure(Procedure):
         self._servers: list[Server] = []
         self._schemas: dict[Server, ProvidedSchema] = {}
         self._turn = 0
+        self._pulling = False
         self._waiting: FairQueue[RemoteCall] = FairQueue()
 
     # Who provides it
@@ -174,7 +175,9 @@ class RemoteProcedure(Procedure):
 
     def place(self, call: "RemoteCall") -> None:
         """Give a call to a provider as soon as one is free. Raises Overloaded: too many wait."""
-        server = self.choose()
+        # A call may come from within the answer to another, whose place belongs to one that waits.
+        self.pull()
+        server = None if self._waiting else self.choose()
         if server is not None:
             server.take(call)
             return
@@ -184,12 +187,15 @@ class RemoteProcedure(Procedure):
         self._waiting.add(call.owner, call)
 
     def pull(self) -> None:
-        """Give waiting calls to free providers."""
-        while self._waiting:
-            server = self.choose()
-            if server is None:
-                return
-            server.take(self._waiting.pop())
+        """Give waiting calls to free providers. (One that comes too late is answered here, which may bring further ones: this must not nest.)"""
+        if self._pulling:
+            return
+        self._pulling = True
+        try:
+            while self._waiting and (server := self.choose()) is not None:
+                server.take(self._waiting.pop())
+        finally:
+            self._pulling = False
 
     @property
     def waiting(self) -> int:
