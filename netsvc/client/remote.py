@@ -1,13 +1,14 @@
 """A server as its client sees it: calls over HTTP or WebSocket, rooms, notifications. Everything is a Deferred, nothing needs a reactor."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from netsvc.client.addresses import Address, Credentials, Proxy, proxy_for
@@ -102,7 +103,7 @@ class Remote:
         way = Way(ground, target.address, target.proxy, target.trust, limits.connect)
         self.session = Session(self._clock, way, target.address, target.credentials, limits, random)
         self._http = HttpCalls(self._clock, way, target.address, target.credentials, limits)
-        self._turns = DeferredSemaphore(limits.in_flight)
+        self._turns = _Turns(limits.in_flight)
         self._closed = False
 
     def start(self) -> "Deferred[None]":
@@ -194,6 +195,8 @@ class Remote:
     async def _attempts(self, attempt: Callable[[float], "Deferred[Any]"], until: float, again: bool, parts: "_Parts | None") -> Any:
         failures = lost = 0
         while True:
+            if self._closed:  # while it waited for its turn, or for this attempt
+                raise ConnectionLost("the client is closed")
             try:
                 return await attempt(max(0.001, until - self._clock.seconds()))
             except (ConnectionLost, RateLimited, Overloaded, ProviderGone) as error:
@@ -220,6 +223,40 @@ class Remote:
         sleeping: Deferred[None] = Deferred(lambda _: timer.cancel())
         timer = self._clock.callLater(seconds, sleeping.callback, None)
         return sleeping
+
+
+class _Turns:
+    """Of calls only so many are under way; the rest wait, in order.
+
+    Unlike with DeferredSemaphore, calls that fail at once do not nest, however many wait: a few hundred would be too deep for Python.
+    """
+
+    __slots__ = ("_free", "_giving", "_waiting")
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._giving = False
+        self._waiting: deque[Deferred[None]] = deque()
+
+    def acquire(self) -> "Deferred[None]":
+        """Fires when a call may begin; call `release` when it is over. Cancelled before that, it waits no longer."""
+        if self._free and not self._waiting:
+            self._free -= 1
+            return succeed(None)
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(turn)
+        return turn
+
+    def release(self) -> None:
+        """Let the next begin."""
+        self._free += 1
+        if self._giving:
+            return
+        self._giving = True
+        while self._waiting and self._free:
+            self._free -= 1
+            self._waiting.popleft().callback(None)
+        self._giving = False
 
 
 class _Parts:

@@ -241,6 +241,43 @@ class HttpCalls(RemoteCase):
         self.successResultOf(self.rpc.close())
         self.failureResultOf(self.rpc.call("a"), ConnectionLost)
 
+    def test_closed_with_many_waiting(self) -> None:
+        """Calls that wait for their turn fail when the client is closed, however many they are."""
+        for url in ("ws://h:1", "http://h:1"):
+            rpc = self.remote(url, limits=Limits(in_flight=2, deadline=30.0))
+            calls = [rpc.call("a") for _ in range(3000)]
+            connections = len(self.ground.connections)
+            rpc.close()
+            for call in calls:
+                self.failureResultOf(call, ConnectionLost)
+            self.assertEqual(len(self.ground.connections), connections)
+
+    def test_closed_between_attempts(self) -> None:
+        """A call is not made again by a closed client."""
+        rpc = self.remote("http://h:1", idempotent=("math.*",))
+        call = rpc.call("math.add", [1])
+        self.server.request()
+        self.server.respond({"error": {"code": -32008, "message": "later", "data": {"retry_after": 1}}}, 503)
+        rpc.close()
+        self.clock.advance(10)
+        self.failureResultOf(call, ConnectionLost)
+        self.assertEqual(len(self.ground.connections), 1)
+
+    def test_many_that_fail_at_once(self) -> None:
+        """Calls that cannot be sent at all do not keep those behind them waiting."""
+        rpc = self.remote("http://h:1", limits=Limits(in_flight=1))
+        first = rpc.call("a")
+        bad = [rpc.call("a", ["\ud800"]) for _ in range(3000)]
+        last = rpc.call("a", ["last"])
+        self.server.request()
+        self.server.respond({"result": 1})
+        self.assertEqual(self.successResultOf(first), 1)
+        for call in bad:
+            self.failureResultOf(call, ValueError)
+        self.assertEqual(self.server.request()[1]["params"], ["last"])
+        self.server.respond({"result": 2})
+        self.assertEqual(self.successResultOf(last), 2)
+
 
 class WebSocketCalls(RemoteCase):
     """Calls over a WebSocket."""
