@@ -110,6 +110,8 @@ class LoopEndpoint:
         task = self._loop.create_task(self._connect(factory))
 
         def done(task: "asyncio.Task[IProtocol]") -> None:
+            if connecting.called:
+                return  # cancelled, which says so itself
             if task.cancelled():
                 connecting.errback(CancelledError())
             elif (error := task.exception()) is not None:

@@ -131,7 +131,8 @@ class Serving:
         self._under_way[identifier] = outcome
 
         def done(result: Any) -> None:
-            self._under_way.pop(identifier, None)
+            if self._under_way.get(identifier) is outcome:  # not a call on a later connection, where ids may come again
+                del self._under_way[identifier]
             line.send(self._answer(identifier, method, result))
 
         outcome.addBoth(done)
@@ -290,6 +291,8 @@ class Provided:
 
     def _not_provided(self, failure: Failure) -> None:
         error = failure.value
+        if self._over is not None:
+            return
         if isinstance(error, RateLimited | Overloaded):
             self._retry = self._session.later(self._again, self._failures, error)
             self._failures += 1

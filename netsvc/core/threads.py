@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
@@ -141,6 +141,8 @@ class _Crew:
             try:
                 if self._ended is not None:
                     raise Overloaded("shutting down")
+                if job.result.called:
+                    raise CancelledError
                 outcome = job.function()
             except BaseException:
                 outcome = Failure()

@@ -184,11 +184,14 @@ class Connections(EndpointCase):
     def test_cancelled(self) -> None:
         """An attempt can be given up."""
         self.loop.outcome = self.loop.real.create_future()
+        complaints: list[Any] = []
+        self.loop.real.set_exception_handler(lambda _, context: complaints.append(context))
         connecting = self.connect()
         connecting.cancel()
         self.loop.turn()
         self.failureResultOf(connecting)
         self.assertTrue(self.loop.outcome.cancelled())
+        self.assertEqual(complaints, [])
 
     def test_timeout(self) -> None:
         """An attempt has a deadline."""

@@ -286,6 +286,29 @@ class Calls(ServingCase):
         self.server.lose()
         self.assertEqual(cancelled, [work])
 
+    def test_the_same_id_again(self) -> None:
+        """A restarted server counts anew: the end of a call on the former connection is not that of the call with its id."""
+        stubborn: list[Deferred[Any]] = []
+
+        async def function() -> None:
+            for _ in range(2):
+                stubborn.append(Deferred())
+                try:
+                    await stubborn[-1]
+                except CancelledError:
+                    continue
+
+        self.provide(function)
+        self.ask(id=1)
+        self.server.lose()
+        self.clock.advance(self.session.state.seconds)
+        self.server.accept()
+        self.server.answer(self.server.messages()[0], {})
+        self.ask(id=1)
+        stubborn[1].callback(None)
+        self.server.tell("rpc.cancel", {"id": 1})
+        self.assertEqual(len(stubborn), 4)
+
 
 class Providing(ServingCase):
     """Being a provider."""
@@ -355,6 +378,19 @@ class Providing(ServingCase):
                 self.session.close()
                 self.session = self.make_session(self.session._credentials)
                 self.go_online()
+
+    def test_put_off_after_its_end(self) -> None:
+        """It was withdrawn before the server put it off: it is not provided again."""
+        self.go_online()
+        provided = Provided(self.session, "weather.today", None, lambda: 1)
+        waiting = provided.provided()
+        (call,) = self.server.messages()
+        provided.withdraw()
+        self.failureResultOf(waiting, ConnectionLost)
+        self.server.refuse(call, -32005, retry_after=2)
+        self.server.messages()
+        self.clock.advance(5)
+        self.assertEqual(self.server.messages(), [])
 
     def test_no_connection(self) -> None:
         """A session that ends, ends it."""

@@ -135,6 +135,17 @@ class Bounds(SynchronousTestCase):
         self.reactor.take(8)
         self.assertEqual(order, ["a0", "a1", "b1", "c1", "a2", "b2", "c2"])
 
+    def test_cancelled_at_the_last_moment(self) -> None:
+        """Nor is one begun that only waits for its thread to finish another."""
+        release, _ = self.busy()
+        done: list[int] = []
+        job = self.threads.run(done.append, 1)
+        job.cancel()
+        self.failureResultOf(job, CancelledError)
+        release.set()
+        self.reactor.take(2)
+        self.assertEqual(done, [])
+
     def test_stop_with_many_waiting(self) -> None:
         """Also those that no thread has been given fail."""
         self.threads = BoundedThreads(self.reactor, "jobs", 1, 8)
