@@ -82,7 +82,7 @@ class AnswerLines:
             return fail(ConnectionDone())
         if not (self._first if self._stream is None else self._stream.full):
             return succeed(None)
-        waiting: Deferred[None] = Deferred()
+        waiting: Deferred[None] = Deferred(self._catching_up.remove)
         self._catching_up.append(waiting)
         return waiting
 
@@ -146,5 +146,4 @@ class AnswerLines:
         """Release those that wait for the client to take more."""
         waiting, self._catching_up = self._catching_up, []
         for each in waiting:
-            if not each.called:  # it was cancelled with its call
-                each.callback(outcome)
+            each.callback(outcome)

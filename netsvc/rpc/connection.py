@@ -203,7 +203,7 @@ class RpcConnection(PacedConnection):
             return succeed(None)
         if self._catching_up is None:
             self._catching_up = []
-        waiting: Deferred[None] = Deferred()
+        waiting: Deferred[None] = Deferred(self._catching_up.remove)
         self._catching_up.append(waiting)
         return waiting
 
@@ -387,8 +387,7 @@ class RpcConnection(PacedConnection):
         """Release those that wait for the client to take more."""
         waiting, self._catching_up = self._catching_up, None
         for each in waiting or ():
-            if not each.called:  # it was cancelled with its call
-                each.callback(outcome)
+            each.callback(outcome)
 
     def _answered(self, answer: bytes | None) -> None:
         if self._in_flight > 1 and self._bounds.appender.giving_back and self._transport is not None:

@@ -1,6 +1,7 @@
 """From the text of a JSON-RPC message to the bytes of its answer, whatever the transport."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -167,13 +168,16 @@ class Dispatcher:
         :raises Overloaded: the caller has as many slow calls under way as it may have.
         """
         call.blocking = procedure.blocking
-        if procedure.scarce and call.budget.slow_calls >= self._slow_calls:
-            raise Overloaded(f"{self._slow_calls} calls that take up a thread or a provider are under way already; [limits] slow_calls sets the bound")
+        self._check_slow_calls(procedure, call)
         if call.key is not None and call.identity is not None and "key" not in procedure.fields and not procedure.reads:
             return self._once(procedure, arguments, call).addCallback(recalled)
         if procedure.blocking:
             return self._run_blocking(procedure.call, call, arguments)
         return procedure.call(call, arguments)
+
+    def _check_slow_calls(self, procedure: Procedure, call: "_Pending") -> None:
+        if procedure.scarce and call.budget.slow_calls >= self._slow_calls:
+            raise Overloaded(f"{self._slow_calls} calls that take up a thread or a provider are under way already; [limits] slow_calls sets the bound")
 
     def _once(self, procedure: Procedure, arguments: Any, call: "_Pending") -> "Deferred[bytes]":
         """A call with a key that is not one of its params: its answer is stored, or already was."""
@@ -182,6 +186,7 @@ class Dispatcher:
         room = str(arguments[procedure.fields.index("room")]) if "room" in procedure.fields else ""
 
         def run() -> "Deferred[bytes]":
+            self._check_slow_calls(procedure, call)  # others may have begun while the store was asked
             run = self._run_blocking if procedure.blocking else maybeDeferred
             result: Deferred[Any] = run(procedure.call, call, arguments)
             # Counted here, since it may outlast whoever waits for it.
@@ -352,6 +357,8 @@ class _Pending(Call):
 
     def remaining(self) -> float:
         """See Call."""
+        if self._over and self.stored:  # it goes on after its caller's deadline, until its own
+            return self._dispatcher.allowed(inf)
         if self.due:
             return max(0.0, self.due - self._dispatcher.seconds())
         if self.wheel_slot is not None:

@@ -4,9 +4,12 @@ import json
 from collections import deque
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from netsvc.core.identity import Identity
 from netsvc.rpc.connection import RpcService
 from netsvc.rpc.pace import Bounds
+from netsvc.store.memory import MemoryStore
 from tests.rpc.fakes import FakeConnection
 from tests.rpc.provider_case import Program, ProviderTestCase, member
 
@@ -107,3 +110,53 @@ class PipelineTests(ProviderTestCase):
             order.append(provider.asked[0]["params"][0])
             provider.answer(1, 0)
         self.assertEqual(order.index("modest"), 3, order)
+
+    def test_keys_in_a_burst(self) -> None:
+        """Calls with keys that come while the store is asked about those before them count for the bound of slow calls as well."""
+        names = ("a", "b", "c", "d")
+        self.provider(*names[:2])
+        self.provider(*names[2:])
+        asked: list[Deferred[None]] = []
+
+        def recall(*_: object) -> "Deferred[None]":
+            asked.append(Deferred())
+            return asked[-1]
+
+        self.patch(MemoryStore, "recall", recall)
+        caller = self.program()
+        for number in range(10):
+            caller.begin(names[number % 4], identifier=number, key=f"k{number}")
+        for answer in asked:
+            answer.callback(None)
+        counts = self.providers.counts()
+        self.assertEqual(counts["calls"] + counts["waiting"], 8)
+        self.assertIn("slow_calls", caller.outcome(9)["data"]["detail"])
+
+    def test_a_key_again_after_a_deadline(self) -> None:
+        """The first caller of a key waits no longer when a provider is free: the call is carried out for the second."""
+        provider = self.provider()
+        for _ in range(3):
+            self.program(member("bob")).begin("test.work", deadline=100)
+        caller = self.program()
+        caller.begin("test.work", [1], 1, key="k")
+        self.clock.advance(20)
+        caller.begin("test.work", [1], 2, key="k")
+        self.clock.pump([0.2] * 52)
+        self.assertEqual(caller.outcome(1)["code"], -32007)
+        provider.answer("free", 0)
+        provider.answer("done")
+        self.assertEqual(caller.outcome(2), "done")
+
+    def test_what_no_longer_waits_for_a_reader(self) -> None:
+        """A caller that reads nothing keeps nothing of those that have given up waiting for it."""
+        provider, caller = self.provider(), self.program(window=0)
+        caller.begin("test.work")
+        caller.socket.notify(b'{"method":"fills it"}')
+        provider.hear()
+        for number in range(10):
+            provider.begin("rpc.progress", {"id": provider.asked[0]["id"]}, number, deadline=0.1)
+        self.clock.advance(0)
+        self.assertEqual(len(caller.socket._catching_up or ()), 10)
+        self.clock.pump([0.1] * 4)
+        self.assertEqual(provider.outcome(9)["code"], -32007)
+        self.assertEqual(len(caller.socket._catching_up or ()), 0)
