@@ -127,7 +127,11 @@ class AmpConnection(StreamRpc):
         self.request(request)
 
     def _unhandled(self, box: Box, tag: bytes | None) -> None:
-        if tag is not None and self._transport is not None:
+        # It costs what any fault does, but AMP has an answer of its own to it.
+        refusal = self._service.dispatcher.refuse(InvalidRequest(), self, _encode(_own_id(tag)) if tag is not None else b"null")
+        if refusal.retry_after is not None:
+            self._send(refusal)
+        elif tag is not None and self._transport is not None:
             words = b"Unhandled Command: %r; the commands are Call and Notify" % box[b"_command"][:40]
             self._transport.write(box_bytes([(b"_error", tag), (b"_error_code", UNHANDLED), (b"_error_description", words)]))
 

@@ -261,8 +261,9 @@ class AmpTests(StreamCase):
         """A call that is no right one is answered also when the budget is spent."""
         budget: Any = Spent()
         self.protocol._application.budget = budget
-        (answer,) = self.boxes({b"_command": b"Call", b"_ask": b"1"})
-        self.assertIn(b"-32005", answer[b"_error_description"])
+        for command in (b"Call", b"Other"):
+            (answer,) = self.boxes({b"_command": command, b"_ask": b"1"})
+            self.assertIn(b"-32005", answer[b"_error_description"])
 
     def test_a_box_that_does_not_end(self) -> None:
         """Its connection goes, whether it stops in a length, in a key, behind one or in a value; others stay."""
