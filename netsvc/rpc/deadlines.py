@@ -61,5 +61,6 @@ class SameDeadline:
                 break
             due.append(entry)
         for entry in due:
-            self.remove(entry)
-            entry.expired()
+            if entry in self._waiting:  # or the end of another was its end as well
+                self.remove(entry)
+                entry.expired()

@@ -266,8 +266,9 @@ class Provider:
         self._retired = None
         for name in tuple(self.names):
             self.withdraw(name)
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
+        for serial in tuple(self._calls):
+            # One by one: who hears of the end of a call may cancel others.
+            call = self._calls.pop(serial)
             if isinstance(call, RemoteCall):
                 call.lost(self)
             else:

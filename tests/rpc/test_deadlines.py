@@ -58,3 +58,14 @@ class SameDeadlineTests(TestCase):
         clock.pump([0.5] * 40)
         self.assertEqual((len(before.ends), len(after.ends)), (1, 1))
         self.assertLess(max(before.ends + after.ends), back + 20.0)
+
+    def test_one_ends_another(self) -> None:
+        """Two are due at once, and the end of the first is that of the second as well: this one does not expire."""
+        clock = Clock()
+        queue = SameDeadline(clock, 10.0, 0.5)
+        first, second = Entry(clock), Entry(clock)
+        self.patch(first, "expired", lambda: queue.remove(second))
+        queue.add(first)
+        queue.add(second)
+        clock.advance(10.0)
+        self.assertEqual(second.ends, [])

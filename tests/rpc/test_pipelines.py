@@ -59,6 +59,19 @@ class PipeliningProgram(Program):
         self.connection.deliver()
 
 
+class Belonging:
+    """What a connection keeps."""
+
+    left = False
+
+    def leave(self) -> None:
+        """See Belonging."""
+        self.left = True
+
+    def act_as(self, identity: Identity) -> None:
+        """See Belonging."""
+
+
 class PipelineTests(ProviderTestCase):
     """A connection may have one or two calls under way here."""
 
@@ -110,6 +123,19 @@ class PipelineTests(ProviderTestCase):
             order.append(provider.asked[0]["params"][0])
             provider.answer(1, 0)
         self.assertEqual(order.index("modest"), 3, order)
+
+    def test_cancelled_in_the_middle_of_the_end(self) -> None:
+        """A provider leaves with several calls of a caller, who cancels another one of them upon the end of the first."""
+        provider = self.provider()
+        provider.socket.keep("here", belonging := Belonging())
+        caller = self.pipelining(in_flight=3)
+        for number in range(3):
+            caller.begin("test.work", identifier=number)
+        caller.begin("rpc.cancel", {"id": 1}, 3)
+        provider.leave()
+        self.assertEqual([caller.outcome(number)["code"] for number in range(3)], [-32009, -32007, -32009])
+        self.assertEqual(caller.outcome(3), {"cancelled": 1})
+        self.assertTrue(belonging.left)
 
     def test_keys_in_a_burst(self) -> None:
         """Calls with keys that come while the store is asked about those before them count for the bound of slow calls as well."""
