@@ -122,8 +122,8 @@ class Feed:
             self._retry.cancel()
         readers, self._readers = self._readers, deque()
         joins, self._joins = self._joins, []
-        for reader in readers:
-            reader.errback(error)
+        while readers:  # who hears of it may cancel others
+            readers.popleft().errback(error)
         for waiter in joins:
             waiter.errback(error)
 
@@ -134,7 +134,7 @@ class Feed:
         self.end(failure.value or ConnectionLost())
 
     def _join(self) -> None:
-        if self._error is not None or self._joining or not self._session.ready:
+        if self._error is not None or self._joining or self._following or not self._session.ready:
             return
         self._joining = True
         position = self._position

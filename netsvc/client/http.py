@@ -123,7 +123,8 @@ class HttpCalls:
         under_way, self._under_way = self._under_way, {}
         for outcome, asking in under_way.items():
             asking.cancel()
-            outcome.errback(ConnectionLost("the client is closed"))
+            if not outcome.called:  # cancelled by who has heard of another one's end
+                outcome.errback(ConnectionLost("the client is closed"))
         closed: Deferred[None] = Deferred()
         timer = self._clock.callLater(self._limits.close, closed.callback, None)
 

@@ -362,7 +362,8 @@ class Session:
         self.serving.stop()
         calls, self._calls, self._progress = self._calls, {}, {}
         for answer in calls.values():
-            answer.errback(ConnectionLost(f"the connection was lost before the answer: {error}"))
+            if not answer.called:  # cancelled by who has heard of another one's end
+                answer.errback(ConnectionLost(f"the connection was lost before the answer: {error}"))
 
     def _set_timer(self, seconds: float | None, action: Callable[[], None] | None = None) -> None:
         if self._timer is not None and self._timer.active():

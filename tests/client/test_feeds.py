@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis.strategies import lists, sampled_from
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from netsvc.client.addresses import Credentials
 from netsvc.client.errors import ConnectionLost, Forbidden, NotAuthenticated
@@ -67,6 +67,25 @@ class FeedCase(SessionCase):
 
 class Following(FeedCase):
     """From the first join on."""
+
+    def test_end_with_several_readers(self) -> None:
+        """One that hears of the end may cancel the others."""
+        feed = self.follow(cursor="e:0")
+        readers = [feed.next() for _ in range(3)]
+        readers[0].addErrback(lambda _: readers[1].cancel())
+        feed.leave()
+        self.failureResultOf(readers[1], CancelledError)
+        self.failureResultOf(readers[2], StopAsyncIteration)
+
+    def test_joined_before_it_is_tried_again(self) -> None:
+        """A join that was put off is not made once the room has been joined on another connection."""
+        Feed(self.session, "lobby")
+        self.server.accept()
+        self.server.refuse(self.server.messages()[-1], -32008, retry_after=20)
+        self.reconnect()
+        self.answer_join(joined(cursor="e:0"))
+        self.clock.advance(25)
+        self.assertEqual(self.server.messages(), [])
 
     def test_from_now_on(self) -> None:
         """Without more, nothing of before is asked for; then each event as it comes, to who waits and who does not yet."""

@@ -166,6 +166,14 @@ class Errors(HttpCase):
         self.failureResultOf(call, ConnectionLost)
         self.assertTrue(self.server.over)
 
+    def test_cancelled_when_another_is_closed(self) -> None:
+        """Who hears that one call has failed may cancel another: all end."""
+        first, second, third = (self.call() for _ in range(3))
+        first.addErrback(lambda _: second.cancel())
+        self.http.close()
+        self.failureResultOf(second, CancelledError)
+        self.failureResultOf(third, ConnectionLost)
+
     def test_unreachable(self) -> None:
         """No connection, and one that breaks before or within the answer."""
         self.ground.refuse = ConnectionRefusedError("refused")

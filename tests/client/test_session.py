@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionRefusedError
 
 from netsvc.client.addresses import Credentials
@@ -73,6 +74,16 @@ class Calls(SessionCase):
         server.lose()
         self.failureResultOf(call, ConnectionLost)
         self.failureResultOf(self.session.send("a", None, 1.0), ConnectionLost)
+
+    def test_cancelled_when_another_is_lost(self) -> None:
+        """Who hears that one call is lost may cancel others that are: all end, and there is another connection."""
+        server = self.go_online()
+        first, second, third = (self.session.call("a", None, 5.0) for _ in range(3))
+        first.addErrback(lambda _: second.cancel())
+        server.lose()
+        self.failureResultOf(second, CancelledError)
+        self.failureResultOf(third, ConnectionLost)
+        self.assertEqual(self.session.state.name, "waiting")
 
     def test_cancel(self) -> None:
         """A call can be cancelled, before it is sent and after."""
