@@ -21,6 +21,8 @@ export class LogView {
   #onMove;
   #onTarget;
   #log = null;
+  /** Of the message that was asked for last, while it is loaded. */
+  #place = null;
   #context = null;
   #made = "";
   #unreadAfter = Infinity;
@@ -112,6 +114,7 @@ export class LogView {
 
   /** Go to the newest message, loading it if it is not in the window. */
   async showEnd() {
+    this.#place = null;
     if (this.#log.hasNewer) await this.#chat.latest(this.#log);
     this.render();
     this.#list.toEnd();
@@ -120,6 +123,7 @@ export class LogView {
   /** Go to the line above what is new, loading it if need be. */
   async showUnread() {
     const log = this.#log;
+    this.#place = null;
     if (this.#list.placeOf("unread") < 0) await this.#chat.around(log, this.#unreadAfter + 1);
     if (this.#log !== log) return;
     this.render();
@@ -131,12 +135,13 @@ export class LogView {
    * Go to a message, loading it if need be.
    *
    * @param {number} seq
-   * @returns {Promise<boolean>} false if the message no longer exists; rejects like a call
+   * @returns {Promise<boolean>} false if the message no longer exists, unless another place was asked for meanwhile; rejects like a call
    */
   async show(seq) {
     const log = this.#log;
+    const place = (this.#place = {});
     const there = await this.#chat.around(log, seq);
-    if (this.#log !== log) return true;
+    if (this.#log !== log || this.#place !== place) return true;
     this.render();
     const node = there ? this.#list.reveal(`message-${seq}`, 0.35) : null;
     if (node === null) return false;

@@ -215,6 +215,30 @@ test("a room that is taken away says why, and is asked for again when it is foll
   assert.deepEqual([log.joined, log.problem], [true, ""]);
 });
 
+test("the place that was asked for last is shown, in whatever order the pages come", async () => {
+  const server = new FakeServer();
+  for (let i = 1; i <= 300; i += 1) server.say("lobby", "ann", `m${i}`);
+  const { chat, sockets } = await online({ server });
+  const log = chat.rooms.get("lobby");
+  server.swallow = (method) => method === "chat.history";
+  const held = (from) => sockets.last.sent.filter(({ method }) => method === "chat.history").slice(from).reverse();
+  const answer = ({ id, params }) => {
+    const before = params.before === undefined ? Infinity : Number(params.before.split(":")[1]);
+    const events = server.logs.get("lobby").filter(({ seq }) => seq < before).slice(-params.limit);
+    sockets.last.answer(id, { events, cursor: "e:300", more: true, recovered: true });
+    return settle();
+  };
+  const shown = () => [log.events[0].seq, log.events.at(-1).seq, log.gaps.length];
+  const jumps = [chat.around(log, 20), chat.older(log), chat.around(log, 150)];
+  await settle();
+  for (const call of held(0)) await answer(call);
+  assert.deepEqual([await Promise.all(jumps), shown()], [[false, undefined, true], [111, 190, 0]]);
+  const again = [chat.around(log, 20), chat.latest(log), chat.around(log, 20)];
+  await settle();
+  for (const call of held(3)) await answer(call);
+  assert.deepEqual([await Promise.all(again), shown()], [[true, undefined, true], [1, 60, 0]]);
+});
+
 test("one page of a kind is asked for at a time; newest page and gap are loaded on demand", async () => {
   const server = new FakeServer();
   for (let i = 1; i <= 300; i += 1) server.say("lobby", "ann", `m${i}`);

@@ -22,8 +22,7 @@ const FIRST_PAGE = 50;
 const PAGE = 200;
 const RESUME_PAGE = 200;
 /** How many messages are loaded before and after one that is jumped to. */
-const AROUND_BEFORE = 40;
-const AROUND_AFTER = 40;
+const AROUND = 40;
 /** More rooms than this are not followed at once; the one not visited for longest is dropped. */
 const MOST_ROOMS = 12;
 const MOST_ROSTER = 2000;
@@ -215,19 +214,20 @@ export class Chat {
 
   /** Put the newest page in place of the window. */
   latest(log) {
+    log.sought = "latest";
     return this.#page(log, "latest", {}, (page, asOf) => log.showLatest(page, asOf));
   }
 
   /** Put the part of the log around a message in place of the window; resolves to false if there is no such message, rejects like a call. */
   async around(log, seq) {
+    const kind = (log.sought = `around ${seq}`);
     if (log.has(seq)) return true;
     if (this.rpc.state.name !== "online") throw new ConnectionLost("not connected");
-    const kind = `around ${seq}`;
     if (this.isPaging(log, kind)) {
       await this.until(() => !this.isPaging(log, kind));
       return log.has(seq);
     }
-    const params = { before: log.cursorAround(seq, AROUND_AFTER), limit: AROUND_BEFORE + AROUND_AFTER };
+    const params = { before: log.cursorAround(seq, AROUND), limit: 2 * AROUND };
     await this.#page(log, kind, params, (page, asOf) => page.events.some((event) => event.seq === seq) && log.showAround(page, asOf));
     return log.has(seq);
   }
@@ -483,9 +483,11 @@ export class Chat {
     this.#paging.add(flag);
     this.changed.emit("room", log.name);
     // What happens while the page is on its way may be missing from it.
-    const asOf = log.head;
+    const { head, sought, windows } = log;
     try {
-      apply(await this.rpc.call("chat.history", { room: log.name, limit: PAGE, ...params }), asOf);
+      const page = await this.rpc.call("chat.history", { room: log.name, limit: PAGE, ...params });
+      // Answers come in any order: no use for one that belongs to an earlier window, or if another place was asked for meanwhile.
+      if (sought === kind ? log.sought === kind : log.windows === windows) apply(page, head);
     } finally {
       this.#paging.delete(flag);
       this.changed.emit("room", log.name);

@@ -88,6 +88,10 @@ export class RoomLog {
   problem = "";
   /** True while the user reads at the end: then the oldest events are dropped for new ones, otherwise new ones stay out of the window. */
   following = true;
+  /** Which place in the log was asked for last; its page replaces the window. */
+  sought = "";
+  /** How many windows there have been. */
+  windows = 0;
 
   #epoch = null;
   #head = 0;
@@ -383,6 +387,7 @@ export class RoomLog {
 
   #show(events, more, asOf = this.#head) {
     this.events = [];
+    this.windows += 1;
     this.#start = this.#head;
     this.#merge(events, asOf);
     this.#first = more ? 1 : (events[0]?.seq ?? this.#head + 1);
