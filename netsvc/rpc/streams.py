@@ -19,10 +19,10 @@ from netsvc.interfaces import ISink
 from netsvc.net.buffered_transport import direct
 from netsvc.net.keepalive import keep_alive
 from netsvc.net.transport import DirectTransport
-from netsvc.net.watchers import Watchers
 from netsvc.net.wheel import TimingWheel
 from netsvc.rpc.connection import RpcConnection, RpcService
 from netsvc.rpc.stream_settings import StreamSettings
+from netsvc.rpc.watchers import Watchers
 from netsvc.wire.jsonrpc import notification
 
 __all__ = ["Reader", "StreamConnection", "StreamFactory", "StreamRpc"]

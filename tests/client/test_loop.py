@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from netsvc.client.errors import ConnectionLost
 from netsvc.client.loop import LoopClock, LoopEndpoint, _options
+from tests.net.sockets import Producer
 
 
 class Kept(Protocol):
@@ -273,25 +274,6 @@ class Connections(EndpointCase):
         self.assertFalse(inner.reading)
         transport.resumeProducing()
         self.assertTrue(inner.reading)
-
-
-class Producer:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def pauseProducing(self) -> None:
-        """Twisted's."""
-        self.told.append("pause")
-
-    def resumeProducing(self) -> None:
-        """Twisted's."""
-        self.told.append("resume")
-
-    def stopProducing(self) -> None:
-        """Twisted's."""
-        self.told.append("stop")
 
 
 class Producers(EndpointCase):

@@ -142,6 +142,25 @@ class Receiver:
         self.reasons.append(reason)
 
 
+class Producer:
+    """A producer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer."""
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        """See IProducer."""
+        self.told.append("stop")
+
+
 class Owner:
     """A TransportOwner that notes what it is told."""
 

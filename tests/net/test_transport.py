@@ -12,26 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netsvc.net.transport import HIGH_WATER, READ_SIZE
-from tests.net.sockets import DirectCase, Owner, Receiver
-
-
-class Producer:
-    """A producer that notes what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def pauseProducing(self) -> None:
-        """See IPushProducer."""
-        self.told.append("pause")
-
-    def resumeProducing(self) -> None:
-        """See IPushProducer."""
-        self.told.append("resume")
-
-    def stopProducing(self) -> None:
-        """See IProducer."""
-        self.told.append("stop")
+from tests.net.sockets import DirectCase, Owner, Producer, Receiver
 
 
 class WriteTests(DirectCase):
